@@ -1,0 +1,62 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each sets up what it needs first.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.synced
+LOCK_FLAGS := --group dev --generate-hashes --universal --no-emit-index-url --no-header --python-version 3.11
+
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: help env demo test test-slow lint format lock build clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+env: $(STAMP)  ## .venv from requirements.lock with the package in it; instant when nothing changed
+
+# uv is taken from PATH, else installed beside the checkout, in whichever way this Python allows.
+$(STAMP): requirements.lock pyproject.toml setup.py Makefile
+	@set -e; \
+	uv=$$(command -v uv || true); \
+	if [ -z "$$uv" ] && [ ! -x .uv/bin/uv ]; then \
+		echo "installing uv into .uv"; rm -rf .uv; \
+		{ $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet uv; } \
+			|| { rm -rf .uv && $(PYTHON) -m pip install --quiet --target .uv uv; } \
+			|| { echo "uv could not be installed: this needs pip or the venv module" \
+				"(Debian: apt-get install python3-venv), or uv itself on PATH"; exit 1; }; \
+	fi; \
+	uv=$${uv:-$$PWD/.uv/bin/uv}; \
+	[ -d .uv/uv ] && export PYTHONPATH=$$PWD/.uv; \
+	[ -x $(PY) ] || "$$uv" venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV); \
+	echo "installing the locked packages into $(VENV) (about 6 GB, mostly torch)"; \
+	"$$uv" pip sync --python $(PY) --require-hashes requirements.lock; \
+	"$$uv" pip install --quiet --python $(PY) --no-deps --no-build-isolation -e .; \
+	touch $@
+
+demo: env  ## find, draw, train briefly and evaluate interactions; writes output/demo
+	$(PY) -m hoi_d2.cli demo --output output/demo
+
+test: env lint  ## lint, then the whole test suite
+	$(PY) -m pytest
+
+test-slow: env  ## the tests that take minutes
+	$(PY) -m pytest -m slow
+
+lint: env  ## ruff: lint and format check
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: env  ## ruff: fix and format
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+build: env  ## wheel and sdist into dist/
+	$(PY) -m build --no-isolation
+
+clean:  ## remove build products and outputs (not .venv)
+	rm -rf build dist output *.egg-info .pytest_cache .ruff_cache
+
+lock:  ## resolve requirements.lock again
+	uv pip compile pyproject.toml $(LOCK_FLAGS) --upgrade -o requirements.lock
