@@ -1,0 +1,6 @@
+"""Registered META_ARCHITECTUREs: each forward is its paper's figure."""
+
+from hoi_d2.modeling.meta_arch.detr import Detr
+from hoi_d2.modeling.meta_arch.rmlr import RmLR
+
+__all__ = ["Detr", "RmLR"]

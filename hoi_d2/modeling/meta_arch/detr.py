@@ -1,0 +1,207 @@
+"""`Detr`: a plain detectron2 detector over transformers' DETR, and RmLR's entity detector.
+
+DETR: End-to-End Object Detection with Transformers, Carion et al., ECCV 2020 (arXiv 2005.12872).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.structures import Boxes, ImageList, Instances
+from torch import Tensor, nn
+from torchvision.ops import box_convert
+
+from hoi_d2.modeling.entity_detector.dense_loss import DenseDetectionHead
+from hoi_d2.modeling.entity_detector.detector_classes import DetectorClasses, detector_classes
+from hoi_d2.modeling.entity_detector.detr_network import DetrNetwork, DetrOutput
+
+
+@META_ARCH_REGISTRY.register()
+class Detr(nn.Module):
+    """Images -> network -> set loss, or boxes, scores and classes of every query.
+
+    Args:
+        network: backbone, transformer and heads.
+        pixel_mean, pixel_std: of the channels, on 0..255.
+        score_threshold: detections below it are dropped; 0 keeps every query.
+        dense_loss_weight: weight of the dense one-to-many loss in training; 0 = none.
+        classes: what the network's classes mean; None = the dataset's classes in their order.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        network: DetrNetwork,
+        pixel_mean: list[float],
+        pixel_std: list[float],
+        score_threshold: float = 0.0,
+        dense_loss_weight: float = 0.0,
+        classes: DetectorClasses | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.classes = classes
+        if classes is not None:
+            classes.check_number(network.config.num_labels)
+            self.register_buffer("class_map", classes.map, persistent=False)
+        self.score_threshold = score_threshold
+        self.dense_loss_weight = dense_loss_weight
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
+        self.dense_heads = nn.ModuleList()
+        if dense_loss_weight > 0:
+            for channels in (network.feature_channels, network.hidden_dim):
+                head = DenseDetectionHead(
+                    channels=channels, num_classes=network.config.num_labels
+                )
+                self.dense_heads.append(head)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        node = cfg.MODEL.DETR
+        resnet = node.RESNET
+        network = DetrNetwork(
+            name=node.NAME,
+            num_classes=node.NUM_CLASSES,
+            hidden_dim=node.HIDDEN_DIM,
+            ffn_dim=node.FFN_DIM,
+            num_heads=node.NUM_HEADS,
+            encoder_layers=node.ENCODER_LAYERS,
+            decoder_layers=node.DECODER_LAYERS,
+            num_queries=node.NUM_QUERIES,
+            dropout=node.DROPOUT,
+            backbone={
+                "embedding_size": resnet.EMBEDDING_SIZE,
+                "hidden_sizes": list(resnet.HIDDEN_SIZES),
+                "depths": list(resnet.DEPTHS),
+                "layer_type": resnet.LAYER_TYPE,
+                "out_features": [f"stage{len(resnet.DEPTHS)}"],
+            },
+            frozen_batchnorm=node.FROZEN_BATCHNORM,
+            query_groups=node.QUERY_GROUPS,
+            norm_between_layers=node.NORM_BETWEEN_LAYERS,
+            mask_padding=node.MASK_PADDING,
+            fold_batchnorm=node.FOLD_BATCHNORM,
+            channels_last=node.CHANNELS_LAST,
+            precision=node.PRECISION,
+            compiled=node.COMPILE,
+        )
+        return {
+            "network": network,
+            "classes": detector_classes(cfg),
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+            "score_threshold": node.SCORE_THRESHOLD,
+            "dense_loss_weight": node.DENSE_LOSS_WEIGHT,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixel_mean.device
+
+    def forward(self, batched_inputs: list[dict[str, Any]]):
+        """
+        Args:
+            batched_inputs: detectron2's; `image` (3, H, W) RGB, and in training `instances` with
+                `gt_boxes` and `gt_classes`.
+
+        Returns:
+            Training: the losses. Else one {"instances": Instances} an image, in its original
+            size, with `pred_boxes`, `scores`, `pred_classes`, best first.
+        """
+        images, mask = self.preprocess(batched_inputs)
+        output = self.network(images.tensor, mask)
+        if self.training:
+            return self.losses(output, [x["instances"].to(self.device) for x in batched_inputs])
+        results = []
+        for size, x, found in zip(images.image_sizes, batched_inputs, self.detections(output)):
+            target = x.get("height", size[0]), x.get("width", size[1])
+            results.append({"instances": self._to_instances(*found, target)})
+        return results
+
+    def preprocess(self, batched_inputs: list[dict[str, Any]]) -> tuple[ImageList, Tensor]:
+        """Normalises and pads; the mask (B, H, W) is True inside the images."""
+        images = [x["image"].to(self.device, non_blocking=True) for x in batched_inputs]
+        images = ImageList.from_tensors([(x - self.pixel_mean) / self.pixel_std for x in images])
+        mask = torch.zeros(len(images), *images.tensor.shape[-2:], device=self.device).bool()
+        for row, (h, w) in zip(mask, images.image_sizes):
+            row[:h, :w] = True
+        return images, mask
+
+    def detections(self, output: DetrOutput) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """For each image boxes (Q, 4) XYXY as shares of the image, scores (Q,), classes (Q,)."""
+        scores, classes = self._classify(output.logits[-1].float())
+        boxes = box_convert(output.boxes[-1].float(), "cxcywh", "xyxy")
+        return list(zip(boxes, scores, classes))
+
+    def _classify(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Score and dataset class of each query: the best of the outputs that are such a class."""
+        if self.classes is None or self.classes.is_identity:
+            return self.network.scores(logits)
+        usable = self.class_map.ge(0).nonzero().squeeze(1)
+        scores, best = self.network.probabilities(logits)[..., usable].max(dim=-1)
+        return scores, self.class_map[usable][best]
+
+    def _to_instances(self, boxes: Tensor, scores: Tensor, classes: Tensor, size) -> Instances:
+        height, width = size
+        order = scores.argsort(descending=True, stable=True)
+        order = order[scores[order] >= self.score_threshold]
+        boxes = Boxes(boxes[order] * boxes.new_tensor([width, height, width, height]))
+        return Instances(
+            (height, width), pred_boxes=boxes, scores=scores[order], pred_classes=classes[order]
+        )
+
+    def losses(self, output: DetrOutput, targets: list[Instances]) -> dict[str, Tensor]:
+        """Set loss of every decoder layer, by transformers' criterion, and the dense loss."""
+        labels = [self._to_labels(t) for t in targets]
+        groups = output.logits.shape[1] // len(targets)
+        repeated = [label for label in labels for _ in range(groups)]
+        logits, boxes, config = output.logits.float(), output.boxes.float(), self.network.config
+        _, losses, _ = self.network.detr.loss_function(
+            logits[-1], repeated, self.device, boxes[-1], config, logits, boxes
+        )
+        weights = {
+            "loss_ce": getattr(config, "cls_loss_coefficient", 1),
+            "loss_bbox": config.bbox_loss_coefficient,
+            "loss_giou": config.giou_loss_coefficient,
+        }
+        kind = {name: "_".join(name.split("_")[:2]) for name in losses}
+        weighted = {n: loss * weights[kind[n]] for n, loss in losses.items() if kind[n] in weights}
+        return {**weighted, **self._dense_losses(output, targets)}
+
+    def _to_labels(self, target: Instances) -> dict[str, Tensor]:
+        """transformers' form: outputs, and boxes as centre and size in shares of the image."""
+        height, width = target.image_size
+        boxes, labels = target.gt_boxes.tensor, target.gt_classes
+        if self.classes is not None:
+            labels = self.classes.outputs_of(labels)
+        scale = boxes.new_tensor([width, height, width, height])
+        return {"class_labels": labels, "boxes": box_convert(boxes / scale, "xyxy", "cxcywh")}
+
+    def _dense_losses(self, output: DetrOutput, targets: list[Instances]) -> dict[str, Tensor]:
+        if not self.dense_heads:
+            return {}
+        batch, _, h, w = output.feature_map.shape
+        memory = output.memory.transpose(1, 2).reshape(batch, -1, h, w)
+        sizes = [_cells(m) for m in output.feature_mask]
+        boxes = [
+            t.gt_boxes.tensor / t.gt_boxes.tensor.new_tensor([t.image_size[1], t.image_size[0]] * 2)
+            * t.gt_boxes.tensor.new_tensor([cols, rows] * 2)
+            for t, (rows, cols) in zip(targets, sizes)
+        ]
+        losses = {}
+        for name, head, features in zip(
+            ("backbone", "encoder"), self.dense_heads, (output.feature_map, memory)
+        ):
+            for part, loss in head(features, boxes, [t.gt_classes for t in targets]).items():
+                losses[f"loss_dense_{name}_{part}"] = self.dense_loss_weight * loss
+        return losses
+
+
+def _cells(mask: Tensor) -> tuple[int, int]:
+    """Rows and columns of the map that an image covers."""
+    return int(mask.any(dim=1).sum()), int(mask.any(dim=0).sum())

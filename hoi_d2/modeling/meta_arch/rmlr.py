@@ -1,0 +1,168 @@
+"""RmLR: a frozen DETR, the Interactive Relation Encoder, masked RoI, interaction reasoning.
+
+Re-mine, Learn and Reason: Exploring the Cross-modal Semantic Correlations for Language-guided HOI
+detection, Cao et al., ICCV 2023 (arXiv 2307.13529). The visual half: alignment with a language
+model, which acts in training only, is not here yet.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY, build_roi_heads
+from torch import Tensor, nn
+
+from hoi_d2.checkpoint.detector_weights import load_detector_weights
+from hoi_d2.data.catalog import vocabulary_of
+from hoi_d2.data.vocabulary import Vocabulary
+from hoi_d2.modeling.entity_detector.build import EntityDetector, build_entity_detector
+from hoi_d2.modeling.losses import match_verbs, verb_loss
+from hoi_d2.modeling.postprocessing import hoi_postprocess
+from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
+from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
+
+
+@META_ARCH_REGISTRY.register()
+class RmLR(nn.Module):
+    """Images -> frozen entities -> pairs -> verb logits -> loss, or interactions.
+
+    Args:
+        entity_detector: frozen; no byte of it changes in training.
+        pair_generator: which entities are kept and paired.
+        interaction_heads: IRE, masked RoI and IRM.
+        vocabulary: objects, verbs and which of them go together.
+        prior_exponents: of the product of the two detection scores, in training and in testing.
+        match_iou: overlap from which a candidate pair takes an annotated pair's verbs.
+        loss_alpha, loss_gamma: of the focal loss.
+        score_threshold, max_detections: of the interactions that are given out; 0 = all.
+        detector_is_random: no weight file was given for the detector.
+    """
+
+    frozen_prefixes = ("entity_detector",)
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        entity_detector: EntityDetector,
+        pair_generator: PairGenerator,
+        interaction_heads: InteractionHeads,
+        vocabulary: Vocabulary,
+        prior_exponents: tuple[float, float] = (1.0, 2.8),
+        match_iou: float = 0.5,
+        loss_alpha: float = 0.5,
+        loss_gamma: float = 0.2,
+        score_threshold: float = 0.0,
+        max_detections: int = 0,
+        detector_is_random: bool = False,
+    ) -> None:
+        super().__init__()
+        self.entity_detector = entity_detector.requires_grad_(False).eval()
+        self.pair_generator = pair_generator
+        self.interaction_heads = interaction_heads
+        self.vocabulary = vocabulary
+        self.prior_exponents = prior_exponents
+        self.match_iou = match_iou
+        self.loss_alpha, self.loss_gamma = loss_alpha, loss_gamma
+        self.score_threshold, self.max_detections = score_threshold, max_detections
+        self.detector_is_random = detector_is_random
+        valid, hoi_of = vocabulary.valid_verbs, vocabulary.hoi_of
+        self.register_buffer("valid_verbs", torch.from_numpy(valid).float(), persistent=False)
+        self.register_buffer("hoi_of", torch.from_numpy(hoi_of), persistent=False)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        vocabulary = vocabulary_of(cfg)
+        detector = build_entity_detector(cfg)
+        if cfg.MODEL.ENTITY_DETECTOR.WEIGHTS:
+            load_detector_weights(detector, cfg.MODEL.ENTITY_DETECTOR.WEIGHTS)
+        loss = cfg.MODEL.RMLR.LOSS
+        return {
+            "entity_detector": detector,
+            "pair_generator": PairGenerator(cfg, person=vocabulary.person),
+            "interaction_heads": InteractionHeads(
+                cfg,
+                detector.output_shape(),
+                token_dim=detector.token_dim,
+                num_verbs=len(vocabulary.verbs),
+            ),
+            "vocabulary": vocabulary,
+            "prior_exponents": (loss.PRIOR_EXPONENT_TRAIN, loss.PRIOR_EXPONENT_TEST),
+            "match_iou": loss.MATCH_IOU,
+            "loss_alpha": loss.ALPHA,
+            "loss_gamma": loss.GAMMA,
+            "score_threshold": cfg.MODEL.HOI.SCORE_THRESHOLD,
+            "max_detections": cfg.MODEL.HOI.MAX_DETECTIONS,
+            "detector_is_random": not cfg.MODEL.ENTITY_DETECTOR.WEIGHTS,
+        }
+
+    def forward(self, batched_inputs: list[dict[str, Any]]):
+        """
+        Args:
+            batched_inputs: detectron2's; `image` (3, H, W) RGB, and in training `instances`
+                (`gt_boxes`) and `hoi_instances` (`gt_pairs`, `gt_verbs`).
+
+        Returns:
+            Training: {"loss_verb": scalar}. Else one {"instances", "hoi_instances"} an image, in
+            its original size.
+        """
+        with torch.no_grad():
+            images, mask = self.entity_detector.preprocess(batched_inputs)
+            entities = self.entity_detector.detect(images, mask)
+        pairs = self.pair_generator(entities.instances)
+        verb_logits = self.interaction_heads(entities, pairs)
+        if self.training:
+            return {"loss_verb": self.verb_loss(verb_logits, pairs, batched_inputs)}
+        return self.interactions(verb_logits, pairs, batched_inputs)
+
+    def verb_loss(
+        self, verb_logits: Tensor, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]
+    ) -> Tensor:
+        """Focal loss of (M, K) logits against the verbs of the annotated pairs they match."""
+        device = verb_logits.device
+        gt_verbs = match_verbs(
+            pairs,
+            [x["instances"].to(device) for x in batched_inputs],
+            [x["hoi_instances"].to(device) for x in batched_inputs],
+            iou_threshold=self.match_iou,
+            num_verbs=verb_logits.shape[1],
+        )
+        priors = self.pair_priors(pairs, self.prior_exponents[0])
+        return verb_loss(
+            verb_logits, priors, gt_verbs, alpha=self.loss_alpha, gamma=self.loss_gamma
+        )
+
+    def interactions(
+        self, verb_logits: Tensor, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]
+    ):
+        """Scores sigmoid(logit) * prior, as instances in the original sizes."""
+        priors = self.pair_priors(pairs, self.prior_exponents[1])
+        sizes = [
+            (x.get("height", i.image_size[0]), x.get("width", i.image_size[1]))
+            for x, i in zip(batched_inputs, pairs.instances)
+        ]
+        return hoi_postprocess(
+            pairs,
+            verb_logits.float().sigmoid() * priors,
+            sizes,
+            hoi_of=self.hoi_of,
+            score_threshold=self.score_threshold,
+            max_detections=self.max_detections,
+        )
+
+    def pair_priors(self, pairs: CandidatePairs, exponent: float) -> Tensor:
+        """(M, K): (s_h s_o)^exponent where the verb is possible for the object, else 0."""
+        scores = pairs.pair_scores.float() ** exponent
+        return scores[:, None] * self.valid_verbs[pairs.object_classes]
+
+    def train(self, mode: bool = True) -> RmLR:
+        """The detector stays in evaluation mode: no dropout, no statistics move."""
+        super().train(mode)
+        self.entity_detector.eval()
+        return self
+
+    def random_weights(self) -> list[str]:
+        """Parts that hold random weights until a checkpoint is loaded."""
+        return ["interaction_heads"] + ["entity_detector"] * self.detector_is_random

@@ -1,0 +1,70 @@
+"""Pairs and verb logits -> `instances` and `hoi_instances` in the size of the original pictures."""
+
+from __future__ import annotations
+
+import torch
+from detectron2.structures import Boxes, Instances
+from torch import Tensor
+
+from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs
+from hoi_d2.structures import make_hoi_instances
+
+
+def hoi_postprocess(
+    pairs: CandidatePairs,
+    scores: Tensor,
+    output_sizes: list[tuple[int, int]],
+    *,
+    hoi_of: Tensor,
+    score_threshold: float,
+    max_detections: int,
+) -> list[dict[str, Instances]]:
+    """One {"instances", "hoi_instances"} for each image.
+
+    Args:
+        pairs: of the batch.
+        scores: (M, K); entries that are 0 are impossible and left out.
+        output_sizes: (height, width) to scale each image's boxes to.
+        hoi_of: (num_objects, K) HOI class of an object and verb, -1 = none.
+        score_threshold: interactions below it are dropped.
+        max_detections: the best so many of an image; 0 = all.
+    """
+    results = []
+    for found, index, image_scores, size in zip(
+        pairs.instances, pairs.pair_indices, scores.split(pairs.counts), output_sizes
+    ):
+        instances = _rescale(found, size)
+        keep = (image_scores > 0) & (image_scores >= score_threshold)
+        row, verb = keep.nonzero(as_tuple=True)
+        values = image_scores[row, verb]
+        if 0 < max_detections < len(values):
+            values, best = values.topk(max_detections)
+            row, verb = row[best], verb[best]
+        pair = index[row]
+        boxes, object_classes = instances.pred_boxes.tensor, instances.pred_classes[pair[:, 1]]
+        hoi_instances = make_hoi_instances(
+            image_size=size,
+            human_boxes=boxes[pair[:, 0]],
+            object_boxes=boxes[pair[:, 1]],
+            object_classes=object_classes,
+            verb_classes=verb,
+            hoi_classes=hoi_of[object_classes, verb],
+            scores=values,
+            pair_indices=pair,
+        )
+        results.append({"instances": instances, "hoi_instances": hoi_instances})
+    return results
+
+
+def _rescale(found: Instances, size: tuple[int, int]) -> Instances:
+    """The entities in another image size; none is dropped, so that pair indices stay true."""
+    height, width = size
+    boxes = found.pred_boxes.tensor.float()
+    scale = boxes.new_tensor([width / found.image_size[1], height / found.image_size[0]] * 2)
+    clipped = torch.minimum((boxes * scale).clamp(min=0), boxes.new_tensor([width, height] * 2))
+    return Instances(
+        size,
+        pred_boxes=Boxes(clipped),
+        scores=found.scores,
+        pred_classes=found.pred_classes,
+    )

@@ -1,0 +1,1 @@
+"""The parts of RmLR's head, one file each."""

@@ -1,0 +1,146 @@
+"""Which entities are kept, and every human-object pair of them (UPT's rule, which RmLR follows).
+
+UPT: Efficient Two-Stage Detection of Human-Object Interactions, Zhang et al., CVPR 2022.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.structures import Instances
+from torch import Tensor, nn
+from torchvision.ops import batched_nms
+
+
+@dataclass
+class CandidatePairs:
+    """The kept entities of each image and the pairs of the whole batch, packed one after the other.
+
+    Attributes:
+        instances: for each image the kept entities, humans first.
+        pair_indices: for each image (M_i, 2) rows of its `instances`, human first.
+        counts: M_i of each image.
+        image_index: (M,) which image a pair is of.
+        human_boxes, object_boxes: (M, 4) XYXY.
+        human_tokens, object_tokens: (M, d).
+        object_classes: (M,).
+        pair_scores: (M,) product of the two detection scores.
+    """
+
+    instances: list[Instances]
+    pair_indices: list[Tensor]
+    counts: list[int]
+    image_index: Tensor
+    human_boxes: Tensor
+    object_boxes: Tensor
+    human_tokens: Tensor
+    object_tokens: Tensor
+    object_classes: Tensor
+    pair_scores: Tensor
+
+    def __len__(self) -> int:
+        return len(self.image_index)
+
+
+class PairGenerator(nn.Module):
+    """Keeps the best humans and objects of each image and pairs each human with everything else.
+
+    Args:
+        person: the class of humans.
+        nms_threshold: IoU of the class-wise suppression.
+        score_threshold: entities below it are kept only to reach `min_instances`.
+        min_instances, max_instances: of humans, and of objects, in an image.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        person: int = 0,
+        nms_threshold: float = 0.5,
+        score_threshold: float = 0.2,
+        min_instances: int = 3,
+        max_instances: int = 15,
+    ) -> None:
+        super().__init__()
+        self.person = person
+        self.nms_threshold = nms_threshold
+        self.score_threshold = score_threshold
+        self.min_instances = min_instances
+        self.max_instances = max_instances
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, *, person: int = 0):
+        node = cfg.MODEL.RMLR.PAIRS
+        return {
+            "person": person,
+            "nms_threshold": node.NMS_THRESHOLD,
+            "score_threshold": node.SCORE_THRESHOLD,
+            "min_instances": node.MIN_INSTANCES,
+            "max_instances": node.MAX_INSTANCES,
+        }
+
+    @torch.no_grad()
+    def forward(self, detections: list[Instances]) -> CandidatePairs:
+        """
+        Args:
+            detections: for each image `pred_boxes`, `scores`, `pred_classes` and `tokens`.
+
+        Raises:
+            ValueError: a box or a score is not finite.
+        """
+        instances = [self.select(d) for d in detections]
+        pair_indices = [self.pair(i) for i in instances]
+        counts = [len(p) for p in pair_indices]
+        sizes = torch.tensor([0, *(len(i) for i in instances)]).cumsum(0).tolist()
+        packed = torch.cat([p + start for p, start in zip(pair_indices, sizes)])
+        human, object_ = packed.unbind(dim=1)
+        boxes = torch.cat([i.pred_boxes.tensor for i in instances])
+        scores = torch.cat([i.scores for i in instances])
+        classes = torch.cat([i.pred_classes for i in instances])
+        tokens = torch.cat([i.tokens for i in instances])
+        image_index = torch.repeat_interleave(torch.tensor(counts)).to(boxes.device)
+        return CandidatePairs(
+            instances=instances,
+            pair_indices=pair_indices,
+            counts=counts,
+            image_index=image_index,
+            human_boxes=boxes[human],
+            object_boxes=boxes[object_],
+            human_tokens=tokens[human],
+            object_tokens=tokens[object_],
+            object_classes=classes[object_],
+            pair_scores=scores[human] * scores[object_],
+        )
+
+    def select(self, detections: Instances) -> Instances:
+        """The kept entities: humans first, each kind by falling score."""
+        boxes, scores = detections.pred_boxes.tensor, detections.scores
+        if not (torch.isfinite(boxes).all() and torch.isfinite(scores).all()):
+            raise ValueError(
+                "the entity detector gave boxes or scores that are not finite; its weights or its "
+                "input are broken"
+            )
+        order = batched_nms(
+            boxes.float(), scores.float(), detections.pred_classes, self.nms_threshold
+        )
+        is_human = detections.pred_classes[order] == self.person
+        kept = [self._best(order[kind], scores) for kind in (is_human, ~is_human)]
+        return detections[torch.cat(kept)]
+
+    def _best(self, candidates: Tensor, scores: Tensor) -> Tensor:
+        """`candidates` come by falling score."""
+        above = int((scores[candidates] >= self.score_threshold).sum())
+        return candidates[: min(max(above, self.min_instances), self.max_instances)]
+
+    def pair(self, instances: Instances) -> Tensor:
+        """(M, 2): every human with every other entity, persons as objects included."""
+        count = len(instances)
+        humans = int((instances.pred_classes == self.person).sum())
+        grid = torch.cartesian_prod(
+            torch.arange(humans, device=instances.scores.device),
+            torch.arange(count, device=instances.scores.device),
+        ).reshape(-1, 2)
+        return grid[grid[:, 0] != grid[:, 1]]

@@ -1,0 +1,77 @@
+import pytest
+import torch
+from detectron2.structures import Boxes, Instances
+
+from hoi_d2.modeling.roi_heads.pair_generator import PairGenerator
+
+
+def detections(classes, scores, *, spread=True):
+    n = len(classes)
+    start = 10.0 * torch.arange(n)[:, None] if spread else torch.zeros(n, 1)
+    boxes = start + torch.tensor([0.0, 0.0, 8.0, 8.0])
+    return Instances(
+        (100, 200),
+        pred_boxes=Boxes(boxes),
+        scores=torch.tensor(scores, dtype=torch.float32),
+        pred_classes=torch.tensor(classes, dtype=torch.int64),
+        tokens=torch.arange(n)[:, None].float(),
+    )
+
+
+@pytest.mark.parametrize(
+    "classes, scores, expected_classes, num_pairs",
+    [
+        ([], [], [], 0),
+        ([5, 6], [0.9, 0.8], [5, 6], 0),  # nobody there
+        ([0], [0.9], [0], 0),  # nothing there
+        ([0, 0], [0.9, 0.8], [0, 0], 2),  # a person is an object too
+        ([5, 0, 6], [0.9, 0.5, 0.7], [0, 5, 6], 2),  # humans first
+        ([0, 5, 5, 5, 5], [0.01] * 5, [0, 5, 5, 5], 3),  # the best 3 of each, whatever their score
+    ],
+)
+def test_which_entities_and_pairs(classes, scores, expected_classes, num_pairs):
+    pairs = PairGenerator()([detections(classes, scores)])
+    assert pairs.instances[0].pred_classes.tolist() == expected_classes
+    assert len(pairs) == num_pairs == pairs.counts[0]
+
+
+def test_at_most_so_many():
+    found = detections([0] * 20 + [7] * 20, [0.9] * 40)
+    pairs = PairGenerator(max_instances=4)([found])
+    assert len(pairs.instances[0]) == 8
+    assert len(pairs) == 4 * 7
+
+
+def test_duplicates_of_a_class_are_suppressed():
+    pairs = PairGenerator()([detections([0, 0, 5], [0.9, 0.8, 0.7], spread=False)])
+    assert pairs.instances[0].pred_classes.tolist() == [0, 5]
+
+
+def test_a_batch_is_its_images_one_after_the_other():
+    images = [
+        detections([0, 5, 0], [0.9, 0.8, 0.7]),
+        detections([], []),
+        detections([5], [0.9]),
+        detections([0, 5], [0.5, 0.4]),
+    ]
+    generator = PairGenerator()
+    batch, singles = generator(images), [generator([i]) for i in images]
+    assert batch.counts == [4, 0, 0, 1]
+    assert batch.image_index.tolist() == [0, 0, 0, 0, 3]
+    for name in ("human_boxes", "object_boxes", "human_tokens", "object_classes", "pair_scores"):
+        expected = torch.cat([getattr(s, name) for s in singles])
+        torch.testing.assert_close(getattr(batch, name), expected)
+
+
+def test_pairs_are_human_and_anything_else_but_itself():
+    found = PairGenerator()([detections([0, 5, 0], [0.9, 0.8, 0.7])])
+    assert found.pair_indices[0].tolist() == [[0, 1], [0, 2], [1, 0], [1, 2]]
+
+
+@pytest.mark.parametrize("field", ["box", "score"])
+def test_broken_detections_are_refused(field):
+    found = detections([0, 5], [0.9, float("nan") if field == "score" else 0.8])
+    if field == "box":
+        found.pred_boxes.tensor[1, 2] = float("nan")
+    with pytest.raises(ValueError, match="not finite"):
+        PairGenerator()([found])
