@@ -57,7 +57,7 @@ class MaskedRoI(nn.Module):
         union = union_boxes(human_boxes, object_boxes)
         rois = torch.cat([image_index[:, None].to(union.dtype), union], dim=1)
         bins = roi_align(
-            feature_map,
+            extend_border(feature_map, feature_mask),
             rois.to(feature_map.dtype),
             self.resolution,
             spatial_scale=1 / self.stride,
@@ -68,6 +68,20 @@ class MaskedRoI(nn.Module):
             return bins.mean(dim=(2, 3))
         inside = bins_inside(union, human_boxes, object_boxes, self.resolution)
         return masked_mean(bins, inside)
+
+
+def extend_border(feature_map: Tensor, feature_mask: Tensor) -> Tensor:
+    """(B, C, h, w) with the padding replaced by the nearest cell inside the image.
+
+    RoIAlign does that at the border of a map; a padded image must give the same numbers.
+    """
+    height, width = feature_mask.shape[1:]
+    device = feature_map.device
+    rows, columns = feature_mask.any(dim=2).sum(dim=1), feature_mask.any(dim=1).sum(dim=1)
+    y = torch.minimum(torch.arange(height, device=device), rows[:, None] - 1)
+    x = torch.minimum(torch.arange(width, device=device), columns[:, None] - 1)
+    image = torch.arange(len(feature_map), device=device)[:, None, None]
+    return feature_map.permute(0, 2, 3, 1)[image, y[:, :, None], x[:, None]].permute(0, 3, 1, 2)
 
 
 def union_boxes(a: Tensor, b: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.structures import Instances
+from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
@@ -116,7 +116,7 @@ class PairGenerator(nn.Module):
         )
 
     def select(self, detections: Instances) -> Instances:
-        """The kept entities: humans first, each kind by falling score."""
+        """The kept entities, inside the image: humans first, each kind by falling score."""
         boxes, scores = detections.pred_boxes.tensor, detections.scores
         if not (torch.isfinite(boxes).all() and torch.isfinite(scores).all()):
             raise ValueError(
@@ -128,7 +128,10 @@ class PairGenerator(nn.Module):
         )
         is_human = detections.pred_classes[order] == self.person
         kept = [self._best(order[kind], scores) for kind in (is_human, ~is_human)]
-        return detections[torch.cat(kept)]
+        found = detections[torch.cat(kept)]
+        found.pred_boxes = Boxes(found.pred_boxes.tensor.clone())
+        found.pred_boxes.clip(found.image_size)  # what lies outside is another image's padding
+        return found
 
     def _best(self, candidates: Tensor, scores: Tensor) -> Tensor:
         """`candidates` come by falling score."""

@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from hoi_d2.modeling.roi_heads.masked_roi import MaskedRoI, bins_inside, masked_mean, union_boxes
+from hoi_d2.modeling.roi_heads.masked_roi import (
+    MaskedRoI,
+    bins_inside,
+    extend_border,
+    masked_mean,
+    union_boxes,
+)
 
 STRIDE = 8
 
@@ -84,6 +90,16 @@ def test_masked_mean_ignores_what_is_outside():
     mask[0, :2] = True
     expected = torch.tensor([[1.0], [0.0]]).expand(2, 3)  # nothing inside gives 0, not NaN
     torch.testing.assert_close(masked_mean(x, mask), expected)
+
+
+def test_the_border_goes_on_into_the_padding():
+    feature_map, mask = torch.randn(2, 3, 4, 5), torch.ones(2, 4, 5, dtype=torch.bool)
+    mask[1, 3:], mask[1, :, 2:] = False, False
+    extended = extend_border(feature_map, mask)
+    torch.testing.assert_close(extended[0], feature_map[0])
+    inside = feature_map[1:, :, :3, :2]
+    expected = torch.nn.functional.pad(inside, (0, 3, 0, 1), mode="replicate")
+    torch.testing.assert_close(extended[1:], expected)
 
 
 def test_an_unknown_mask_is_refused():

@@ -1,0 +1,83 @@
+"""Configs and weights that travel with the package.
+
+`hoi_d2://toy/rmlr.safetensors` names a shipped weight file wherever a path is expected.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from detectron2.utils.file_io import PathManager
+from iopath.common.file_io import PathHandler
+
+_PACKAGE = Path(__file__).parent
+PREFIX = "hoi_d2://"
+
+
+class ShippedWeightsHandler(PathHandler):
+    """Lets detectron2's PathManager open `hoi_d2://...`, read only."""
+
+    def _get_supported_prefixes(self) -> list[str]:
+        return [PREFIX]
+
+    def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
+        return str(shipped_weights(path))
+
+    def _isfile(self, path: str, **kwargs: Any) -> bool:
+        return (_PACKAGE / "weights" / path.removeprefix(PREFIX)).is_file()
+
+    def _exists(self, path: str, **kwargs: Any) -> bool:
+        return self._isfile(path)
+
+    def _open(self, path: str, mode: str = "r", buffering: int = -1, **kwargs: Any):
+        if mode not in ("r", "rb"):
+            raise ValueError(f"{path} is part of the package and read only")
+        return open(self._get_local_path(path), mode, buffering)
+
+
+def shipped_weights(path: str) -> Path:
+    """The file of `hoi_d2://toy/rmlr.safetensors`.
+
+    Raises:
+        FileNotFoundError: not shipped; lists what is.
+    """
+    file = _PACKAGE / "weights" / path.removeprefix(PREFIX)
+    if not file.is_file():
+        root = _PACKAGE / "weights"
+        shipped = sorted(PREFIX + str(p.relative_to(root)) for p in root.rglob("*.safetensors"))
+        raise FileNotFoundError(f"{path} does not come with the package; it has {shipped}")
+    return file
+
+
+def local_path(path: str) -> str:
+    """The file on disk of any path that detectron2 understands, `hoi_d2://` included."""
+    return PathManager.get_local_path(path)
+
+
+def configs_root() -> Path:
+    """The folder of configs: inside an installed package, or the checkout's `configs`."""
+    packaged = _PACKAGE / "configs"
+    return packaged if packaged.is_dir() else _PACKAGE.parents[1] / "configs"
+
+
+def config_file(name: str) -> str:
+    """The path of a config such as `toy/rmlr.yaml` or `configs/toy/rmlr.yaml`.
+
+    A file of that name in the current folder comes first.
+
+    Raises:
+        FileNotFoundError: neither here nor in the package; lists the packaged ones.
+    """
+    if Path(name).is_file():
+        return str(name)
+    packaged = configs_root() / name.removeprefix("configs/")
+    if packaged.is_file():
+        return str(packaged)
+    known = sorted(str(p.relative_to(configs_root())) for p in configs_root().rglob("*.yaml"))
+    raise FileNotFoundError(f"no config {name}; hoi_d2 has {', '.join(known)}")
+
+
+def register_path_handler() -> None:
+    """Makes detectron2's PathManager understand `hoi_d2://`; safe to call again."""
+    PathManager.register_handler(ShippedWeightsHandler(), allow_override=True)

@@ -1,0 +1,23 @@
+"""Shared by all tests: small threads, no downloads, and where the real data are."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+
+import hoi_d2  # noqa: F401  (registers models and datasets)
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real annotations and pictures; tests that need it are skipped without."""
+    folder = os.environ.get("HOI_D2_TEST_DATA")
+    if not folder:
+        pytest.skip("HOI_D2_TEST_DATA is not set")
+    return Path(folder)

@@ -1,0 +1,9 @@
+#!/usr/bin/env python
+"""Finds and draws interactions in pictures, folders, videos or from a camera; see --help."""
+
+import sys
+
+from hoi_d2.engine.demo import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+#!/usr/bin/env python
+"""Training checkpoint -> a small safetensors file that is published: weights alone, 16-bit.
+
+python tools/strip_checkpoint.py output/toy/detr/model_final.pth detr.safetensors
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from hoi_d2.checkpoint.weight_files import sha256_of
+
+ONLY_IN_TRAINING = ("dense_heads.", "network.extra_queries.")
+
+
+def strip(checkpoint: Path, output: Path, *, dtype: torch.dtype = torch.float16) -> None:
+    """Writes the averaged weights where there are any, without what only training uses.
+
+    The run's config and iteration go into the file's metadata.
+    """
+    data = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    weights = {**data["model"], **data.get("ema", {}).get("average", {})}
+    kept = {
+        name: value.to(dtype).contiguous() if value.is_floating_point() else value
+        for name, value in weights.items()
+        if not name.startswith(ONLY_IN_TRAINING) and not name.endswith("num_batches_tracked")
+    }
+    metadata = {"config": str(data.get("config", "")), "iteration": str(data.get("iteration", ""))}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    save_file(kept, output, metadata=metadata)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--fp32", action="store_true", help="keep 32 bits")
+    args = parser.parse_args()
+    strip(args.checkpoint, args.output, dtype=torch.float32 if args.fp32 else torch.float16)
+    print(f"{args.output}: {args.output.stat().st_size / 1e6:.2f} MB, SHA-256 {sha256_of(args.output)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
