@@ -93,6 +93,7 @@ def _add_hoi_keys(cfg: CfgNode) -> None:
 def _add_rmlr_keys(cfg: CfgNode) -> None:
     """RmLR (Cao et al., ICCV 2023, arXiv 2307.13529)."""
     node = cfg.MODEL.RMLR = CfgNode()
+    node.HEADS = "InteractionHeads"  # in detectron2's ROI_HEADS_REGISTRY
     pairs = node.PAIRS = CfgNode()  # UPT's rule, which RmLR follows
     pairs.NMS_THRESHOLD = 0.5  # class-wise, on the detector's boxes
     pairs.SCORE_THRESHOLD = 0.2
@@ -102,7 +103,7 @@ def _add_rmlr_keys(cfg: CfgNode) -> None:
 
     # Visual vectors of a pair (supplement B): global 512, union 512, two entity tokens of 512.
     node.FEATURE_DIM = 512
-    # UPT's hand-made 36 numbers of a box pair, added to the token features; the supplement has none.
+    # UPT's hand-made 36 numbers of a box pair, fused into the tokens; the supplement has none.
     node.BOX_PAIR_ENCODING = False
 
     ire = node.IRE = CfgNode()  # Interactive Relation Encoder

@@ -40,7 +40,8 @@ def main() -> int:
     parser.add_argument("--fp32", action="store_true", help="keep 32 bits")
     args = parser.parse_args()
     strip(args.checkpoint, args.output, dtype=torch.float32 if args.fp32 else torch.float16)
-    print(f"{args.output}: {args.output.stat().st_size / 1e6:.2f} MB, SHA-256 {sha256_of(args.output)}")
+    size = args.output.stat().st_size / 1e6
+    print(f"{args.output}: {size:.2f} MB, SHA-256 {sha256_of(args.output)}")
     return 0
 
 

@@ -337,11 +337,10 @@ def _flight(pose, thing, rng, x, ground, height, facing) -> Performance:
     hx, hy = body.hands[0]
     gap = rng.uniform(0.12, 0.3) * height + 0.5 * thing.size
     center = hx + facing * gap, hy - rng.uniform(-0.05, 0.2) * height
-    streaks = tuple(
-        ((center[0] - facing * (0.6 * thing.size + 0.1 * height), center[1] + dy * thing.size),)
-        + ((center[0] - facing * 0.6 * thing.size, center[1] + dy * thing.size),)
-        for dy in (-0.25, 0.25)
-    )
+    near = center[0] - facing * 0.6 * thing.size
+    far = near - facing * 0.1 * height
+    levels = (center[1] + dy * thing.size for dy in (-0.25, 0.25))
+    streaks = tuple(((far, y), (near, y)) for y in levels)
     return Performance(body, _move(thing, center, rng.uniform(-25, 10)), streaks=streaks)
 
 

@@ -85,7 +85,7 @@ def find_pictures(inputs: Sequence[str]) -> list[Path]:
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:
-    """The number in each file name (HICO's and COCO's ids), or positions where they are not unique."""
+    """The number in each file name (HICO's and COCO's ids); positions if two share one."""
     numbers = [re.findall(r"\d+", path.stem) for path in paths]
     ids = [int(n[-1]) if n else -1 for n in numbers]
     unique = len(set(ids)) == len(ids) and -1 not in ids

@@ -28,7 +28,7 @@ TRAIN_ITERATIONS = 200
 
 
 def run_toy_demo(output: Path) -> int:
-    """Writes pictures/*.png, hoi_results.json and metrics.json (shipped weights, all of toy val)."""
+    """Writes pictures/*.png, hoi_results.json, metrics.json (shipped weights, toy val)."""
     start = time.time()
     output.mkdir(parents=True, exist_ok=True)
     setup_logger(str(output), name="detectron2", abbrev_name="d2")

@@ -1,8 +1,15 @@
 """Models and their parts; importing this registers all of them with detectron2."""
 
-from hoi_d2.modeling.entity_detector import detr as _detr
 from hoi_d2.modeling.entity_detector.build import ENTITY_DETECTOR_REGISTRY, build_entity_detector
+from hoi_d2.modeling.entity_detector.detr import DetrEntityDetector
 from hoi_d2.modeling.meta_arch import Detr, RmLR
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
 
-__all__ = ["ENTITY_DETECTOR_REGISTRY", "Detr", "InteractionHeads", "RmLR", "build_entity_detector"]
+__all__ = [
+    "ENTITY_DETECTOR_REGISTRY",
+    "Detr",
+    "DetrEntityDetector",
+    "InteractionHeads",
+    "RmLR",
+    "build_entity_detector",
+]

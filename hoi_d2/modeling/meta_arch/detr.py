@@ -55,9 +55,7 @@ class Detr(nn.Module):
         self.dense_heads = nn.ModuleList()
         if dense_loss_weight > 0:
             for channels in (network.feature_channels, network.hidden_dim):
-                head = DenseDetectionHead(
-                    channels=channels, num_classes=network.config.num_labels
-                )
+                head = DenseDetectionHead(channels=channels, num_classes=network.config.num_labels)
                 self.dense_heads.append(head)
 
     @classmethod
@@ -189,7 +187,8 @@ class Detr(nn.Module):
         memory = output.memory.transpose(1, 2).reshape(batch, -1, h, w)
         sizes = [_cells(m) for m in output.feature_mask]
         boxes = [
-            t.gt_boxes.tensor / t.gt_boxes.tensor.new_tensor([t.image_size[1], t.image_size[0]] * 2)
+            t.gt_boxes.tensor
+            / t.gt_boxes.tensor.new_tensor([t.image_size[1], t.image_size[0]] * 2)
             * t.gt_boxes.tensor.new_tensor([cols, rows] * 2)
             for t, (rows, cols) in zip(targets, sizes)
         ]

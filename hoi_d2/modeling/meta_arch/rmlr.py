@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.modeling import META_ARCH_REGISTRY, build_roi_heads
+from detectron2.modeling import META_ARCH_REGISTRY, ROI_HEADS_REGISTRY
 from torch import Tensor, nn
 
 from hoi_d2.checkpoint.detector_weights import load_detector_weights
@@ -78,11 +78,12 @@ class RmLR(nn.Module):
         detector = build_entity_detector(cfg)
         if cfg.MODEL.ENTITY_DETECTOR.WEIGHTS:
             load_detector_weights(detector, cfg.MODEL.ENTITY_DETECTOR.WEIGHTS)
+        build_heads = ROI_HEADS_REGISTRY.get(cfg.MODEL.RMLR.HEADS)
         loss = cfg.MODEL.RMLR.LOSS
         return {
             "entity_detector": detector,
             "pair_generator": PairGenerator(cfg, person=vocabulary.person),
-            "interaction_heads": InteractionHeads(
+            "interaction_heads": build_heads(
                 cfg,
                 detector.output_shape(),
                 token_dim=detector.token_dim,

@@ -33,7 +33,9 @@ class InteractionReasoningModule(nn.Module):
         super().__init__()
         self.projection = nn.Linear(in_dim, hidden_dim)
         self.layers = nn.ModuleList(
-            SelfAttentionLayer(dim=hidden_dim, num_heads=num_heads, ffn_dim=ffn_dim, dropout=dropout)
+            SelfAttentionLayer(
+                dim=hidden_dim, num_heads=num_heads, ffn_dim=ffn_dim, dropout=dropout
+            )
             for _ in range(num_layers)
         )
         self.predictor = nn.Linear(hidden_dim, num_verbs)

@@ -36,7 +36,9 @@ class InteractiveRelationEncoder(nn.Module):
         self.projection = nn.Conv2d(in_channels, hidden_dim, kernel_size=1)
         self.positions = DetrSinePositionEmbedding(hidden_dim // 2, normalize=True)
         self.layers = nn.ModuleList(
-            SelfAttentionLayer(dim=hidden_dim, num_heads=num_heads, ffn_dim=ffn_dim, dropout=dropout)
+            SelfAttentionLayer(
+                dim=hidden_dim, num_heads=num_heads, ffn_dim=ffn_dim, dropout=dropout
+            )
             for _ in range(num_layers)
         )
 

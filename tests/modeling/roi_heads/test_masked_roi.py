@@ -13,9 +13,7 @@ STRIDE = 8
 
 
 def pool(mask, feature_map, human, object_, *, resolution=7, sampling_ratio=2):
-    roi = MaskedRoI(
-        mask=mask, resolution=resolution, sampling_ratio=sampling_ratio, stride=STRIDE
-    )
+    roi = MaskedRoI(mask=mask, resolution=resolution, sampling_ratio=sampling_ratio, stride=STRIDE)
     valid = torch.ones(len(feature_map), *feature_map.shape[2:], dtype=torch.bool)
     index = torch.zeros(len(human), dtype=torch.int64)
     return roi(feature_map, valid, index, human, object_)

@@ -1,0 +1,28 @@
+"""What a config's datasets say of their classes."""
+
+from __future__ import annotations
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+
+from hoi_d2.data.vocabulary import Vocabulary, hico_det_vocabulary, vcoco_vocabulary
+
+_NAMED = {"hico_det": hico_det_vocabulary, "vcoco": vcoco_vocabulary}
+
+
+def vocabulary_of(cfg: CfgNode) -> Vocabulary:
+    """The vocabulary of a model: `MODEL.HOI.VOCABULARY`, or that of the training set.
+
+    Raises:
+        KeyError: neither names one; lists the choices.
+    """
+    name = cfg.MODEL.HOI.VOCABULARY or (cfg.DATASETS.TRAIN[0] if cfg.DATASETS.TRAIN else "")
+    if name in _NAMED:
+        return _NAMED[name]()
+    vocabulary = MetadataCatalog.get(name).get("vocabulary") if name else None
+    if vocabulary is None:
+        raise KeyError(
+            f"no vocabulary named {name!r}: set MODEL.HOI.VOCABULARY to one of {sorted(_NAMED)} or "
+            "to the name of a registered HOI dataset, or set DATASETS.TRAIN"
+        )
+    return vocabulary

@@ -1,0 +1,1 @@
+"""Detectors that find the entities of the pairs, behind one interface."""

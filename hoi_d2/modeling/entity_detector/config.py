@@ -1,0 +1,29 @@
+"""The config keys of the entity detectors, beside the size of DETR itself."""
+
+from __future__ import annotations
+
+from detectron2.config import CfgNode
+
+
+def add_entity_detector_config(cfg: CfgNode) -> None:
+    """Adds the keys to `cfg.MODEL.DETR` and `cfg.MODEL.ENTITY_DETECTOR`, in place."""
+    _add_detr_keys(cfg.MODEL.DETR)
+
+
+def _add_detr_keys(node: CfgNode) -> None:
+    # What the NUM_CLASSES outputs mean: "" = the dataset's object classes in their order; or
+    # "coco_91" (COCO's ids; Facebook's weights), "coco_80", "hico_80", "vcoco_81", or the name of a
+    # registered dataset. They become the dataset's classes by name.
+    node.CLASSES = ""
+    # The decoder's last norm also stands between its layers, as transformers 5 trains it. No public
+    # weights are like that.
+    node.NORM_BETWEEN_LAYERS = False
+    # What a picture gives does not depend on the padding of its batch. False = as DETR was
+    # published: what is convolved from the padding reaches the cells at the border.
+    node.MASK_PADDING = True
+
+    # Speed, where no gradient is needed; `tools/benchmark.py infer` measures each.
+    node.FOLD_BATCHNORM = True  # frozen batch norm becomes part of the convolution before it
+    node.CHANNELS_LAST = True  # memory format of the backbone
+    node.PRECISION = "float32"  # or "bfloat16"; class and box heads stay in float32
+    node.COMPILE = False  # torch.compile of backbone, encoder and decoder

@@ -1,0 +1,52 @@
+"""DETR as an entity detector: every query is a detection with its decoder token."""
+
+from __future__ import annotations
+
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.structures import Boxes, ImageList, Instances
+from torch import Tensor
+
+from hoi_d2.modeling.entity_detector.build import ENTITY_DETECTOR_REGISTRY, Entities
+from hoi_d2.modeling.meta_arch.detr import Detr
+
+
+@ENTITY_DETECTOR_REGISTRY.register()
+class DetrEntityDetector(Detr):
+    """`Detr` with the interface of entity detectors; takes the weights of a trained `Detr`."""
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode):
+        cfg = cfg.clone()  # what only helps the detector's own training is not built
+        cfg.defrost()
+        cfg.MODEL.DETR.QUERY_GROUPS = 1
+        cfg.MODEL.DETR.DENSE_LOSS_WEIGHT = 0.0
+        cfg.MODEL.DETR.FROZEN_BATCHNORM = True
+        return super().from_config(cfg)
+
+    @property
+    def token_dim(self) -> int:
+        return self.network.hidden_dim
+
+    def output_shape(self) -> ShapeSpec:
+        """Channels and stride of the feature map."""
+        return ShapeSpec(channels=self.network.feature_channels, stride=self.network.stride)
+
+    def detect(self, images: ImageList, mask: Tensor) -> Entities:
+        """All queries above the score threshold, with their tokens."""
+        output = self.network(images.tensor, mask)
+        instances = []
+        for size, tokens, (boxes, scores, classes) in zip(
+            images.image_sizes, output.tokens, self.detections(output)
+        ):
+            height, width = size
+            boxes = boxes * boxes.new_tensor([width, height, width, height])
+            found = Instances(
+                size,
+                pred_boxes=Boxes(boxes),
+                scores=scores,
+                pred_classes=classes,
+                tokens=tokens,
+            )
+            instances.append(found[scores >= self.score_threshold])
+        return Entities(instances, output.feature_map, output.feature_mask)
