@@ -1,0 +1,173 @@
+"""Drawing primitives with detectron2's VisImage interface, on OpenCV and Pillow.
+
+detectron2's own VisImage is a matplotlib figure: tens of milliseconds before the first line is
+drawn. Here a label costs the pixels it covers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+Color = tuple[int, int, int]
+
+BLACK: Color = (0, 0, 0)
+WHITE: Color = (255, 255, 255)
+GREY: Color = (190, 190, 190)
+
+_SUBPIXEL_BITS = 4
+
+
+@lru_cache(maxsize=64)
+def load_font(size: int, path: str | None = None) -> ImageFont.FreeTypeFont:
+    """A font of `size` pixels; by default DejaVu Sans, which matplotlib brings along.
+
+    Raises:
+        FileNotFoundError: `path` is no font file.
+    """
+    default = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"
+    try:
+        return ImageFont.truetype(str(path or default), size)
+    except OSError as error:
+        raise FileNotFoundError(f"{path or default} is not a font that can be read") from error
+
+
+@lru_cache(maxsize=512)
+def text_mask(text: str, font: ImageFont.FreeTypeFont, padding: int) -> np.ndarray:
+    """(h, w) uint8, the ink of one or more lines with `padding` pixels around; 255 = letter."""
+    lines = text.split("\n")
+    ascent, descent = font.getmetrics()
+    width = max(int(np.ceil(font.getlength(line))) for line in lines)
+    size = (width + 2 * padding, (ascent + descent) * len(lines) + padding)
+    picture = Image.new("L", size, 0)
+    pen = ImageDraw.Draw(picture)
+    for number, line in enumerate(lines):
+        pen.text((padding, number * (ascent + descent) + padding // 2), line, fill=255, font=font)
+    return np.asarray(picture)
+
+
+def wrap_text(text: str, font: ImageFont.FreeTypeFont, max_width: float) -> str:
+    """Line breaks at spaces so that no line is wider than `max_width`, where words allow it."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and font.getlength(longer) <= max_width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return "\n".join(lines)
+
+
+class HOIImage:
+    """An RGB picture that is drawn on; detectron2's VisImage interface (`get_image`, `save`).
+
+    Args:
+        image: (H, W, 3) uint8 RGB; copied.
+        scale: the canvas is that many times as large as the image.
+    """
+
+    def __init__(self, image: np.ndarray, scale: float = 1.0) -> None:
+        self.scale = scale
+        if scale == 1:
+            self.canvas = np.array(image, dtype=np.uint8, order="C")
+        else:
+            self.canvas = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        self.height, self.width = self.canvas.shape[:2]
+
+    def get_image(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB."""
+        return self.canvas
+
+    def save(self, path: str | Path) -> None:
+        """Writes the picture (PNG, JPEG, ...: by the suffix), making folders as needed.
+
+        Raises:
+            ValueError: the suffix names no picture format.
+        """
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(self.canvas).save(path, compress_level=3)
+
+    def polylines(
+        self, lines: Sequence[np.ndarray], color: Color, width: int, *, closed: bool = False
+    ) -> None:
+        """Anti-aliased lines, each (N, 2) x, y, with a thin dark rim: seen on any ground."""
+        limit = 4.0 * max(self.width, self.height)  # far beyond the canvas, far below overflow
+        scaled = [
+            np.round(np.clip(line, -limit, limit) * 2**_SUBPIXEL_BITS).astype(np.int32)
+            for line in lines
+        ]
+        rim = max(1, round(width / 3))
+        for ink, thickness in ((BLACK, width + 2 * rim), (color, width)):
+            cv2.polylines(self.canvas, scaled, closed, ink, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+    def rectangle(self, box: np.ndarray, color: Color, width: int) -> None:
+        """The outline of an XYXY box, kept inside the canvas."""
+        self.polylines([_corners(self._inside(box, width))], color, width, closed=True)
+
+    def dashed_rectangle(self, box: np.ndarray, colors: Sequence[Color], width: int) -> None:
+        """An outline of dashes whose colours take turns; solid where it is too small for dashes."""
+        dash = 5.0 * width
+        if len(colors) == 1 and min(box[2:] - box[:2]) < 5 * dash:
+            self.rectangle(box, colors[0], width)
+            return
+        corners = _corners(self._inside(box, width))
+        pieces: list[np.ndarray] = []
+        for start, end in zip(corners, np.roll(corners, -1, axis=0)):
+            pieces += _dashes(start, end, dash)
+        for number, color in enumerate(colors):
+            self.polylines(pieces[number :: len(colors)], color, width)
+
+    def line(self, start: np.ndarray, end: np.ndarray, color: Color, width: int) -> None:
+        """A straight line."""
+        self.polylines([np.stack([start, end])], color, width)
+
+    def dot(self, center: np.ndarray, color: Color, radius: int) -> None:
+        """A disc with a dark rim."""
+        x, y = (round(float(v)) for v in center)
+        cv2.circle(self.canvas, (x, y), radius + max(1, radius // 4), BLACK, -1, cv2.LINE_AA)
+        cv2.circle(self.canvas, (x, y), radius, color, -1, cv2.LINE_AA)
+
+    def label(self, mask: np.ndarray, x: int, y: int, color: Color) -> None:
+        """A filled label with dark text (a `text_mask`), cut off at the canvas' edge."""
+        part = self.canvas[max(y, 0) : y + mask.shape[0], max(x, 0) : x + mask.shape[1]]
+        ink = mask[max(-y, 0) :, max(-x, 0) :][: part.shape[0], : part.shape[1], None]
+        part[...] = np.round((255 - ink) * (np.float32(color) / 255))
+
+    def append_labels(self, masks: Sequence[np.ndarray], colors: Sequence[Color], gap: int) -> None:
+        """Makes the canvas higher and sets labels there, in as many columns as there is room."""
+        cell_width = max(mask.shape[1] for mask in masks) + gap
+        cell_height = max(mask.shape[0] for mask in masks) + gap
+        columns = max(1, (self.width - gap) // cell_width)
+        rows = -(-len(masks) // columns)
+        panel = np.full((rows * cell_height + gap, self.width, 3), 40, dtype=np.uint8)
+        top = self.height + gap
+        self.canvas = np.concatenate([self.canvas, panel])
+        self.height = len(self.canvas)
+        for number, (mask, color) in enumerate(zip(masks, colors)):
+            column, row = divmod(number, rows)
+            self.label(mask, gap + column * cell_width, top + row * cell_height, color)
+
+    def _inside(self, box: np.ndarray, width: int) -> np.ndarray:
+        """Moves edges that touch the border inwards, so that half a line is not cut off."""
+        margin = width / 2 + 1
+        size = np.array([self.width, self.height, self.width, self.height], dtype=np.float64)
+        return np.clip(box, margin, np.maximum(size - margin, margin)) - 0.5
+
+
+def _corners(box: np.ndarray) -> np.ndarray:
+    x0, y0, x1, y1 = box
+    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+
+
+def _dashes(start: np.ndarray, end: np.ndarray, dash: float) -> list[np.ndarray]:
+    """An odd number of dashes and gaps of about `dash`, so that both corners are inked."""
+    count = max(1, int(np.hypot(*(end - start)) / dash) // 2 * 2 + 1)
+    stops = np.linspace(0, 1, count + 1)[:, None]
+    points = start + stops * (end - start)
+    return [points[i : i + 2] for i in range(0, count, 2)]

@@ -1,0 +1,169 @@
+"""Ground truth beside prediction: hits, misses and false alarms of every picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from hoi_d2.data.vocabulary import Vocabulary
+from hoi_d2.evaluation.average_precision import Ranking
+from hoi_d2.evaluation.ground_truth import HOIGroundTruth, rows_of_images
+from hoi_d2.evaluation.results import HOIResults, fill_hoi_classes
+from hoi_d2.visualization.judging import Judgement, judge_pairs, judge_vcoco
+from hoi_d2.visualization.scene import FALSE_ALARM, HIT, MISS, Interaction
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Results and ground truth of one dataset, judged.
+
+    Args:
+        vocabulary: of the dataset.
+        truth: P annotated interactions in N images.
+        results: R detections in images of the dataset.
+        images: (R,) row of each detection's image in `truth.image_ids`.
+        judgement: of both.
+        num_unknown: how many detections were left out: the dataset does not have their images.
+    """
+
+    vocabulary: Vocabulary
+    truth: HOIGroundTruth
+    results: HOIResults
+    images: np.ndarray
+    judgement: Judgement
+    num_unknown: int = 0
+
+    def class_names(self) -> list[str]:
+        """`"ride bicycle"`, or the verb alone where there are no HOI classes."""
+        if len(self.vocabulary.hois):
+            return [self.vocabulary.hoi_name(c) for c in range(len(self.vocabulary.hois))]
+        return list(self.vocabulary.verbs)
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """The counted detections by class and score."""
+        return self.judgement.ranking(self.results.scores)
+
+    @cached_property
+    def average_precision(self) -> np.ndarray:
+        """(C,) percent, by the dataset's rule; NaN for classes without ground truth."""
+        return self.judgement.average_precision(self.results.scores)
+
+    @cached_property
+    def found_score(self) -> np.ndarray:
+        """(P,) score of the detection that found each annotated interaction, -inf = none did."""
+        scores = np.full(len(self.truth.verb_classes), -np.inf)
+        taking = np.flatnonzero(self.judgement.matched >= 0)
+        scores[self.judgement.matched[taking]] = self.results.scores[taking]
+        return scores
+
+    def best_threshold(self) -> float:
+        """The score with the largest F1 over all classes; 0 without detections."""
+        rows = self.ranking.rows
+        rows = rows[np.argsort(-self.results.scores[rows], kind="stable")]
+        if not len(rows):
+            return 0.0
+        positives = self.judgement.num_positives.sum()
+        f1 = 2 * np.cumsum(self.judgement.hit[rows]) / (np.arange(1, len(rows) + 1) + positives)
+        return float(self.results.scores[rows[np.argmax(f1)]])
+
+    def count(
+        self, *, score_threshold: float, classes: Sequence[int] = ()
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(N,) hits, misses and false alarms of each image; arguments as `interactions_of`."""
+        truth = self._chosen(self.judgement.truth_classes, classes)
+        detected = self._chosen(self.judgement.result_classes, classes)
+        detected &= self.results.scores >= score_threshold
+        num_images = len(self.truth.image_ids)
+        hits = np.bincount(self.images[detected & self.judgement.hit], minlength=num_images)
+        alarms = np.bincount(self.images[detected & ~self.judgement.hit], minlength=num_images)
+        annotated = np.bincount(self.truth.pair_images[truth], minlength=num_images)
+        return hits, annotated - hits, alarms
+
+    def interactions_of(
+        self, image: int, *, score_threshold: float, classes: Sequence[int] = ()
+    ) -> tuple[list[Interaction], list[Interaction]]:
+        """What was annotated and what was predicted in one image, with states.
+
+        Interactions that the metric does not count (they have no class) have no state.
+
+        Args:
+            image: row in `truth.image_ids`.
+            score_threshold: detections below are not there.
+            classes: only these; empty = all.
+        """
+        annotated = self.truth.pair_images == image
+        detected = (self.images == image) & (self.results.scores >= score_threshold)
+        if len(classes):
+            annotated &= self._chosen(self.judgement.truth_classes, classes)
+            detected &= self._chosen(self.judgement.result_classes, classes)
+        rows = np.flatnonzero(detected)
+        rows = rows[np.argsort(-self.results.scores[rows], kind="stable")]
+        left = [self._annotated(row, score_threshold) for row in np.flatnonzero(annotated)]
+        return left, [self._detected(row) for row in rows]
+
+    @staticmethod
+    def _chosen(ids: np.ndarray, classes: Sequence[int]) -> np.ndarray:
+        return np.isin(ids, np.asarray(classes)) if len(classes) else ids >= 0
+
+    @cached_property
+    def _truth_boxes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.truth.human_boxes, self.truth.object_boxes, self.truth.object_classes
+
+    def _annotated(self, row: int, score_threshold: float) -> Interaction:
+        humans, objects, object_classes = self._truth_boxes
+        found = self.found_score[row] >= score_threshold
+        return Interaction(
+            human_box=humans[row],
+            verb=int(self.truth.verb_classes[row]),
+            object_box=_present(objects[row]),
+            object_class=int(object_classes[row]),
+            state="" if self.judgement.truth_classes[row] < 0 else HIT if found else MISS,
+        )
+
+    def _detected(self, row: int) -> Interaction:
+        counted = self.judgement.result_classes[row] >= 0
+        return Interaction(
+            human_box=self.results.human_boxes[row],
+            verb=int(self.results.verb_classes[row]),
+            object_box=_present(self.results.object_boxes[row]),
+            object_class=int(self.results.object_classes[row]),
+            score=float(self.results.scores[row]),
+            state="" if not counted else HIT if self.judgement.hit[row] else FALSE_ALARM,
+        )
+
+
+def compare(
+    results: HOIResults,
+    dataset_dicts: Sequence[dict[str, Any]],
+    vocabulary: Vocabulary,
+    *,
+    evaluator_type: str = "hico_det",
+) -> Comparison:
+    """Judges all detections of a result file.
+
+    Args:
+        results: of any images; those that the dataset does not have are left out and counted.
+        dataset_dicts: the records, with interactions.
+        vocabulary: of both.
+        evaluator_type: the dataset's; "vcoco" has a rule of its own.
+    """
+    truth = HOIGroundTruth.from_dataset_dicts(dataset_dicts)
+    images = rows_of_images(results.image_ids, truth.image_ids)
+    known = np.flatnonzero(images >= 0)
+    known = known[np.argsort(images[known], kind="stable")]
+    num_unknown = len(results) - len(known)
+    results, images = fill_hoi_classes(results[known], vocabulary), images[known]
+    if evaluator_type == "vcoco":
+        judgement = judge_vcoco(results, images, truth, vocabulary, dataset_dicts)
+    else:
+        judgement = judge_pairs(results, images, truth, vocabulary)
+    return Comparison(vocabulary, truth, results, images, judgement, num_unknown)
+
+
+def _present(box: np.ndarray) -> np.ndarray | None:
+    return None if np.isnan(box).any() else box

@@ -1,0 +1,161 @@
+"""Where labels go: greedily, each at the cheapest free place of the whole picture.
+
+The picture is a coarse grid of costs (faces dear, small objects dear, bodies cheap, background
+free). The cost of every position of a label is a window sum over that grid, read from an integral
+image, plus its distance from what it names; so one label costs a few array operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+FACE, OBJECT, BODY, LINE = 20.0, 3.0, 0.5, 1.5
+"""Costs of a label that lies wholly on such a thing."""
+_CELLS_PER_LABEL_HEIGHT = 4
+_HEIGHTS_PER_DISTANCE_UNIT = 4.0
+_FOCUS_SHARE = 0.15
+
+
+@dataclass(frozen=True, eq=False)
+class Obstacle:
+    """A box (XYXY, canvas pixels) that labels should not cover, and how dear it is."""
+
+    box: np.ndarray
+    cost: float
+
+
+@dataclass(frozen=True, eq=False)
+class LabelRequest:
+    """A label that wants a place.
+
+    Args:
+        size: (width, height) in canvas pixels, margin included.
+        short_size: of what stands for it where it finds no room; None = nothing does.
+        target: (4,) XYXY; the box it names, which it should touch or be near.
+        focus: (2,) the point it should be nearest to, other things equal.
+    """
+
+    size: tuple[int, int]
+    short_size: tuple[int, int] | None
+    target: np.ndarray
+    focus: np.ndarray
+
+
+@dataclass(frozen=True)
+class Place:
+    """Left upper corner in canvas pixels; `short` where only the short form had room."""
+
+    x: int
+    y: int
+    short: bool = False
+
+
+def head_region(box: np.ndarray) -> np.ndarray:
+    """Where the face of a person is likely to be, for a box of the whole or the upper body.
+
+    A head is about half as high as the shoulders are wide: for a standing person that is the top
+    fifth of the box, for a portrait up to its upper half.
+    """
+    width, height = box[2] - box[0], box[3] - box[1]
+    depth = min(0.5 * height, max(0.2 * height, 0.5 * width))
+    margin = 0.15 * width
+    return np.array([box[0] + margin, box[1], box[2] - margin, box[1] + depth])
+
+
+class _CostGrid:
+    """Obstacles and taken places on cells of `cell` pixels."""
+
+    def __init__(self, *, canvas_size: tuple[int, int], cell: int) -> None:
+        height, width = canvas_size
+        self.cell = cell
+        self.costs = np.zeros((height // cell, width // cell))
+        self.taken = np.zeros(self.costs.shape)
+
+    def add(self, grid: np.ndarray, box: np.ndarray, value: float) -> None:
+        """Raises every cell that the box touches to at least `value`."""
+        rows, columns = grid.shape
+        low = np.clip(np.floor(box[:2] / self.cell), 0, (columns, rows)).astype(int)
+        high = np.clip(np.ceil(box[2:] / self.cell), 0, (columns, rows)).astype(int)
+        part = grid[low[1] : high[1], low[0] : high[0]]
+        np.maximum(part, value, out=part)
+
+    def window_sums(self, grid: np.ndarray, rows: int, columns: int) -> np.ndarray:
+        """Sum under a rows x columns label at every position it fits in."""
+        table = np.zeros((grid.shape[0] + 1, grid.shape[1] + 1))
+        np.cumsum(np.cumsum(grid, axis=0), axis=1, out=table[1:, 1:])
+        total = table[rows:, columns:] - table[:-rows, columns:]
+        return total - (table[rows:, :-columns] - table[:-rows, :-columns])
+
+
+def place_labels(
+    requests: Sequence[LabelRequest],
+    *,
+    canvas_size: tuple[int, int],
+    obstacles: Sequence[Obstacle],
+    max_cost: float = 5.0,
+) -> list[Place | None]:
+    """Places for the labels; earlier ones choose first.
+
+    Args:
+        requests: the labels.
+        canvas_size: (height, width).
+        obstacles: what they should leave free; where two lie on each other, the dearer counts.
+        max_cost: a label that has a short form and finds no cheaper place is shortened.
+
+    Returns:
+        One per request, None where nothing fits any more. No two placed labels overlap, and none
+        leaves the canvas.
+    """
+    if not requests:
+        return []
+    cell = max(1, min(r.size[1] for r in requests) // _CELLS_PER_LABEL_HEIGHT)
+    grid = _CostGrid(canvas_size=canvas_size, cell=cell)
+    for obstacle in obstacles:
+        grid.add(grid.costs, obstacle.box, obstacle.cost)
+    return [_place(grid, request, max_cost) for request in requests]
+
+
+def _place(grid: _CostGrid, request: LabelRequest, max_cost: float) -> Place | None:
+    if request.short_size is None:
+        corner = _cheapest(grid, request, request.size, np.inf)
+        return Place(*corner) if corner else None
+    corner = _cheapest(grid, request, request.size, max_cost)
+    if corner:
+        return Place(*corner)
+    corner = _cheapest(grid, request, request.short_size, np.inf)
+    return Place(*corner, short=True) if corner else None
+
+
+def _cheapest(
+    grid: _CostGrid, request: LabelRequest, size: tuple[int, int], max_cost: float
+) -> tuple[int, int] | None:
+    """Takes the cheapest free place for `size`, if there is one below `max_cost`."""
+    columns, rows = (-(-side // grid.cell) for side in size)
+    if rows > grid.costs.shape[0] or columns > grid.costs.shape[1]:
+        return None
+    cost = grid.window_sums(grid.costs, rows, columns) / (rows * columns)
+    cost += _distance_cost(grid, request, size, cost.shape)
+    cost[grid.window_sums(grid.taken, rows, columns) > 0.5] = np.inf
+    y, x = (int(i) for i in np.unravel_index(int(np.argmin(cost)), cost.shape))
+    if not cost[y, x] < max_cost:
+        return None
+    grid.taken[y : y + rows, x : x + columns] = 1
+    return x * grid.cell, y * grid.cell
+
+
+def _distance_cost(
+    grid: _CostGrid, request: LabelRequest, size: tuple[int, int], shape: tuple[int, int]
+) -> np.ndarray:
+    """Distance of the label from its target's box, and a little of that from its focus."""
+    x = np.arange(shape[1])[None, :] * grid.cell
+    y = np.arange(shape[0])[:, None] * grid.cell
+    left, top, right, bottom = request.target
+    dx = np.maximum(np.maximum(x - right, left - x - size[0]), 0)
+    dy = np.maximum(np.maximum(y - bottom, top - y - size[1]), 0)
+    focus_x = x + size[0] / 2 - request.focus[0]
+    focus_y = y + size[1] / 2 - request.focus[1]
+    unit = _HEIGHTS_PER_DISTANCE_UNIT * request.size[1]
+    return (np.hypot(dx, dy) + _FOCUS_SHARE * np.hypot(focus_x, focus_y)) / unit

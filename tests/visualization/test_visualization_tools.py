@@ -1,0 +1,131 @@
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from hoi_d2.evaluation.results import write_results
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+def tool(name):
+    spec = importlib.util.spec_from_file_location(f"tool_{name}", TOOLS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def own_json(dataset, tmp_path) -> Path:
+    """The small dataset as a file of own data."""
+    data = {
+        "images": [],
+        "annotations": [],
+        "hoi_annotations": [],
+        "categories": [{"id": i, "name": n} for i, n in enumerate(dataset.vocabulary.objects)],
+        "verb_categories": [{"id": i, "name": n} for i, n in enumerate(dataset.vocabulary.verbs)],
+        "hoi_categories": [
+            {"id": i, "category_id": int(o), "verb_id": int(v)}
+            for i, (o, v) in enumerate(dataset.vocabulary.hois)
+        ],
+    }
+    for record in dataset.records:
+        image = {key: record[key] for key in ("height", "width")}
+        image |= {"id": record["image_id"], "file_name": Path(record["file_name"]).name}
+        data["images"].append(image)
+        first = len(data["annotations"])
+        for item in record["annotations"]:
+            x0, y0, x1, y1 = item["bbox"]
+            annotation = {"id": len(data["annotations"]), "image_id": record["image_id"]}
+            annotation |= {"category_id": item["category_id"], "bbox": [x0, y0, x1 - x0, y1 - y0]}
+            data["annotations"].append(annotation)
+        for pair in record["hoi_annotations"]:
+            entry = {"id": len(data["hoi_annotations"]), "image_id": record["image_id"]}
+            entry |= {"human_annotation_id": first + pair["human"], "verb_id": pair["verb"]}
+            entry["object_annotation_id"] = first + pair["object"]
+            data["hoi_annotations"].append(entry)
+    file = tmp_path / "own.json"
+    file.write_text(json.dumps(data))
+    return file
+
+
+def test_visualize_data_on_a_file(own_json, tmp_path, capsys):
+    out = tmp_path / "out"
+    argv = [str(own_json), "--image-root", str(tmp_path), "--output", str(out), "--html"]
+    assert tool("visualize_data").main(argv) == 0
+    assert len(list((out / "pictures").glob("*.png"))) == 3
+    assert "3 of 3 pictures drawn" in capsys.readouterr().out
+    assert tool("visualize_data").main([*argv, "--verb", "ride", "--jpg", "--exact-boxes"]) == 0
+    assert [p.name for p in (out / "pictures").glob("*.jpg")] == ["scene_1.jpg"]
+
+
+def test_visualize_data_on_the_toy_world(tmp_path):
+    argv = ["toy_hoi_val", "--output", str(tmp_path), "--num", "2", "--rare"]
+    assert tool("visualize_data").main(argv) == 0
+    assert len(list((tmp_path / "pictures").iterdir())) == 2
+
+
+def test_visualize_data_exit_codes(own_json, tmp_path, capsys):
+    argv = [str(own_json), "--image-root", str(tmp_path), "--output", str(tmp_path / "out")]
+    (tmp_path / "scene_2.png").unlink()
+    assert tool("visualize_data").main(argv) == 1
+    assert "scene_2.png" in capsys.readouterr().err
+    assert tool("visualize_data").main([*argv, "--verb", "rode"]) == 2
+    assert "did you mean ride" in capsys.readouterr().err
+    assert tool("visualize_data").main(["no_such_name", "--output", str(tmp_path)]) == 2
+    (tmp_path / "own.json").write_text("{")
+    assert tool("visualize_data").main(argv) == 2
+    assert "own.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_visualize_results(suffix, own_json, results, tmp_path, capsys):
+    file, out = tmp_path / f"results{suffix}", tmp_path / "out"
+    write_results(file, results)
+    argv = ["--dataset", str(own_json), "--image-root", str(tmp_path), "--results", str(file)]
+    argv += ["--output", str(out)]
+    assert tool("visualize_results").main([*argv, "--worst-first"]) == 0
+    printed = capsys.readouterr().out
+    assert "With score >= 0.900: 1 hits, 2 missed, 0 false alarms" in printed  # the best F1
+    assert (out / "index.html").is_file() and (out / "figures" / "class_ap.csv").is_file()
+    chosen = [
+        "--hoi",
+        "hold sports ball",
+        "--score-threshold",
+        "0.1",
+        "--train-dataset",
+        str(own_json),
+    ]
+    assert tool("visualize_results").main([*argv, *chosen]) == 0
+    assert (out / "figures" / "ap_by_samples.png").is_file()
+
+
+def test_visualize_results_exit_codes(own_json, results, tmp_path, capsys):
+    argv = ["--dataset", str(own_json), "--output", str(tmp_path / "out"), "--results"]
+    assert tool("visualize_results").main([*argv, str(tmp_path / "none.json")]) == 2
+    assert "none.json" in capsys.readouterr().err
+    write_results(tmp_path / "r.json", results)
+    assert tool("visualize_results").main([*argv, str(tmp_path / "r.json"), "--hoi", "x"]) == 2
+    assert "no HOI is called 'x'" in capsys.readouterr().err
+    assert (
+        tool("visualize_results").main([*argv, str(tmp_path / "r.json")]) == 1
+    )  # no pictures there
+
+
+def test_plot_log(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOI_D2_SKIP_REGISTRATION", "1")
+    for folder in ("x/run", "y/run"):
+        (tmp_path / folder).mkdir(parents=True)
+        line = json.dumps({"iteration": 0, "total_loss": 1.0})
+        (tmp_path / folder / "metrics.json").write_text(line + "\n")
+    runs = [str(tmp_path / "x" / "run"), str(tmp_path / "y" / "run" / "metrics.json")]
+    out = tmp_path / "curves.png"
+    module = tool("plot_log")
+    assert module.main([*runs, "--output", str(out)]) == 0
+    assert "total_loss" in capsys.readouterr().out and out.is_file()
+    assert list(module.named_runs(runs)) == ["run", str(tmp_path / "y" / "run")]
+    assert list(module.named_runs([f"a={runs[0]}", f"b={runs[1]}"])) == ["a", "b"]
+    assert module.main([f"a={runs[0]}", f"a={runs[1]}"]) == 2
+    assert module.main([str(tmp_path / "z")]) == 2
+    assert "plot_log: " in capsys.readouterr().err

@@ -1,0 +1,74 @@
+#!/usr/bin/env python
+"""Draws the annotations of a data set.
+
+    python tools/visualize_data.py toy_hoi_val --output output/toy --num 50 --html
+    python tools/visualize_data.py hico_det_train --output output/rare --verb ride --rare --html
+    python tools/visualize_data.py my.json --image-root pictures --output output/mine --html
+
+Pictures go to OUTPUT/pictures; with --html, OUTPUT/index.html shows them with filters and opens
+from disk. A picture that cannot be read is named and skipped, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import hoi_d2  # noqa: F401  (registers data sets)
+from hoi_d2.visualization.browse import FILE_FORMATS, open_dataset, select_records
+from hoi_d2.visualization.pages import draw_dataset
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dataset", help="a registered name, or an annotation file")
+    parser.add_argument("--output", required=True, type=Path, help="folder for pictures and page")
+    parser.add_argument("--image-root", default="", help="folder of the pictures of a file")
+    parser.add_argument("--format", default="", choices=FILE_FORMATS, help="of a file")
+    parser.add_argument("--num", type=int, help="at most that many pictures, spread evenly")
+    parser.add_argument("--verb", help="only pictures with this verb, e.g. sit_on")
+    parser.add_argument("--object", help="only pictures with this object, e.g. bicycle")
+    parser.add_argument("--rare", action="store_true", help="only pictures with a rare HOI class")
+    parser.add_argument("--html", action="store_true", help="write index.html with filters")
+    parser.add_argument("--jpg", action="store_true", help="JPEG, a fifth of the size of PNG")
+    parser.add_argument(
+        "--exact-boxes",
+        action="store_true",
+        help="draw each annotated box; otherwise near-identical boxes of one thing are one",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code."""
+    args = parse_args(argv)
+    try:
+        dataset = open_dataset(args.dataset, args.image_root, file_format=args.format)
+        records = select_records(
+            dataset, verb=args.verb, object_name=args.object, rare=args.rare, num=args.num
+        )
+    except (KeyError, OSError, ValueError) as error:
+        print(f"visualize_data: {error.args[0] if error.args else error}", file=sys.stderr)
+        return 2
+    failures = draw_dataset(
+        dataset,
+        records,
+        args.output,
+        page=args.html,
+        suffix=".jpg" if args.jpg else ".png",
+        merge_iou=2.0 if args.exact_boxes else 0.6,
+    )
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    drawn = len(records) - len(failures)
+    where = args.output / ("index.html" if args.html else "pictures")
+    print(f"{drawn} of {len(dataset.records)} pictures drawn: {where}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
