@@ -25,6 +25,9 @@ def add_hoi_config(cfg: CfgNode) -> None:
 
 
 def _add_input_keys(cfg: CfgNode) -> None:
+    # Own data to register before anything else: [[name, JSON file, folder of pictures], ...]
+    # (datasets/README.md).
+    cfg.DATASETS.OWN = []
     # DETR's input: RGB, ImageNet mean and standard deviation (here on 0..255).
     cfg.INPUT.FORMAT = "RGB"
     # Brightness, contrast and saturation are changed by up to this share; UPT: [0.4, 0.4, 0.4].
@@ -109,6 +112,9 @@ def _add_rmlr_keys(cfg: CfgNode) -> None:
     ire = node.IRE = CfgNode()  # Interactive Relation Encoder
     ire.ENABLED = True  # False = the projected backbone map goes to the masked RoI as it is
     ire.NUM_LAYERS = 2
+    # Begin as a copy of the detector's first encoder layers (of the same widths), which is trained
+    # on; False = at random.
+    ire.START_FROM_DETECTOR = False
     ire.HIDDEN_DIM = 256
     ire.FFN_DIM = 2048
     ire.NUM_HEADS = 8

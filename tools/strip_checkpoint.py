@@ -31,6 +31,7 @@ def strip(checkpoint: Path, output: Path, *, dtype: torch.dtype = torch.float16)
     metadata = {"config": str(data.get("config", "")), "iteration": str(data.get("iteration", ""))}
     output.parent.mkdir(parents=True, exist_ok=True)
     save_file(kept, output, metadata=metadata)
+    output.chmod(0o644)  # safetensors makes it readable for its owner alone
 
 
 def main() -> int:

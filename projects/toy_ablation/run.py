@@ -2,6 +2,10 @@
 """What the IRE and the masked RoI bring on the toy world: variants x seeds, table, JSON, plot.
 
 python projects/toy_ablation/run.py --seeds 1 2 3 --output output/toy_ablation
+
+The shipped weights are the first variant with more iterations:
+python projects/toy_ablation/run.py --variants "RmLR (visual half)" --seeds 1 --iterations 4000 \
+    --flip --output output/toy_shipped
 """
 
 from __future__ import annotations
@@ -13,9 +17,9 @@ import sys
 import time
 from pathlib import Path
 
-import matplotlib
+import hoi_d2  # first: makes detectron2 importable where it has no compiled part
 
-matplotlib.use("Agg")
+# isort: split
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -25,7 +29,6 @@ from tabulate import tabulate
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hoi_d2 import add_hoi_config
 from hoi_d2.engine.trainer import HOITrainer
 from hoi_d2.model_zoo import config_file
 from hoi_d2.modeling.entity_detector.build import Entities
@@ -42,11 +45,11 @@ METRICS = ("full", "rare", "nonrare")
 class RememberingDetector(nn.Module):
     """A frozen detector that looks at each picture once; what it found is kept in memory.
 
-    Right because the detector is frozen, the pictures are not augmented, and padding changes
-    nothing (tests/modeling/meta_arch/test_rmlr.py).
+    Right because the detector is frozen, padding changes nothing
+    (tests/modeling/meta_arch/test_rmlr.py), and the key is the picture's own bytes.
     """
 
-    memory: dict[str, tuple[Instances, Tensor]] = {}
+    memory: dict[int, tuple[Instances, Tensor]] = {}
 
     def __init__(self, detector: nn.Module) -> None:
         super().__init__()
@@ -54,15 +57,16 @@ class RememberingDetector(nn.Module):
         self.token_dim = detector.token_dim
 
     def preprocess(self, batched_inputs: list[dict]):
-        unseen = [x for x in batched_inputs if x["file_name"] not in self.memory]
-        for x in unseen:
-            images, mask = self.detector.preprocess([x])
-            found = self.detector.detect(images, mask)
-            self.memory[x["file_name"]] = found.instances[0], found.feature_map[0].half()
-        return [x["file_name"] for x in batched_inputs], None
+        keys = [hash(x["image"].numpy().tobytes()) for x in batched_inputs]
+        for key, x in zip(keys, batched_inputs):
+            if key not in self.memory:
+                images, mask = self.detector.preprocess([x])
+                found = self.detector.detect(images, mask)
+                self.memory[key] = found.instances[0], found.feature_map[0].half()
+        return keys, None
 
-    def detect(self, names: list[str], mask: None) -> Entities:
-        instances, maps = zip(*(self.memory[name] for name in names))
+    def detect(self, keys: list[int], mask: None) -> Entities:
+        instances, maps = zip(*(self.memory[key] for key in keys))
         height, width = (max(m.shape[d] for m in maps) for d in (1, 2))
         padded, inside = [], torch.zeros(len(maps), height, width, dtype=torch.bool)
         for row, m in zip(inside, maps):
@@ -71,16 +75,16 @@ class RememberingDetector(nn.Module):
         return Entities(list(instances), torch.stack(padded), inside)
 
 
-def train_and_evaluate(options: list, seed: int, output: Path, iterations: int) -> dict:
+def train_and_evaluate(options: list, seed: int, output: Path, iterations: int, flip: str) -> dict:
     """Metrics of one run."""
     cfg = get_cfg()
-    add_hoi_config(cfg)
+    hoi_d2.add_hoi_config(cfg)
     cfg.merge_from_file(config_file("toy/rmlr.yaml"))
     cfg.merge_from_list(
         [
             *("MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(output), "SEED", seed),
             *("SOLVER.MAX_ITER", iterations, "SOLVER.CHECKPOINT_PERIOD", iterations),
-            *("INPUT.RANDOM_FLIP", "none"),
+            *("INPUT.RANDOM_FLIP", flip),
             *options,
         ]
     )
@@ -120,12 +124,14 @@ def plot(results: dict[str, list[dict]], path: Path) -> None:
     axes.legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=150)
+    plt.close(figure)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--iterations", type=int, default=1000)
+    parser.add_argument("--flip", action="store_true", help="also train on mirrored pictures")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--output", type=Path, default=Path("output/toy_ablation"))
     args = parser.parse_args()
@@ -135,7 +141,8 @@ def main() -> int:
         for name in args.variants:
             start = time.time()
             folder = args.output / name.replace(" ", "_") / str(seed)
-            metrics = train_and_evaluate(VARIANTS[name], seed, folder, args.iterations)
+            flip = "horizontal" if args.flip else "none"
+            metrics = train_and_evaluate(VARIANTS[name], seed, folder, args.iterations, flip)
             results[name].append(metrics | {"seed": seed})
             full = metrics["hico_det/mAP_default_full"]
             print(f"{name}, seed {seed}: full {full:.2f} ({time.time() - start:.0f} s)", flush=True)

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from hoi_d2.data import toy
-from hoi_d2.data.datasets.toy import RARE_HOIS, drawn_hois, load_toy, toy_record
+from hoi_d2.data.datasets.toy import (
+    RARE_HOIS,
+    drawn_hois,
+    load_toy,
+    load_toy_labels,
+    toy_record,
+)
 from hoi_d2.data.toy_actions import ACTIONS, POSES
 from hoi_d2.data.toy_art import EXTENTS, Canvas, Thing, draw_thing
 from hoi_d2.data.vocabulary import hico_det_vocabulary
@@ -74,6 +80,20 @@ def test_boxes_are_tight(kind, form):
     ys, xs = np.nonzero(image.any(axis=2))
     drawn = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
     np.testing.assert_allclose(drawn, thing.box, atol=8)
+
+
+def test_image_labels_have_hicos_four_values():
+    vocabulary = hico_det_vocabulary()
+    seen = set()
+    for record, labelled in zip(load_toy("val")[:50], load_toy_labels("val")):
+        labels = labelled["image_labels"]
+        done = {pair["hoi"] for pair in record["hoi_annotations"]}
+        assert set(np.flatnonzero(labels == 1)) == done
+        there = {entity["category_id"] for entity in record["annotations"]}
+        known = {int(vocabulary.hois[hoi, 0]) for hoi in np.flatnonzero(labels != -2)}
+        assert known == there
+        seen |= set(labels.tolist())
+    assert seen == {1, 0, -1, -2}
 
 
 def test_every_action_has_a_pose():

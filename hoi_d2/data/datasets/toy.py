@@ -1,15 +1,21 @@
-"""The toy world as registered datasets: `toy_hoi_train`, `toy_hoi_val`, and their label form."""
+"""The toy world as registered datasets.
+
+`toy_hoi_{train,val}` have boxes and pairs, `toy_hoi_cls_{train,val}` HICO's image-level labels.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache, partial
 
+import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from hoi_d2.data import toy
+from hoi_d2.data.datasets.hico import AMBIGUOUS, NEGATIVE, POSITIVE, UNKNOWN
 from hoi_d2.data.vocabulary import hico_det_vocabulary
 
 BOXMODE_XYXY_ABS = 0
+COMES_CLOSE_TO = {"carry": "hold", "drag": "hold", "pick_up": "hold", "jump": "ride"}
 RARE_HOIS = (10, 13, 90, 129, 131, 133, 244, 247, 337, 458, 460, 496, 513, 517, 525)
 """HOI ids with fewer than 10 training pairs; a test counts them again."""
 
@@ -26,14 +32,13 @@ def drawn_hois() -> list[int]:
 
 
 def toy_metadata() -> dict:
-    """What MetadataCatalog tells of both splits."""
+    """What MetadataCatalog tells of every toy dataset."""
     vocabulary = hico_det_vocabulary()
     return {
         "thing_classes": list(vocabulary.objects),
         "vocabulary": vocabulary,
         "rare_hois": list(RARE_HOIS),
         "evaluated_hois": drawn_hois(),
-        "evaluator_type": "hico_det",
     }
 
 
@@ -67,16 +72,42 @@ def toy_record(split: str, index: int) -> dict:
 
 
 def register_toy() -> None:
-    """Registers toy_hoi_train and toy_hoi_val; nothing is drawn yet."""
+    """Registers the four datasets; nothing is drawn yet."""
     for split in toy.SPLITS:
-        name = f"toy_hoi_{split}"
-        if name in DatasetCatalog.list():
-            continue
-        DatasetCatalog.register(name, partial(load_toy, split))
-        MetadataCatalog.get(name).set(**toy_metadata())
+        for form, load, kind in (("", load_toy, "hico_det"), ("cls_", load_toy_labels, "hico")):
+            name = f"toy_hoi_{form}{split}"
+            if name not in DatasetCatalog.list():
+                DatasetCatalog.register(name, partial(load, split))
+                MetadataCatalog.get(name).set(**toy_metadata(), evaluator_type=kind)
 
 
 @lru_cache(maxsize=2)
 def load_toy(split: str) -> list[dict]:
     """Every dataset dict of a split ("train" or "val"), in the order of its pictures."""
     return [toy_record(split, index) for index in range(toy.SPLITS[split][1])]
+
+
+def image_labels(record: dict) -> np.ndarray:
+    """(600,) int8 of a picture, as HICO has them.
+
+    1 = done in the picture; 0 = ambiguous: what is done comes close to it (who carries also
+    holds); -1 = the object is there and nobody does it; -2 = the object is not there: unknown.
+    """
+    vocabulary = hico_det_vocabulary()
+    present = {entity["category_id"] for entity in record["annotations"]}
+    labels = np.where(np.isin(vocabulary.hois[:, 0], list(present)), NEGATIVE, UNKNOWN)
+    labels = labels.astype(np.int8)
+    for pair in record["hoi_annotations"]:
+        obj = record["annotations"][pair["object"]]["category_id"]
+        close = COMES_CLOSE_TO.get(vocabulary.verbs[pair["verb"]])
+        if close and (hoi := vocabulary.hoi_of[obj, vocabulary.verbs.index(close)]) >= 0:
+            labels[hoi] = AMBIGUOUS
+    labels[[pair["hoi"] for pair in record["hoi_annotations"]]] = POSITIVE
+    return labels
+
+
+@lru_cache(maxsize=2)
+def load_toy_labels(split: str) -> list[dict]:
+    """The pictures of `load_toy` with `image_labels` in the place of boxes and pairs."""
+    empty = {"annotations": [], "hoi_annotations": []}
+    return [r | empty | {"image_labels": image_labels(r)} for r in load_toy(split)]

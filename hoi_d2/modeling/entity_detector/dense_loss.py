@@ -46,7 +46,9 @@ class DenseDetectionHead(nn.Module):
         loss_class = sigmoid_focal_loss(logits, target, alpha=0.25, gamma=2, reduction="sum")
         y, x = positive.nonzero(as_tuple=True)[1:]
         center = torch.stack([x, y, x, y], dim=1) + 0.5
-        sides = distances.permute(0, 2, 3, 1)[positive].clamp(max=5).exp() * center.new_tensor([-1, -1, 1, 1])
+        sides = distances.permute(0, 2, 3, 1)[positive].clamp(max=5).exp() * center.new_tensor(
+            [-1, -1, 1, 1]
+        )
         loss_box = generalized_box_iou_loss(center + sides, target_boxes[positive], reduction="sum")
         return {"class": loss_class / normaliser, "box": loss_box / normaliser}
 

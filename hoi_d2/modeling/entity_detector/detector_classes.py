@@ -11,8 +11,8 @@ from detectron2.data import MetadataCatalog
 from torch import Tensor
 
 from hoi_d2.data.catalog import vocabulary_of
-from hoi_d2.data.vocabulary import coco_objects
 from hoi_d2.data.class_spaces import class_map, class_space, missing_classes
+from hoi_d2.data.vocabulary import coco_objects
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.structures import Boxes, ImageList, Instances
-from torch import Tensor
+from torch import Tensor, nn
 
 from hoi_d2.modeling.entity_detector.build import ENTITY_DETECTOR_REGISTRY, Entities
 from hoi_d2.modeling.meta_arch.detr import Detr
@@ -27,6 +27,11 @@ class DetrEntityDetector(Detr):
     @property
     def token_dim(self) -> int:
         return self.network.hidden_dim
+
+    def encoder(self) -> tuple[nn.Conv2d, nn.ModuleList]:
+        """The projection of the backbone's map and the encoder's layers, as IRE may start from."""
+        model = self.network.detr.model
+        return model.input_projection, model.encoder.layers
 
     def output_shape(self) -> ShapeSpec:
         """Channels and stride of the feature map."""

@@ -78,17 +78,19 @@ class RmLR(nn.Module):
         detector = build_entity_detector(cfg)
         if cfg.MODEL.ENTITY_DETECTOR.WEIGHTS:
             load_detector_weights(detector, cfg.MODEL.ENTITY_DETECTOR.WEIGHTS)
-        build_heads = ROI_HEADS_REGISTRY.get(cfg.MODEL.RMLR.HEADS)
+        heads = ROI_HEADS_REGISTRY.get(cfg.MODEL.RMLR.HEADS)(
+            cfg,
+            detector.output_shape(),
+            token_dim=detector.token_dim,
+            num_verbs=len(vocabulary.verbs),
+        )
+        if cfg.MODEL.RMLR.IRE.START_FROM_DETECTOR and heads.relation_encoder is not None:
+            heads.relation_encoder.start_from(*detector.encoder())
         loss = cfg.MODEL.RMLR.LOSS
         return {
             "entity_detector": detector,
             "pair_generator": PairGenerator(cfg, person=vocabulary.person),
-            "interaction_heads": build_heads(
-                cfg,
-                detector.output_shape(),
-                token_dim=detector.token_dim,
-                num_verbs=len(vocabulary.verbs),
-            ),
+            "interaction_heads": heads,
             "vocabulary": vocabulary,
             "prior_exponents": (loss.PRIOR_EXPONENT_TRAIN, loss.PRIOR_EXPONENT_TEST),
             "match_iou": loss.MATCH_IOU,

@@ -6,6 +6,7 @@ category; the IRE is the trainable way back to what they lost.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from transformers.models.detr.modeling_detr import DetrSinePositionEmbedding
 
@@ -59,3 +60,34 @@ class InteractiveRelationEncoder(nn.Module):
         for layer in self.layers:
             x = layer(x, valid, positions)
         return x.transpose(1, 2).reshape(shape)
+
+    @torch.no_grad()
+    def start_from(self, projection: nn.Conv2d, layers: nn.ModuleList) -> None:
+        """Copies a DETR encoder's projection and first layers, of the same widths.
+
+        Args:
+            projection: DETR's 1x1 convolution.
+            layers: transformers' encoder layers, at least as many as there are here.
+
+        Raises:
+            ValueError: the widths differ; names the config keys.
+        """
+        ours = (self.projection.out_channels, *(m.ffn[0].out_features for m in self.layers[:1]))
+        theirs = (projection.out_channels, *(m.mlp.fc1.out_features for m in layers[:1]))
+        if ours != theirs[: len(ours)] or len(layers) < len(self.layers):
+            raise ValueError(
+                f"MODEL.RMLR.IRE.START_FROM_DETECTOR: IRE has (HIDDEN_DIM, FFN_DIM) {ours} and "
+                f"{len(self.layers)} layers, the detector's encoder {theirs} and {len(layers)}"
+            )
+        self.projection.load_state_dict(projection.state_dict())
+        for layer, detr in zip(self.layers, layers):
+            attention = detr.self_attn
+            for name in ("weight", "bias"):
+                query, key = (getattr(getattr(attention, p), name) for p in ("q_proj", "k_proj"))
+                getattr(layer.query_key, name).copy_(torch.cat([query, key]))
+            layer.value.load_state_dict(attention.v_proj.state_dict())
+            layer.out.load_state_dict(attention.o_proj.state_dict())
+            layer.norm1.load_state_dict(detr.self_attn_layer_norm.state_dict())
+            layer.norm2.load_state_dict(detr.final_layer_norm.state_dict())
+            layer.ffn[0].load_state_dict(detr.mlp.fc1.state_dict())
+            layer.ffn[3].load_state_dict(detr.mlp.fc2.state_dict())

@@ -151,3 +151,24 @@ def test_bf16_autocast_gives_an_fp32_loss():
     loss.backward()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     assert gradients and all(torch.isfinite(g).all() for g in gradients)
+
+
+def test_ire_may_start_as_the_detectors_encoder():
+    """With its weights, the IRE's map is the detector's memory; and it is trained on."""
+    options = ("MODEL.RMLR.IRE.START_FROM_DETECTOR", True, "MODEL.RMLR.IRE.NUM_LAYERS", 1)
+    widths = ("MODEL.RMLR.IRE.HIDDEN_DIM", 32, "MODEL.RMLR.IRE.FFN_DIM", 32)
+    model = build_model(tiny_config("RmLR", *options, *widths)).eval()
+    with torch.no_grad():
+        images, mask = model.entity_detector.preprocess([model_input(), model_input(96, 64)])
+        output = model.entity_detector.network(images.tensor, mask)
+        encoded = model.interaction_heads.relation_encoder(output.feature_map, output.feature_mask)
+    inside = output.feature_mask.flatten(1)
+    torch.testing.assert_close(
+        encoded.flatten(2).transpose(1, 2)[inside], output.memory[inside], rtol=1e-4, atol=1e-5
+    )
+    assert all(p.requires_grad for p in model.interaction_heads.relation_encoder.parameters())
+
+
+def test_ire_of_other_widths_cannot_start_so():
+    with pytest.raises(ValueError, match="HIDDEN_DIM"):
+        build_model(tiny_config("RmLR", "MODEL.RMLR.IRE.START_FROM_DETECTOR", True))
