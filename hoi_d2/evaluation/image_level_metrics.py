@@ -1,0 +1,151 @@
+"""AP of image-level HOI recognition on arrays: HICO's rule, and MPII's, which is the same.
+
+Per class the images are sorted by score; AP is the mean precision at 11 recalls. Ambiguous labels
+are left out; unknown ones are negatives, or left out as well in the known-object setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hoi_d2.data.datasets.hico import AMBIGUOUS, POSITIVE, UNKNOWN
+from hoi_d2.evaluation import average_precision as ap
+from hoi_d2.evaluation import matching
+from hoi_d2.evaluation.image_scores import ImageScores
+
+FEW_SHOT = (1, 5, 10)
+"""Groups of classes by how many positive training images they have at most."""
+
+
+def image_level_ranking(
+    scores: np.ndarray, labels: np.ndarray, *, left_out: tuple[int, ...] = (AMBIGUOUS,)
+) -> ap.Ranking:
+    """All (image, class) entries as a ranking; `rows` are image * C + class.
+
+    Args:
+        scores: (N, C) finite.
+        labels: (N, C): 1 = positive, 0 = ambiguous, -1 = negative, -2 = unknown.
+        left_out: labels that do not count at all.
+
+    Raises:
+        ValueError: the shapes differ, or a score is not finite.
+    """
+    if scores.shape != labels.shape:
+        raise ValueError(f"scores are {scores.shape}, labels {labels.shape} (images, classes)")
+    if not np.isfinite(scores).all():
+        image, hoi = np.argwhere(~np.isfinite(scores))[0]
+        raise ValueError(f"score of image {image} (counted from 0), class {hoi} is not finite")
+    rows = np.flatnonzero(~np.isin(labels, left_out))
+    classes = rows % max(scores.shape[1], 1)
+    order = matching.rank(classes, scores.ravel()[rows])
+    rows, classes = rows[order], classes[order]
+    positives = (labels == POSITIVE).sum(axis=0)
+    return ap.Ranking(rows, classes, labels.ravel()[rows] == POSITIVE, positives)
+
+
+def score_image_level(
+    scores: np.ndarray, labels: np.ndarray, *, known_object: bool = False
+) -> np.ndarray:
+    """AP of each class.
+
+    Args:
+        scores: (N, C).
+        labels: (N, C), see `image_level_ranking`.
+        known_object: leave unknown labels out: only images that hold the object count.
+
+    Returns:
+        (C,) fractions, NaN for a class without positive image.
+    """
+    left_out = (AMBIGUOUS, UNKNOWN) if known_object else (AMBIGUOUS,)
+    ranking = image_level_ranking(scores, labels, left_out=left_out)
+    values = ap.interpolated_ap(ap.hits_of(ranking))
+    return np.where(ranking.num_positives > 0, values, np.nan)
+
+
+def few_shot_groups(training_positives: np.ndarray) -> Mapping[str, np.ndarray]:
+    """The classes with at most 1, 5 and 10 positive training images.
+
+    Args:
+        training_positives: (C,) positive training images of each class.
+
+    Returns:
+        `few1`, `few5`, `few10` -> class ids; 49, 125 and 162 of them in HICO.
+    """
+    return {f"few{k}": np.flatnonzero(training_positives <= k) for k in FEW_SHOT}
+
+
+def match_labels(
+    scores: ImageScores, dataset_dicts: Sequence[dict[str, Any]]
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """The labels of the images that have scores.
+
+    Args:
+        scores: of N images.
+        dataset_dicts: with `image_labels` (C,).
+
+    Returns:
+        (M,) ids of all images of the data set; (N, C) labels in the order of the scores; how many
+        images of the data set have no scores.
+
+    Raises:
+        ValueError: scores of an image that is not in the data set, or of other classes.
+    """
+    label_of = {d["image_id"]: d["image_labels"] for d in dataset_dicts}
+    unknown = [i for i in scores.image_ids.tolist() if i not in label_of]
+    if unknown:
+        raise ValueError(
+            f"{len(unknown)} images with scores are not in the data set, the first is {unknown[0]}"
+        )
+    if not len(scores.image_ids):
+        raise ValueError("there are no scores at all")
+    labels = np.stack([label_of[i] for i in scores.image_ids.tolist()])
+    if labels.shape[1] != scores.scores.shape[1]:
+        raise ValueError(
+            f"scores of {scores.scores.shape[1]} classes, but labels of {labels.shape[1]}"
+        )
+    known = np.asarray(sorted(label_of), dtype=np.int64)
+    return known, labels, len(known) - len(labels)
+
+
+def hico_metrics(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    groups: Mapping[str, Sequence[int]],
+    evaluated: Sequence[int] | None = None,
+) -> dict[str, float]:
+    """HICO's means in percent.
+
+    Args:
+        scores: (N, C).
+        labels: (N, C).
+        groups: name -> classes, for `mAP_<name>`.
+        evaluated: the classes that count at all, None = all.
+
+    Returns:
+        `mAP`, `mAP_known_object` and a mean for each group.
+    """
+    default = score_image_level(scores, labels)
+    known = score_image_level(scores, labels, known_object=True)
+    classes = np.arange(len(default)) if evaluated is None else np.asarray(evaluated, dtype=int)
+    metrics = {
+        "mAP": mean_percent(default, classes),
+        "mAP_known_object": mean_percent(known, classes),
+    }
+    for name, members in groups.items():
+        metrics[f"mAP_{name}"] = mean_percent(default, np.intersect1d(members, classes).astype(int))
+    return metrics
+
+
+def mpii_metrics(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """MPII's `mAP` in percent: the mean over the activities that occur in the split."""
+    return {"mAP": mean_percent(score_image_level(scores, labels))}
+
+
+def mean_percent(values: np.ndarray, classes: np.ndarray | None = None) -> float:
+    """The mean over classes (None = all) with a positive image, in percent; NaN if none."""
+    chosen = values if classes is None else values[classes]
+    chosen = chosen[~np.isnan(chosen)]
+    return 100.0 * float(chosen.mean()) if len(chosen) else float("nan")

@@ -1,0 +1,71 @@
+"""Scores of image-level recognition as a file: `.npz` with `image_id` (N,) and `scores` (N, C)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hoi_d2.evaluation.results import ResultFormatError
+
+
+@dataclass(frozen=True, eq=False)
+class ImageScores:
+    """Scores of N images for C classes.
+
+    Args:
+        image_ids: (N,) int64, distinct.
+        scores: (N, C).
+    """
+
+    image_ids: np.ndarray
+    scores: np.ndarray
+
+
+def read_image_scores(path: str | Path) -> ImageScores:
+    """Reads a file of `write_image_scores`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ResultFormatError: it is not such a file, an image occurs twice, or a score is not finite.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            image_ids, scores = archive["image_id"], archive["scores"]
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # zipfile, zlib, pickle and numpy each raise their own
+        raise ResultFormatError(
+            f"{path}: expected an .npz with image_id (N,) and scores (N, C): {error}"
+        ) from error
+    if image_ids.ndim != 1 or image_ids.dtype.kind not in "iu" or scores.dtype.kind != "f":
+        raise ResultFormatError(
+            f"{path}: image_id is {image_ids.dtype} {image_ids.shape}, scores {scores.dtype}; "
+            "expected integers (N,) and floats (N, C)"
+        )
+    if scores.ndim != 2 or len(scores) != len(image_ids):
+        raise ResultFormatError(
+            f"{path}: scores have shape {scores.shape}, expected ({len(image_ids)}, C)"
+        )
+    if len(np.unique(image_ids)) != len(image_ids):
+        raise ResultFormatError(f"{path}: an image_id occurs more than once")
+    bad = np.argwhere(~np.isfinite(scores))
+    if len(bad):
+        row, hoi = bad[0]
+        raise ResultFormatError(
+            f"{path}: image {image_ids[row]}, class {hoi}: score is {scores[row, hoi]}, "
+            f"expected a finite number ({len(bad)} such entries)"
+        )
+    return ImageScores(image_ids.astype(np.int64), scores)
+
+
+def write_image_scores(path: str | Path, scores: ImageScores) -> None:
+    """Writes an `.npz`; the file appears whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, image_id=scores.image_ids, scores=scores.scores)
+    partial.replace(path)

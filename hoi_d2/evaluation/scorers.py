@@ -1,0 +1,161 @@
+"""From ground truth to numbers, the same way for evaluators and for the command line.
+
+A scorer holds the ground truth of one data set; `score` gives the metrics, the per-class table and
+the judged detections that intervals and comparisons are made of. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hoi_d2.data.vocabulary import Vocabulary
+from hoi_d2.evaluation import hico_det_metrics as hico_det
+from hoi_d2.evaluation import vcoco_metrics as vcoco
+from hoi_d2.evaluation.bootstrap import System
+from hoi_d2.evaluation.ground_truth import HOIGroundTruth
+from hoi_d2.evaluation.image_labels import read_image_labels, split_of
+from hoi_d2.evaluation.reports import HICO_DET_HEADER, VCOCO_HEADER, hico_det_table, vcoco_table
+from hoi_d2.evaluation.results import HOIResults
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What a scorer gives.
+
+    Args:
+        metrics: name -> percent, without the task's name.
+        header: of the per-class table.
+        table: one row a class.
+        system: the judged detections.
+        details: `HICODetScores` or `VCOCOScores`.
+    """
+
+    metrics: dict[str, float]
+    header: Sequence[str]
+    table: list[list]
+    system: System
+    details: Any
+
+
+class HICODetScorer:
+    """HICO-DET's metric on one data set.
+
+    Args:
+        dataset_dicts: the images and their annotations.
+        vocabulary: its HOI classes.
+        rare_hois: rare classes.
+        evaluated_hois: classes that the means run over, None = all.
+        groups: further groups of classes to average over.
+        image_labels_file: HICO's `anno.mat`, for the known-object setting.
+        protocol: a key of `hico_det_metrics.PROTOCOLS`.
+
+    Attributes:
+        notes: what the reader of the numbers should know.
+    """
+
+    task = "hico_det"
+
+    def __init__(
+        self,
+        dataset_dicts: Sequence[dict[str, Any]],
+        vocabulary: Vocabulary,
+        *,
+        rare_hois: Sequence[int] = (),
+        evaluated_hois: Sequence[int] | None = None,
+        groups: Mapping[str, Sequence[int]] | None = None,
+        image_labels_file: str | Path | None = None,
+        protocol: str = "official",
+    ) -> None:
+        self.vocabulary, self.protocol, self.notes = vocabulary, protocol, []
+        self.ground_truth = HOIGroundTruth.from_dataset_dicts(dataset_dicts)
+        self.image_ids = self.ground_truth.image_ids
+        self.rare_hois = rare_hois
+        self.masks = hico_det.class_groups(len(vocabulary.hois), rare_hois, evaluated_hois, groups)
+        self.object_present = self._object_present(
+            image_labels_file, split_of(d["file_name"] for d in dataset_dicts)
+        )
+        self._note_absent_classes()
+
+    def score(self, results: HOIResults) -> Scored:
+        """Scores checked results."""
+        scores = hico_det.score_hico_det(
+            results,
+            self.ground_truth,
+            self.vocabulary,
+            protocol=self.protocol,
+            object_present=self.object_present,
+        )
+        return Scored(
+            metrics=hico_det.summarize_hico_det(scores, self.masks),
+            header=HICO_DET_HEADER,
+            table=hico_det_table(scores, self.vocabulary, self.rare_hois),
+            system=System(
+                scores.measures,
+                partial(hico_det.mean_over_groups, masks=self.masks, prefix="mAP_"),
+            ),
+            details=scores,
+        )
+
+    def _object_present(self, file: str | Path | None, split: str) -> np.ndarray | None:
+        if file is None or not Path(file).is_file():
+            missing = "none is given" if file is None else f"{file} is not there"
+            self.notes.append(
+                "known object: objects are taken from the annotated pairs; the official rule takes "
+                f"them from HICO's image-level labels (anno.mat), and {missing}"
+            )
+            return None
+        labels = read_image_labels(file, split)
+        return hico_det.objects_of_labels(
+            self.ground_truth, labels.image_ids, labels.labels, self.vocabulary
+        )
+
+    def _note_absent_classes(self) -> None:
+        truth = self.ground_truth
+        counted = truth.hoi_classes[(truth.hoi_classes >= 0) & (truth.pair_objects >= 0)]
+        absent = self.masks["full"].copy()
+        absent[counted] = False
+        if absent.any():
+            self.notes.append(
+                f"{absent.sum()} of {self.masks['full'].sum()} classes have no annotated pair; "
+                "their AP is 0 in the means, as in the official tool"
+            )
+
+
+class VCOCOScorer:
+    """V-COCO's metrics on one split.
+
+    Args:
+        dataset_dicts: the images and their annotations, best in the official form.
+        vocabulary: the action-roles.
+
+    Attributes:
+        notes: what the reader of the numbers should know.
+    """
+
+    task = "vcoco"
+
+    def __init__(self, dataset_dicts: Sequence[dict[str, Any]], vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self.truth = vcoco.VCOCOTruth.from_dataset_dicts(dataset_dicts, vocabulary)
+        self.image_ids = self.truth.image_ids
+        entities = (e for d in dataset_dicts for e in d.get("annotations", ()))
+        official = any("labelled" in e for e in entities)
+        self.notes = [] if official else [vcoco.UNOFFICIAL]
+
+    def score(self, results: HOIResults) -> Scored:
+        """Scores checked results."""
+        scores = vcoco.score_vcoco(results, self.truth, self.vocabulary)
+        summarize = partial(vcoco.summarize_vcoco, vocabulary=self.vocabulary)
+        return Scored(
+            metrics=summarize(scores.ap_values()),
+            header=VCOCO_HEADER,
+            table=vcoco_table(scores, self.vocabulary),
+            system=System(scores.measures, summarize),
+            details=scores,
+        )

@@ -1,0 +1,49 @@
+#!/usr/bin/env python
+"""Measures how long something takes, with the share of each part.
+
+    python tools/benchmark.py evaluate [--results FILE --annotations FILE] [--json FILE]
+    python tools/benchmark.py {train,infer,data} --config-file F [--json FILE]
+
+Each benchmark is a function of its own command line, in the module that it measures.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+# name -> (module:function taking the rest of the command line, whether it needs torch)
+BENCHMARKS: dict[str, tuple[str, bool] | None] = {
+    "train": None,
+    "infer": None,
+    "evaluate": ("hoi_d2.evaluation.benchmark:main", False),
+    "data": None,
+}
+
+
+def main(argv: list[str]) -> int:
+    """Runs the benchmark that the first argument names; returns the exit status."""
+    name = argv[0] if argv else ""
+    if name in ("-h", "--help"):
+        print(__doc__)
+        return 0
+    if name not in BENCHMARKS:
+        print(f"error: {name!r} is none of {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    entry = BENCHMARKS[name]
+    if entry is None:
+        print(f"error: the benchmark {name!r} is not there yet", file=sys.stderr)
+        return 2
+    target, needs_torch = entry
+    if not needs_torch:
+        os.environ.setdefault("HOI_D2_SKIP_REGISTRATION", "1")
+    module, function = target.split(":")
+    return getattr(importlib.import_module(module), function)(argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
