@@ -1,0 +1,279 @@
+"""Registers the named splits: hico_det_{train,test}, vcoco_{train,val,trainval,test}, ...
+
+Registration reads nothing. A file that is missing is named, with every path that was looked for and
+the command that makes it, when the split is first asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from hoi_d2.data import trees
+from hoi_d2.data.datasets.hico import load_hico
+from hoi_d2.data.datasets.hico_det import load_hico_det
+from hoi_d2.data.datasets.hoi_json import load_hoi_json, occurring_hois, read_vocabulary
+from hoi_d2.data.datasets.mpii import load_mpii, mpii_vocabulary
+from hoi_d2.data.datasets.records import image_head
+from hoi_d2.data.datasets.vcoco import load_vcoco
+from hoi_d2.data.image_sizes import add_image_sizes, use_coco_2017_names
+from hoi_d2.data.vocabulary import (
+    ZERO_SHOT_SPLITS,
+    hico_det_rare_hois,
+    hico_det_test_images_without_pairs,
+    hico_det_unseen_hois,
+    hico_det_vocabulary,
+    hico_few_shot_hois,
+    vcoco_vocabulary,
+)
+from hoi_d2.data.zero_shot import without_unseen
+
+_QPIC_TEST_IMAGES = 9546
+
+
+class MissingDatasetError(FileNotFoundError):
+    """A split whose files are not on disk; says where they were looked for and what makes them."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """One named split and the candidates, relative to the datasets root, for each of its files.
+
+    Args:
+        name: the registered name.
+        files: datasets root -> metadata key -> candidates; `json_file` and `image_root` are always
+            there.
+        prepare: the command that makes them.
+        load: (files found, datasets root) -> dataset dicts.
+        metadata: gives what MetadataCatalog gets besides the files.
+    """
+
+    name: str
+    files: Callable[[Path], dict[str, list[str]]] = field(repr=False)
+    prepare: str
+    load: Callable[[dict[str, str], Path], list[dict]] = field(repr=False)
+    metadata: Callable[[], dict[str, Any]] = field(repr=False)
+
+    def find(self, root: Path) -> dict[str, str]:
+        """The files as they lie on disk now; the first candidate where there is none."""
+        return {key: str(trees.first_existing(root, c)) for key, c in self.files(root).items()}
+
+
+def register_all(root: str | os.PathLike | None = None) -> None:
+    """Registers every built-in split under `root`, by default DETECTRON2_DATASETS.
+
+    The variable is read when a split is asked for, so it may be set later. Registering again, under
+    another root, replaces what was there.
+    """
+    base = None if root is None else Path(root)
+    for split in builtin_splits():
+        files = split.find(base or trees.datasets_root())
+        _register(split.name, partial(_load, split, base), files | split.metadata())
+
+
+def register_hoi_instances(
+    name: str, json_file: str | os.PathLike, image_root: str | os.PathLike
+) -> None:
+    """Registers own data in hoi_d2's JSON (datasets/README.md), as `register_coco_instances` does.
+
+    The classes are the file's own, so it is read once here. The metric's mean runs over the HOI
+    classes that occur in it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DataFormatError: names every record that is broken.
+    """
+    vocabulary = read_vocabulary(json_file)
+
+    def load() -> list[dict]:
+        return add_image_sizes(load_hoi_json(json_file, image_root), json_file)
+
+    metadata = {
+        "json_file": os.fspath(json_file),
+        "image_root": os.fspath(image_root),
+        "thing_classes": list(vocabulary.objects),
+        "vocabulary": vocabulary,
+        "rare_hois": [],
+        "evaluated_hois": occurring_hois(load_hoi_json(json_file, image_root)),
+        "evaluator_type": "hico_det",
+    }
+    _register(name, load, metadata)
+
+
+def register_own_datasets(cfg: CfgNode) -> None:
+    """Registers what `cfg.DATASETS.OWN` lists: [name, JSON file, folder of the pictures] each.
+
+    Raises:
+        ValueError: an entry has another form.
+        FileNotFoundError, DataFormatError: as `register_hoi_instances`.
+    """
+    for entry in cfg.DATASETS.OWN:
+        if not isinstance(entry, list | tuple) or len(entry) != 3:
+            raise ValueError(
+                f"DATASETS.OWN: {entry!r} is not [name, JSON file, folder of pictures]"
+            )
+        register_hoi_instances(*entry)
+
+
+def _register(name: str, load: Callable[[], list[dict]], metadata: dict[str, Any]) -> None:
+    for catalog in (DatasetCatalog, MetadataCatalog):
+        if name in catalog.list():
+            catalog.remove(name)
+    DatasetCatalog.register(name, load)
+    MetadataCatalog.get(name).set(**metadata)
+
+
+def _load(split: Split, base: Path | None) -> list[dict]:
+    root = base or trees.datasets_root()
+    files = split.find(root)  # again: the tree may have been made since registration
+    # Metadata.set refuses to change a value.
+    MetadataCatalog.get(split.name).__dict__.update(files)
+    if not os.path.isfile(files["json_file"]):
+        raise MissingDatasetError(_where_it_was_sought(split, root))
+    return split.load(files, root)
+
+
+def _where_it_was_sought(split: Split, root: Path) -> str:
+    candidates = [Path(c) for c in split.files(root)["json_file"]]
+    names = dict.fromkeys(c.name for c in candidates)
+    folders = dict.fromkeys(f"{c.parent}/" for c in candidates)
+    return (
+        f"{split.name}: there is no {root / candidates[0]}, nor any other of "
+        f"{', '.join(names)} in {', '.join(folders)} under {root.absolute()}. Set "
+        f"DETECTRON2_DATASETS to the folder that holds your data sets, or make the file with: "
+        f"{split.prepare}"
+    )
+
+
+def builtin_splits() -> list[Split]:
+    """Every split that `register_all` registers."""
+    return [
+        *(_hico_det_split(p, z) for z in ("", *ZERO_SHOT_SPLITS) for p in ("train", "test")),
+        *map(_vcoco_split, ("train", "val", "trainval", "test")),
+        *map(_hico_split, ("train", "test")),
+        *map(_mpii_split, ("trainval", "train", "val")),
+    ]
+
+
+def _hico_det_split(part: str, zero_shot: str = "") -> Split:
+    """`hico_det_train`, or `hico_det_train_uv`, which lacks the unseen classes."""
+    unseen = hico_det_unseen_hois(zero_shot) if zero_shot else ()
+
+    def files(root: Path) -> dict[str, list[str]]:
+        return {
+            "json_file": trees.hico_det_annotations(part),
+            "image_root": trees.hico_images(part),
+            "image_labels_file": trees.hico_image_labels(),
+        }
+
+    def load(found: dict[str, str], root: Path) -> list[dict]:
+        records = load_hico_det(found["json_file"], found["image_root"], split=part)
+        if part == "test":
+            records += missing_test_images(records, found["image_root"])
+        elif unseen:
+            records = without_unseen(records, unseen)
+        return add_image_sizes(records, found["json_file"])
+
+    def metadata() -> dict[str, Any]:
+        if not unseen:
+            return _hico_det_metadata()
+        seen = sorted(set(range(len(hico_det_vocabulary().hois))) - set(unseen))
+        return _hico_det_metadata() | {"hoi_groups": {"unseen": list(unseen), "seen": seen}}
+
+    name = f"hico_det_{part}" + (f"_{zero_shot}" if zero_shot else "")
+    return Split(name, files, "python tools/prepare_hico_det.py", load, metadata)
+
+
+def missing_test_images(records: list[dict], image_root: str) -> list[dict]:
+    """The 112 test pictures without a visible pair, which the QPIC file lacks.
+
+    The official metric has them: what is detected in them is wrong.
+    """
+    without = hico_det_test_images_without_pairs()
+    if len(records) != _QPIC_TEST_IMAGES or any(r["image_id"] in without for r in records):
+        return []  # a file that has them, or somebody's own selection
+    heads = [image_head(image_root, f"HICO_test2015_{i:08d}.jpg", i) for i in without]
+    return [head | {"annotations": [], "hoi_annotations": []} for head in heads]
+
+
+def _hico_det_metadata() -> dict[str, Any]:
+    vocabulary = hico_det_vocabulary()
+    return {
+        "thing_classes": list(vocabulary.objects),
+        "vocabulary": vocabulary,
+        "rare_hois": list(hico_det_rare_hois()),
+        "evaluator_type": "hico_det",
+    }
+
+
+def _vcoco_split(part: str) -> Split:
+    year_folder = "val2014" if part == "test" else "train2014"
+
+    def files(root: Path) -> dict[str, list[str]]:
+        images = [*trees.coco_images(year_folder), *trees.coco_images("train2017")]
+        return {"json_file": trees.vcoco_annotations(part, root), "image_root": images}
+
+    def load(found: dict[str, str], root: Path) -> list[dict]:
+        coco = trees.coco_instances(root)
+        records = load_vcoco(found["json_file"], found["image_root"], coco_annotations=coco)
+        use_coco_2017_names(records)
+        return add_image_sizes(records, found["json_file"])
+
+    command = "python tools/prepare_vcoco.py"
+    return Split(f"vcoco_{part}", files, command, load, _vcoco_metadata)
+
+
+def _vcoco_metadata() -> dict[str, Any]:
+    vocabulary = vcoco_vocabulary()
+    return {
+        "thing_classes": list(vocabulary.objects),
+        "vocabulary": vocabulary,
+        "rare_hois": [],
+        "evaluator_type": "vcoco",
+    }
+
+
+def _hico_split(part: str) -> Split:
+    def files(root: Path) -> dict[str, list[str]]:
+        return {"json_file": trees.hico_image_labels(), "image_root": trees.hico_images(part)}
+
+    def load(found: dict[str, str], root: Path) -> list[dict]:
+        records = load_hico(found["json_file"], found["image_root"], split=part)
+        return add_image_sizes(records, f"{found['json_file']}.{part}")
+
+    return Split(f"hico_{part}", files, "python tools/prepare_hico.py", load, _hico_metadata)
+
+
+def _hico_metadata() -> dict[str, Any]:
+    return {**_hico_det_metadata(), "few_shot_hois": hico_few_shot_hois(), "evaluator_type": "hico"}
+
+
+def _mpii_split(part: str) -> Split:
+    def files(root: Path) -> dict[str, list[str]]:
+        return {"json_file": trees.mpii_annotations(), "image_root": trees.mpii_images()}
+
+    def load(found: dict[str, str], root: Path) -> list[dict]:
+        val_images = trees.first_existing(root, trees.mpii_val_lists())
+        records = load_mpii(
+            found["json_file"],
+            found["image_root"],
+            split=part,
+            val_images=val_images if val_images.is_file() else None,
+        )
+        # The classes are in the file, so they are not known before it is read.
+        vocabulary = mpii_vocabulary(found["json_file"])
+        classes = {"thing_classes": list(vocabulary.objects), "vocabulary": vocabulary}
+        MetadataCatalog.get(f"mpii_{part}").__dict__.update(classes)
+        return add_image_sizes(records, found["json_file"])
+
+    def metadata() -> dict[str, Any]:
+        return {"rare_hois": [], "evaluator_type": "mpii"}
+
+    return Split(f"mpii_{part}", files, "python tools/prepare_mpii.py", load, metadata)

@@ -1,0 +1,71 @@
+"""What can be wrong with a record that loads: the flaws that tools/validate_data.py reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hoi_d2.data.datasets.records import NO_OBJECT, Findings
+
+TOLERANCE = 1.0
+"""Pixels a box may reach out of its picture: what rounding and the two pixel conventions cost."""
+
+
+def check_record(
+    record: dict,
+    findings: Findings,
+    entity_fields: Sequence[str],
+    pair_fields: Sequence[str],
+    *,
+    duplicates: str = "flaw",
+) -> None:
+    """Notes the flaws of one record.
+
+    Args:
+        record: a dataset dict; entities that are broken have no `category_id`.
+        findings: where to.
+        entity_fields: where in the file each entity's box stands.
+        pair_fields: where in the file each interaction stands.
+        duplicates: the level of an interaction that is there twice.
+    """
+    width, height = record.get("width"), record.get("height")
+    for entity, field in zip(record["annotations"], entity_fields):
+        if entity["category_id"] is None or len(entity["bbox"]) != 4:
+            continue  # reported as an error
+        x0, y0, x1, y1 = entity["bbox"]
+        if x1 <= x0 or y1 <= y0:
+            findings.add(field, entity["bbox"], "a box with an area (XYXY)", level="flaw")
+        elif width is not None and height is not None:
+            out = max(-x0, -y0, x1 - width, y1 - height)
+            if out > TOLERANCE:
+                what = f"a box (0-based XYXY) in the picture, which is {width} x {height}"
+                findings.add(field, entity["bbox"], what, level="flaw")
+    _check_pairs(record, findings, pair_fields, duplicates)
+
+
+def _check_pairs(
+    record: dict, findings: Findings, pair_fields: Sequence[str], duplicates: str
+) -> None:
+    first: dict[tuple[int, int, int], str] = {}
+    for pair, field in zip(record["hoi_annotations"], pair_fields):
+        human, obj, verb = pair["human"], pair["object"], pair["verb"]
+        shown = {"human": human, "object": obj, "verb": verb}
+        if obj != NO_OBJECT and human == obj:
+            findings.add(field, shown, "another object than the human itself", level="flaw")
+        before = first.setdefault((human, obj, verb), field)
+        if before is not field:
+            what = f"an interaction that is not there yet; it equals {before}"
+            findings.add(field, shown, what, level=duplicates)
+
+
+def check_names(records: Sequence[dict], findings: Findings) -> None:
+    """Notes pictures that are there twice."""
+    findings.record = ""
+    for key in ("file_name", "image_id"):
+        first: dict = {}
+        for index, record in enumerate(records):
+            before = first.setdefault(record[key], index)
+            if before != index:
+                findings.record = f"record {index}"
+                what = f"a picture that is not there yet; record {before} has it"
+                findings.add(key, record[key], what, level="flaw")
+    findings.record = ""

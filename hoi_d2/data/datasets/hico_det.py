@@ -1,0 +1,92 @@
+"""HICO-DET in the three forms it goes around in, as detectron2 dataset dicts.
+
+- QPIC form (PPDM, QPIC, CDN, GEN-VLKT, ...): a list of images with `hoi_annotation`.
+- UPT form (UPT, PViC, SCG, ...): an object of parallel lists with `correspondence`.
+- official: MATLAB's `anno_bbox.mat`.
+
+Boxes come out as continuous 0-based XYXY: an inclusive pixel box [x0, y0, x1, y1] is
+[x0 - 1, y0 - 1, x1, y1] where the file counts from 1 and [x0, y0, x1 + 1, y1 + 1] where it counts
+from 0. Which of the two a QPIC file does is read off its smallest coordinate.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from hoi_d2.data.datasets.qpic_form import read_qpic_hico_det
+from hoi_d2.data.datasets.records import Findings, cached, file_problem, paused_gc, read_json
+from hoi_d2.data.datasets.upt_form import read_upt_hico_det
+
+
+def load_hico_det(
+    json_file: str | os.PathLike,
+    image_root: str | os.PathLike = "",
+    *,
+    one_based: bool | None = None,
+    split: str | None = None,
+) -> list[dict]:
+    """HICO-DET annotations in any of their forms, recognised by content.
+
+    Args:
+        json_file: `trainval_hico.json`, `instances_test2015.json`, `anno_bbox.mat`, ...
+        image_root: the folder of the pictures; it is put before every file name.
+        one_based: whether boxes count pixels from 1; only the QPIC form does both, and None reads
+            it off the file.
+        split: `train` or `test`; only `anno_bbox.mat` holds both.
+
+    Returns:
+        One dict an image: `file_name, image_id, annotations, hoi_annotations`, and
+        `height, width` where the file has them (the mapper reads them off the picture otherwise).
+        `image_id` is the number in the file name. The list is the caller's to change.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DataFormatError: names every record that is broken.
+    """
+    file, root = os.fspath(json_file), os.fspath(image_root)
+    if not os.path.isfile(file):
+        raise FileNotFoundError(f"no such annotation file: {file}")
+
+    def load() -> list[dict]:
+        findings = Findings(file)
+        records = read_hico_det(findings, root, one_based=one_based, split=split)
+        findings.raise_errors()
+        return records
+
+    return cached(load, ("hico_det", os.path.abspath(file), root, one_based, split), [file])
+
+
+def read_hico_det(
+    findings: Findings, image_root: str, *, one_based: bool | None = None, split: str | None = None
+) -> list[dict]:
+    """As `load_hico_det`, but notes problems in `findings` and returns the sound images."""
+    with paused_gc():
+        if findings.file.lower().endswith(".mat"):
+            from hoi_d2.data.datasets.hico_det_mat import read_anno_bbox
+
+            return read_anno_bbox(findings, image_root, split=split)
+        data = read_json(findings.file)
+        if is_qpic_form(data):
+            return read_qpic_hico_det(data, findings, image_root, one_based=one_based)
+        if is_upt_form(data):
+            return read_upt_hico_det(data, findings, image_root)
+    raise file_problem(
+        findings.file,
+        "content",
+        list(data)[:6] if isinstance(data, dict) else type(data).__name__,
+        "HICO-DET: a list of images with `hoi_annotation` (QPIC form), an object with "
+        "`correspondence` (UPT form), or anno_bbox.mat",
+    )
+
+
+def is_qpic_form(data: Any) -> bool:
+    """A list of images with `hoi_annotation`; an empty list is an empty data set."""
+    if not isinstance(data, list):
+        return False
+    return not data or any(isinstance(r, dict) and "hoi_annotation" in r for r in data[:50])
+
+
+def is_upt_form(data: Any) -> bool:
+    """An object with `correspondence` and parallel lists."""
+    return isinstance(data, dict) and "correspondence" in data and "filenames" in data

@@ -1,0 +1,125 @@
+"""The class lists of a file of own data: objects, verbs and HOI classes, by ascending id."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from hoi_d2.data.datasets.records import Findings
+from hoi_d2.data.vocabulary import Vocabulary, coco_objects
+
+PERSON = "person"
+_ID_LIMIT = 1 << 62
+
+
+class HOIClasses:
+    """What the ids of a file mean.
+
+    Where every category has the name of a COCO object, the objects are COCO's 80 in COCO's order,
+    so that every detector trained on COCO fits; else they are the file's own, by ascending id.
+
+    Attributes:
+        object_of: category id -> object id.
+        verb_of: verb category id -> verb id.
+        vocabulary: all of them.
+    """
+
+    def __init__(self, data: dict, findings: Findings) -> None:
+        categories = _named(data, "categories", findings)
+        verbs = _named(data, "verb_categories", findings)
+        names = [c["name"] for c in categories]
+        if PERSON not in names:
+            findings.add("categories", names, f"one category with the name {PERSON!r}")
+        objects = object_list(names)
+        self.object_of = {c["id"]: i for c, i in zip(categories, _positions(names, objects))}
+        self.verb_of = {v["id"]: i for i, v in enumerate(verbs)}
+        self.vocabulary = Vocabulary.from_hois(
+            os.path.basename(findings.file),
+            objects,
+            [v["name"] for v in verbs],
+            self._hois(data, findings),
+            verbs_ing=[_ing_form(v, findings) for v in verbs],
+            person=objects.index(PERSON) if PERSON in objects else 0,
+        )
+
+    def _hois(self, data: dict, findings: Findings) -> np.ndarray:
+        """(C, 2) object and verb of each class."""
+        if data.get("hoi_categories") is None:
+            objects, verbs = sorted(self.object_of.values()), range(len(self.verb_of))
+            every = [(o, v) for o in objects for v in verbs]
+            return np.asarray(every, dtype=np.int64).reshape(-1, 2)
+        members = findings.list_of(data["hoi_categories"], dict, "hoi_categories")
+        rows: dict[tuple[int, int], int] = {}
+        for i in sorted(range(len(members)), key=lambda i: _sort_key(members[i].get("id"))):
+            raw = members[i]
+            findings.record = f"hoi_categories[{i}]"
+            obj = lookup(raw, "category_id", self.object_of, findings, "the id of a category")
+            verb = lookup(raw, "verb_id", self.verb_of, findings, "the id of a verb category")
+            if obj is not None and verb is not None:
+                if (obj, verb) in rows:
+                    findings.add("category_id, verb_id", raw, "a combination that is not there yet")
+                rows.setdefault((obj, verb), len(rows))
+        findings.record = ""
+        return np.asarray(list(rows), dtype=np.int64).reshape(-1, 2)
+
+
+def object_list(names: list[str]) -> list[str]:
+    """COCO's 80 objects if these are all COCO's, else the names themselves."""
+    plain = {n.replace("_", " ") for n in names}
+    are_coco = plain <= set(coco_objects()) and len(plain) == len(names)
+    return list(coco_objects()) if are_coco else names
+
+
+def _positions(names: list[str], objects: list[str]) -> list[int]:
+    """The object id of each category; the lists are the same one, or COCO's names differ by `_`."""
+    if objects is names:
+        return list(range(len(names)))
+    return [objects.index(n.replace("_", " ")) for n in names]
+
+
+def _sort_key(value: Any) -> int:
+    return value if type(value) is int else 0
+
+
+def _named(data: dict, key: str, findings: Findings) -> list[dict]:
+    """Members with an id and a name of their own, by ascending id."""
+    sound, ids, names = [], set(), set()
+    for i, raw in enumerate(findings.list_of(data.get(key), dict, key)):
+        findings.record = f"{key}[{i}]"
+        ident, name = new_id(raw, ids, findings), raw.get("name")
+        if not isinstance(name, str) or not name.strip() or name in names:
+            findings.add("name", name, "a name of its own")
+        elif ident is not None:
+            names.add(name)
+            sound.append(raw)
+    findings.record = ""
+    return sorted(sound, key=lambda c: c["id"])
+
+
+def _ing_form(verb: dict, findings: Findings) -> str:
+    form = verb.get("name_ing", verb["name"])
+    if isinstance(form, str) and form.strip():
+        return form
+    findings.add("verb_categories: name_ing", form, "the -ing form of the verb, or no such key")
+    return verb["name"]
+
+
+def new_id(raw: dict, seen: set[int], findings: Findings) -> int | None:
+    """The `id` of a member, which no earlier one may have."""
+    ident = raw.get("id")
+    if type(ident) is not int or abs(ident) >= _ID_LIMIT or ident in seen:
+        findings.add("id", ident, "an integer that no other one has")
+        return None
+    seen.add(ident)
+    return ident
+
+
+def lookup(raw: dict, key: str, table: dict, findings: Findings, what: str) -> Any:
+    """What an id in a field refers to."""
+    value = raw.get(key)
+    found = table.get(value) if type(value) is int else None
+    if found is None:
+        findings.add(key, value, what)
+    return found

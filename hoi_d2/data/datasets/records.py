@@ -1,0 +1,244 @@
+"""What the loaders of every format share: errors that name the place, checked reads, a cache.
+
+Nothing here needs torch or detectron2, so that scoring a result file starts fast.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+BOX_MODE_XYXY = 0
+"""`detectron2.structures.BoxMode.XYXY_ABS`, written out so that loading needs no detectron2."""
+
+NO_OBJECT = -1
+"""The object index of an interaction without a visible object, and its class."""
+
+MAX_COORDINATE = 1e6
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong in a data file.
+
+    Args:
+        file: the file it is in.
+        record: which record, e.g. `record 12 (HICO_test2015_00000013.jpg)`; empty = whole file.
+        field: where in the record, e.g. `annotations[3].bbox`.
+        value: what stands there.
+        expected: what should.
+        level: `error` = the file cannot be used; `flaw` = it can, but this record is wrong and
+            tools/validate_data.py says so; `note` = a known peculiarity that does no harm.
+    """
+
+    file: str
+    record: str
+    field: str
+    value: Any
+    expected: str
+    level: str = "error"
+
+    def __str__(self) -> str:
+        value = repr(self.value)
+        value = value if len(value) <= 90 else f"{value[:87]}..."
+        place = ": ".join(p for p in (self.file, self.record) if p)
+        return f"{place}: {self.field} = {value}; expected {self.expected}"
+
+    def as_dict(self) -> dict[str, str]:
+        """All fields as JSON can hold them."""
+        return {**asdict(self), "value": repr(self.value)[:200]}
+
+
+class DataFormatError(ValueError):
+    """A data file that cannot be used; `problems` names every broken place in it."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = list(problems)
+        lines = [str(p) for p in self.problems[:_SHOWN]]
+        if len(self.problems) > _SHOWN:
+            lines.append(f"... and {len(self.problems) - _SHOWN} more (tools/validate_data.py)")
+        super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple:  # so that it survives the way out of a worker process
+        return type(self), (self.problems,)
+
+
+class Findings:
+    """Collects the problems of one file, and reads fields with the checks that find them.
+
+    Every reading method returns None after it has noted a problem, so that one pass over a file
+    names all of its broken records.
+
+    Args:
+        file: the file.
+        strict: look for flaws as well, which takes longer.
+    """
+
+    def __init__(self, file: str | os.PathLike, *, strict: bool = False) -> None:
+        self.file, self.strict = os.fspath(file), strict
+        self.problems: list[Problem] = []
+        self.record = ""
+
+    def add(self, field: str, value: Any, expected: str, *, level: str = "error") -> None:
+        """Notes a problem of the current record."""
+        self.problems.append(Problem(self.file, self.record, field, value, expected, level))
+
+    def raise_errors(self) -> None:
+        """Raises DataFormatError if there are errors."""
+        errors = [p for p in self.problems if p.level == "error"]
+        if errors:
+            raise DataFormatError(errors)
+
+    def list_of(self, value: Any, kind: type, field: str) -> list:
+        """The list `value`; members of another type are noted and replaced by an empty one."""
+        if not isinstance(value, list):
+            self.add(field, value, "a list")
+            return []
+        if all(isinstance(v, kind) for v in value):
+            return value
+        name = {dict: "an object", list: "a list", str: "a string"}.get(kind, kind.__name__)
+        for i, member in enumerate(value):
+            if not isinstance(member, kind):
+                self.add(f"{field}[{i}]", member, name)
+        return [v if isinstance(v, kind) else kind() for v in value]
+
+    def integer(self, value: Any, low: int, high: int, field: str, what: str) -> int | None:
+        """An integer low <= value < high."""
+        if type(value) is int and low <= value < high:
+            return value
+        self.add(field, value, f"{what}, {low}..{high - 1}" if high > low else f"{what}; none here")
+        return None
+
+    def box(self, value: Any, field: str) -> list[float] | None:
+        """Four finite numbers with x0 <= x1, y0 <= y1 (inclusive forms may have them equal)."""
+        if isinstance(value, list) and len(value) == 4:
+            x0, y0, x1, y1 = value
+            kinds = {type(x0), type(y0), type(x1), type(y1)}
+            if kinds <= {int, float}:
+                low, high = -MAX_COORDINATE, MAX_COORDINATE
+                if low <= x0 <= x1 <= high and low <= y0 <= y1 <= high:  # false for NaN as well
+                    return value
+        self.add(field, value, "[x0, y0, x1, y1], finite numbers with x0 <= x1 and y0 <= y1")
+        return None
+
+    def size(self, width: Any, height: Any, field: str) -> tuple[int, int] | None:
+        """(width, height) in whole pixels."""
+        if type(width) is int and type(height) is int:
+            if 0 < width <= MAX_COORDINATE and 0 < height <= MAX_COORDINATE:
+                return width, height
+        self.add(field, [width, height], "width and height, positive whole pixels")
+        return None
+
+    def name(self, value: Any, field: str) -> str | None:
+        """A file name."""
+        if isinstance(value, str) and value and "\0" not in value:
+            return value
+        self.add(field, value, "a file name")
+        return None
+
+
+@contextmanager
+def paused_gc() -> Iterator[None]:
+    """No garbage collection while many containers are made: four times as fast."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def file_problem(file: str | os.PathLike, field: str, value: Any, expected: str) -> DataFormatError:
+    """The error for a file that is wrong as a whole."""
+    return DataFormatError([Problem(os.fspath(file), "", field, value, expected)])
+
+
+def read_text(path: str | os.PathLike) -> str:
+    """The text of a UTF-8 file.
+
+    Raises:
+        FileNotFoundError: with the path that was looked for.
+        DataFormatError: it is no UTF-8 text.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such annotation file: {path}")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise file_problem(path, f"byte {error.start}", error.reason, "UTF-8 text") from None
+
+
+def parse_json(text: str, path: str | os.PathLike, *, record: str = "") -> Any:
+    """JSON text as Python objects; DataFormatError with line and column where it is broken."""
+    try:
+        with paused_gc():
+            return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno} column {error.colno}"
+        problem = Problem(os.fspath(path), record, place, error.msg, "valid JSON")
+    except (RecursionError, ValueError) as error:  # absurdly deep, or an integer of 5,000 digits
+        problem = Problem(os.fspath(path), record, "content", str(error), "valid JSON")
+    raise DataFormatError([problem])
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """A JSON file as Python objects."""
+    return parse_json(read_text(path), path)
+
+
+def image_head(root: str, name: str, image_id: int) -> dict[str, Any]:
+    """The head of a record whose picture was annotated without regard to its EXIF orientation."""
+    return {"file_name": os.path.join(root, name), "image_id": image_id, "ignore_exif": True}
+
+
+def entity(box: Sequence[float], category_id: int, iscrowd: int = 0) -> dict:
+    """One entity of a dataset dict, detectron2's COCO-style annotation."""
+    return {
+        "bbox": list(box),
+        "bbox_mode": BOX_MODE_XYXY,
+        "category_id": category_id,
+        "iscrowd": iscrowd,
+    }
+
+
+def number_in_name(name: str) -> int | None:
+    """The last number of a file name: 42 of `HICO_test2015_00000042.jpg`."""
+    stem = os.path.splitext(os.path.basename(name))[0]
+    digits = stem[len(stem.rstrip("0123456789")) :]
+    return int(digits) if digits.isascii() and 0 < len(digits) < 19 else None
+
+
+_CACHE: OrderedDict[tuple, bytes] = OrderedDict()
+_CACHE_BYTES = 256 << 20
+
+
+def cached(
+    load: Callable[[], list[dict]], key: tuple, files: Sequence[str | os.PathLike]
+) -> list[dict]:
+    """`load()`, remembered for as long as the files stay as they are.
+
+    The memory holds pickled bytes, not the records: callers may change what they get, and worker
+    processes forked later share 20 MB of bytes instead of copying half a million small objects.
+    """
+    stats = [os.stat(f) for f in files if os.path.exists(f)]
+    key = (*key, *((s.st_mtime_ns, s.st_size, s.st_ino) for s in stats))
+    with paused_gc():
+        if key in _CACHE:
+            _CACHE.move_to_end(key)
+            return pickle.loads(_CACHE[key])
+        records = load()
+        _CACHE[key] = pickle.dumps(records, protocol=pickle.HIGHEST_PROTOCOL)
+    while len(_CACHE) > 1 and sum(map(len, _CACHE.values())) > _CACHE_BYTES:
+        _CACHE.popitem(last=False)
+    return records

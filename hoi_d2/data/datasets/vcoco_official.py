@@ -1,0 +1,204 @@
+"""V-COCO's own label files: 26 actions over COCO annotation ids, boxes in COCO's files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from hoi_d2.data.datasets.checks import check_record
+from hoi_d2.data.datasets.odgt_form import xywh_box
+from hoi_d2.data.datasets.records import (
+    NO_OBJECT,
+    Findings,
+    entity,
+    file_problem,
+    image_head,
+    read_json,
+)
+from hoi_d2.data.vocabulary import object_of_coco_id, vcoco_vocabulary
+
+_NEEDS_COCO = (
+    "COCO's instances file beside it (coco_annotations=...): the official V-COCO labels hold "
+    "annotation ids, no boxes; tools/prepare_vcoco.py makes a file that holds everything"
+)
+_COLUMNS = ("image_id", "label", "role_object_id")
+
+
+def read_official(
+    data: list, findings: Findings, root: str, coco_files: Sequence[str]
+) -> list[dict]:
+    """Dataset dicts from official labels and COCO's instances files.
+
+    The images are those that the labels name. Their entities are all COCO annotations, with
+    `area`, and with `labelled` where V-COCO says something of them.
+    """
+    if coco_files:
+        images = _read_coco(coco_files, _labelled_images(data))
+    elif findings.strict:
+        findings.add("boxes", None, _NEEDS_COCO, level="note")
+        images = _images_without_boxes(data)
+    else:
+        raise file_problem(findings.file, "boxes", None, _NEEDS_COCO)
+    for index, action in enumerate(findings.list_of(data, dict, "")):
+        findings.record = f"action {index} ({action.get('action_name')})"
+        _read_action(action, findings, images)
+    findings.record = ""
+    records = []
+    for image in images.values():
+        rows, fields = image.pop("rows"), image.pop("fields")
+        record = image | image_head(root, image["file_name"], image["image_id"])
+        records.append(record)
+        if findings.strict:
+            findings.record = f"image {record['image_id']}"
+            check_record(record, findings, [f"COCO annotation {i}: bbox" for i in rows], fields)
+    return records
+
+
+def _labelled_images(data: list) -> set[int]:
+    found: set[int] = set()
+    for action in data:
+        ids = action.get("image_id") if isinstance(action, dict) else None
+        found.update(i for i in ids or () if type(i) is int) if isinstance(ids, list) else None
+    return found
+
+
+def _images_without_boxes(data: list) -> dict[int, dict]:
+    """Images as `_read_coco` makes them, of the ids in the labels: enough to check the labels."""
+    images: dict[int, dict] = {}
+    for action in data:
+        columns = [action.get(k) if isinstance(action, dict) else None for k in _COLUMNS]
+        image_ids, _, role_ids = (c if isinstance(c, list) else [] for c in columns)
+        for i, annotation_id in enumerate(role_ids if image_ids else ()):
+            image_id = image_ids[i % len(image_ids)]
+            if type(image_id) is int and type(annotation_id) is int and annotation_id:
+                image = images.setdefault(image_id, _new_image(image_id, str(image_id)))
+                if annotation_id not in image["rows"]:
+                    image["rows"][annotation_id] = len(image["annotations"])
+                    person = 0 if i < len(image_ids) else None  # the first column
+                    image["annotations"].append(entity((), person))
+    return images
+
+
+def _new_image(image_id: int, file_name: str) -> dict[str, Any]:
+    head = {"image_id": image_id, "file_name": file_name}
+    return {**head, "annotations": [], "hoi_annotations": [], "rows": {}, "fields": []}
+
+
+def _read_coco(coco_files: Sequence[str], labelled: set[int]) -> dict[int, dict]:
+    """image id -> dataset dict, and in it, until the labels are read:
+
+    `rows`: COCO annotation id -> entity index; `fields`: where each interaction stands.
+    """
+    object_of, images = object_of_coco_id(), {}
+    for file in coco_files:
+        findings, data = Findings(file), read_json(file)
+        if not isinstance(data, dict):
+            raise file_problem(file, "content", type(data).__name__, "COCO's instances format")
+        for i, raw in enumerate(findings.list_of(data.get("images"), dict, "images")):
+            if type(raw.get("id")) is not int:
+                findings.add(f"images[{i}].id", raw.get("id"), "an integer")
+            elif raw["id"] in labelled:
+                images[raw["id"]] = _coco_image(raw, findings, i)
+        members = findings.list_of(data.get("annotations"), dict, "annotations")
+        for i, raw in enumerate(members):
+            image_id = raw.get("image_id")
+            image = images.get(image_id) if type(image_id) is int else None
+            if image is not None:
+                _add_entity(image, raw, findings, f"annotations[{i}]", object_of)
+        findings.raise_errors()
+    return images
+
+
+def _coco_image(raw: dict, findings: Findings, index: int) -> dict:
+    name = findings.name(raw.get("file_name"), f"images[{index}].file_name")
+    image = _new_image(raw["id"], name or "")
+    size = findings.size(raw.get("width"), raw.get("height"), f"images[{index}].width, height")
+    if size:
+        image["width"], image["height"] = size
+    return image
+
+
+def _add_entity(
+    image: dict, raw: dict, findings: Findings, at: str, object_of: dict[int, int]
+) -> None:
+    coco_id, annotation_id = raw.get("category_id"), raw.get("id")
+    object_id = object_of.get(coco_id) if type(coco_id) is int else None
+    if object_id is None:
+        findings.add(f"{at}.category_id", coco_id, "a COCO category id (1..90, 80 of them)")
+    if type(annotation_id) is not int or annotation_id in image["rows"]:
+        findings.add(f"{at}.id", annotation_id, "an integer of its own")
+        return
+    box = xywh_box(raw.get("bbox"), findings, f"{at}.bbox")
+    image["rows"][annotation_id] = len(image["annotations"])
+    crowd = 1 if raw.get("iscrowd") == 1 else 0
+    area = raw.get("area", 0.0 if box is None else (box[2] - box[0]) * (box[3] - box[1]))
+    if type(area) not in (int, float) or not 0 <= area < math.inf:
+        findings.add(f"{at}.area", area, "a number; the official evaluation leaves out area 0")
+    # `labelled`: V-COCO has looked at this person; the evaluation ignores all others
+    more = {"area": area, "labelled": False}
+    image["annotations"].append(entity(box or (), object_id, crowd) | more)
+
+
+def _read_action(action: dict, findings: Findings, images: dict[int, dict]) -> None:
+    """Adds the interactions of one action to its images."""
+    image_ids, labels, role_ids = (findings.list_of(action.get(k), object, k) for k in _COLUMNS)
+    roles = findings.list_of(action.get("role_name"), str, "role_name")
+    count = len(image_ids)
+    if len(labels) != count or len(role_ids) != count * len(roles):
+        lengths = [count, len(labels), len(role_ids)]
+        what = f"lists of length n, n, {len(roles)} n (one flat column for each role)"
+        findings.add(", ".join(_COLUMNS), lengths, what)
+        return
+    verbs = _verb_ids(action.get("action_name"), roles, findings)
+    for i, (image_id, label) in enumerate(zip(image_ids, labels)):
+        _mark_labelled(images.get(image_id) if type(image_id) is int else None, role_ids[i])
+        if type(label) is not int or label not in (0, 1):
+            findings.add(f"label[{i}]", label, "0 or 1")
+        elif label == 1:
+            image = images.get(image_id) if type(image_id) is int else None
+            if image is None:
+                findings.add(f"image_id[{i}]", image_id, "an image of the COCO files")
+                continue
+            of_roles = role_ids[i::count]  # role-major: column r starts at r * count
+            _add_pairs(image, of_roles, verbs, findings, i)
+
+
+def _mark_labelled(image: dict | None, annotation_id: Any) -> None:
+    row = image["rows"].get(annotation_id) if image and type(annotation_id) is int else None
+    if row is not None:
+        image["annotations"][row]["labelled"] = True
+
+
+def _verb_ids(name: Any, roles: list[str], findings: Findings) -> list[int]:
+    """Our verbs of an action: one for each role after the agent, or the action itself."""
+    verbs = vcoco_vocabulary().verbs
+    names = [f"{name}_{role}" for role in roles[1:]] or [name]
+    unknown = [n for n in names if n not in verbs]
+    if unknown or not roles or roles[0] != "agent":
+        findings.add("action_name, role_name", [name, roles], "one of V-COCO's 26 actions")
+    return [verbs.index(n) for n in names if n in verbs]
+
+
+def _add_pairs(
+    image: dict, of_roles: list, verbs: list[int], findings: Findings, index: int
+) -> None:
+    rows, entities = image["rows"], image["annotations"]
+    found = []
+    for role, annotation_id in enumerate(of_roles):
+        row = rows.get(annotation_id) if type(annotation_id) is int else None
+        if annotation_id == 0 and role > 0 and type(annotation_id) is int:
+            row = NO_OBJECT
+        if row is None:
+            what = f"an annotation of image {image['image_id']}" + (", 0 = none" if role else "")
+            findings.add(f"role_object_id[{role}][{index}]", annotation_id, what)
+            return
+        found.append(row)
+    if entities[found[0]]["category_id"] != 0:
+        findings.add(f"role_object_id[0][{index}]", of_roles[0], "the annotation of a person")
+        return
+    objects = found[1:] or [NO_OBJECT]
+    for verb, row in zip(verbs, objects):
+        pair = {"human": found[0], "object": row, "verb": verb, "hoi": -1}
+        image["hoi_annotations"].append(pair)
+        image["fields"].append(f"{vcoco_vocabulary().verbs[verb]}, entry {index}")

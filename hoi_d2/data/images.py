@@ -1,0 +1,116 @@
+"""Reading pictures of every kind as RGB bytes, with errors that name the file."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from hoi_d2.data.datasets.records import DataFormatError, Problem
+
+TOY_SCHEME = "toy://"
+
+
+class ImageFileError(DataFormatError, OSError):
+    """A picture that is missing, cannot be decoded or has not the size that the data says.
+
+    It is an OSError as well, so that a training run can treat it as any other unreadable file.
+    """
+
+
+def image_error(file_name: str, field: str, value: object, expected: str) -> ImageFileError:
+    """The error for one picture."""
+    return ImageFileError([Problem(file_name, "", field, value, expected)])
+
+
+def read_image(file_name: str | os.PathLike, *, apply_exif: bool = True) -> np.ndarray:
+    """A picture as RGB.
+
+    Grey, palette, CMYK and 16-bit pictures come out as ordinary RGB; transparency is dropped.
+
+    Args:
+        file_name: any format that Pillow knows, or a `toy://` name.
+        apply_exif: turn the picture as its EXIF orientation says, as every viewer does. HICO, MPII
+            and COCO were annotated without: their loaders mark their records `ignore_exif`.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        ImageFileError: missing or undecodable; names the file.
+    """
+    name = os.fspath(file_name)
+    if name.startswith(TOY_SCHEME):
+        from hoi_d2.data.toy import read_toy_image
+
+        return np.ascontiguousarray(read_toy_image(name)[:, :, ::-1])  # drawn as BGR
+    if not os.path.isfile(name):
+        raise image_error(name, "file", "not there", "a picture")
+    try:
+        with Image.open(name) as image:
+            if apply_exif:
+                image = ImageOps.exif_transpose(image)
+            return _to_rgb(image)
+    except Exception as error:  # decoders raise nearly anything on a broken file
+        what = f"{type(error).__name__}: {error}"
+        raise image_error(name, "content", what, "a picture that can be decoded") from error
+
+
+def read_dataset_image(dataset_dict: dict[str, Any]) -> np.ndarray:
+    """The picture of a dataset dict, (H, W, 3) uint8 RGB, of the size that its boxes are in.
+
+    Raises:
+        ImageFileError: missing, undecodable, or of another size than annotated.
+    """
+    name = dataset_dict["file_name"]
+    image = read_image(name, apply_exif=not dataset_dict.get("ignore_exif", False))
+    expected = dataset_dict.get("height"), dataset_dict.get("width")
+    if None not in expected and image.shape[:2] != expected:
+        found = f"{image.shape[1]} x {image.shape[0]}"
+        what = f"{expected[1]} x {expected[0]}, the size of the picture that was annotated"
+        raise image_error(name, "width x height", found, what)
+    return image
+
+
+def image_size(file_name: str | os.PathLike, *, apply_exif: bool = True) -> tuple[int, int]:
+    """(height, width) of a picture from its header, without decoding it.
+
+    Raises:
+        ImageFileError: missing or no picture.
+    """
+    name = os.fspath(file_name)
+    if name.startswith(TOY_SCHEME):
+        height, width = read_image(name).shape[:2]
+        return height, width
+    if not os.path.isfile(name):
+        raise image_error(name, "file", "not there", "a picture")
+    try:
+        with Image.open(name) as image:
+            width, height = image.size
+            turned = apply_exif and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    except Exception as error:  # as above
+        what = f"{type(error).__name__}: {error}"
+        raise image_error(name, "header", what, "a picture that can be decoded") from error
+    return (width, height) if turned else (height, width)
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode == "F" or image.mode.startswith("I"):
+        # Pillow would clip these at 255, which makes a 16-bit photograph white.
+        grey = _to_bytes(np.asarray(image), image.mode)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    return np.array(image.convert("RGB"))
+
+
+def _to_bytes(values: np.ndarray, mode: str) -> np.ndarray:
+    """16-bit, 32-bit or float grey values (H, W) as bytes."""
+    values = np.nan_to_num(values.astype(np.float64))
+    largest = values.max(initial=0)
+    if mode.startswith("I;16"):
+        full = 65535.0
+    else:  # nothing says what white is: the smallest usual range that holds every value
+        usual = (1.0, 255.0, 65535.0) if mode == "F" else (255.0, 65535.0)
+        full = next((u for u in usual if largest <= u), largest)
+    return np.clip(np.rint(values * (255.0 / full)), 0, 255).astype(np.uint8)

@@ -1,0 +1,125 @@
+"""Dataset dict -> model input. Which mapper a run uses is `cfg.DATALOADER.MAPPER`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.data import transforms as T
+from detectron2.structures import Boxes, Instances
+
+from hoi_d2.data.catalog import vocabulary_of
+from hoi_d2.data.classification_mapper import HOIClassificationMapper
+from hoi_d2.data.images import read_dataset_image
+from hoi_d2.data.transforms import detection_augmentations
+from hoi_d2.structures import NO_OBJECT, make_hoi_targets
+
+__all__ = ["HOIClassificationMapper", "HOIDatasetMapper"]
+
+
+class HOIDatasetMapper:
+    """Reads, augments and packs one picture for HOI detection.
+
+    In training it gives `image` (3, H, W) uint8 RGB, `instances` (`gt_boxes`, `gt_classes`) and
+    `hoi_instances` (`gt_pairs`, `gt_verbs`), both on the augmented picture; in testing the resized
+    `image`. `height` and `width` are those of the picture on disk, `file_name` and `image_id` come
+    along.
+
+    Where a crop leaves nothing of a box, the entity goes and every pair that it was in; the pairs
+    that stay point to the new rows. A picture that is left without pairs is legal.
+
+    Args:
+        is_train: whether to give ground truth.
+        augmentations: detectron2's.
+        num_verbs: K of `gt_verbs`; only training needs it.
+    """
+
+    @configurable
+    def __init__(
+        self, *, is_train: bool, augmentations: Sequence[T.Augmentation], num_verbs: int = 0
+    ) -> None:
+        self.is_train, self.num_verbs = is_train, num_verbs
+        self.augmentations = T.AugmentationList(list(augmentations))
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        """Raises ValueError where the config asks for a channel order other than RGB."""
+        if cfg.INPUT.FORMAT != "RGB":
+            raise ValueError(f'INPUT.FORMAT {cfg.INPUT.FORMAT!r}: hoi_d2 reads "RGB"')
+        steps = detection_augmentations(cfg, is_train)
+        if not is_train:
+            return {"is_train": False, "augmentations": steps}
+        num_verbs = len(vocabulary_of(cfg).verbs)
+        return {"is_train": True, "augmentations": steps, "num_verbs": num_verbs}
+
+    def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
+        """Maps one dataset dict, which stays as it is.
+
+        Raises:
+            ImageFileError: the picture is missing, cannot be decoded, or is not the annotated one.
+        """
+        ground_truth = ("annotations", "hoi_annotations", "ignore_exif")
+        result = {k: v for k, v in dataset_dict.items() if k not in ground_truth}
+        image = read_dataset_image(dataset_dict)
+        result["height"], result["width"] = image.shape[:2]
+        aug_input = T.AugInput(image)
+        transforms = self.augmentations(aug_input)
+        pixels = np.ascontiguousarray(aug_input.image.transpose(2, 0, 1))
+        result["image"] = torch.as_tensor(pixels)
+        if self.is_train:
+            instances, hoi_instances = self._targets(dataset_dict, transforms, pixels.shape[1:])
+            result["instances"], result["hoi_instances"] = instances, hoi_instances
+        return result
+
+    def _targets(
+        self, dataset_dict: dict[str, Any], transforms: T.TransformList, image_size: tuple[int, int]
+    ) -> tuple[Instances, Instances]:
+        entities = dataset_dict["annotations"]
+        pairs = dataset_dict["hoi_annotations"]
+        boxes = np.asarray([e["bbox"] for e in entities], dtype=np.float64).reshape(-1, 4)
+        height, width = image_size
+        boxes = transforms.apply_box(boxes).reshape(-1, 4)
+        boxes = boxes.clip(min=0, max=[width, height, width, height])
+        kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        kept &= _are_wanted(entities, pairs)
+        row_of = np.where(kept, np.cumsum(kept) - 1, -2)  # -2 = gone; -1 means no visible object
+        instances = Instances(image_size)
+        instances.gt_boxes = Boxes(torch.as_tensor(boxes[kept], dtype=torch.float32))
+        classes = np.asarray([e["category_id"] for e in entities], dtype=np.int64)
+        instances.gt_classes = torch.as_tensor(classes[kept])
+        gt_pairs, gt_verbs = self._pairs(pairs, row_of.tolist())
+        targets = make_hoi_targets(
+            image_size=image_size,
+            gt_pairs=gt_pairs,
+            gt_verbs=gt_verbs,
+            num_entities=len(instances),
+        )
+        return instances, targets
+
+    def _pairs(
+        self, pairs: Sequence[dict[str, int]], row_of: list[int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        verbs_of: dict[tuple[int, int], set[int]] = {}
+        for pair in pairs:
+            human, obj = row_of[pair["human"]], pair["object"]
+            obj = NO_OBJECT if obj == NO_OBJECT else row_of[obj]
+            if human >= 0 and obj >= NO_OBJECT:
+                verbs_of.setdefault((human, obj), set()).add(pair["verb"])
+        gt_pairs = torch.tensor(list(verbs_of), dtype=torch.int64).reshape(-1, 2)
+        gt_verbs = torch.zeros(len(verbs_of), self.num_verbs)
+        for row, verbs in enumerate(verbs_of.values()):
+            gt_verbs[row, list(verbs)] = 1
+        return gt_pairs, gt_verbs
+
+
+def _are_wanted(entities: Sequence[dict], pairs: Sequence[dict[str, int]]) -> np.ndarray:
+    """Crowds are no entities a detector could find; one that takes part in a pair stays."""
+    wanted = np.asarray([not e.get("iscrowd", 0) for e in entities], dtype=bool)
+    for pair in pairs:
+        wanted[pair["human"]] = True
+        if pair["object"] != NO_OBJECT:
+            wanted[pair["object"]] = True
+    return wanted

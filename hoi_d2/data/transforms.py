@@ -1,0 +1,87 @@
+"""Augmentations of detection training, in detectron2's terms: DETR's, which UPT and RmLR share.
+
+Pictures are resized as detectron2 and DETR both do it, by Pillow's bilinear filter, which
+antialiases when it shrinks; OpenCV's and torch's default do not, and shift a detector's scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import transforms as T
+from fvcore.transforms.transform import NoOpTransform, Transform
+from torchvision.transforms import ColorJitter
+
+
+class RandomColorJitter(T.Augmentation):
+    """Brightness, contrast and saturation times a factor from [1 - x, 1 + x], in random order.
+
+    Args:
+        brightness, contrast, saturation: x of each; UPT has 0.4 for all three.
+    """
+
+    def __init__(self, brightness: float, contrast: float, saturation: float) -> None:
+        super().__init__()
+        self.jitter = ColorJitter(brightness, contrast, saturation)
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        """The transform of one picture; boxes stay where they are."""
+        return T.PILColorTransform(self.jitter)
+
+
+class MaybeCrop(T.Augmentation):
+    """With some probability: shrink to a small size, then cut out a random window.
+
+    DETR's way of showing parts of pictures. The ordinary resize follows in either case.
+
+    Args:
+        probability: of doing it.
+        sizes: shorter sides to choose from before the crop; empty = the picture's own size.
+        crop_type: detectron2's, `absolute_range`, `relative_range`, ...
+        crop_size: of that type; DETR has [384, 600].
+    """
+
+    def __init__(
+        self,
+        probability: float,
+        sizes: Sequence[int],
+        crop_type: str,
+        crop_size: Sequence[float],
+    ) -> None:
+        super().__init__()
+        steps: list[T.Augmentation] = [T.RandomCrop(crop_type, list(crop_size))]
+        if sizes:
+            steps.insert(0, T.ResizeShortestEdge(list(sizes), sample_style="choice"))
+        self.probability, self.steps = probability, T.AugmentationList(steps)
+
+    def __call__(self, aug_input: T.AugInput) -> Transform:
+        """Applies it to the picture and says what was done."""
+        if np.random.uniform() < self.probability:
+            return self.steps(aug_input)
+        return NoOpTransform()
+
+
+def detection_augmentations(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
+    """The augmentations that `cfg.INPUT` asks for, in order.
+
+    Raises:
+        ValueError: a key has a value that it cannot have.
+    """
+    node = cfg.INPUT
+    if not is_train:
+        return [T.ResizeShortestEdge(node.MIN_SIZE_TEST, node.MAX_SIZE_TEST, "choice")]
+    steps: list[T.Augmentation] = []
+    if any(node.COLOR_JITTER):
+        steps.append(RandomColorJitter(*node.COLOR_JITTER))
+    if node.RANDOM_FLIP == "horizontal":
+        steps.append(T.RandomFlip())
+    elif node.RANDOM_FLIP != "none":
+        raise ValueError(f'INPUT.RANDOM_FLIP {node.RANDOM_FLIP!r}: "horizontal" or "none"')
+    if node.CROP.ENABLED:
+        crop = node.CROP
+        steps.append(MaybeCrop(crop.PROBABILITY, crop.RESIZE_BEFORE, crop.TYPE, crop.SIZE))
+    sampling = node.MIN_SIZE_TRAIN_SAMPLING
+    steps.append(T.ResizeShortestEdge(node.MIN_SIZE_TRAIN, node.MAX_SIZE_TRAIN, sampling))
+    return steps

@@ -1,0 +1,246 @@
+"""Says which records of a data file are wrong, and why; tools/validate_data.py is its face."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from hoi_d2.data.datasets.checks import check_names
+from hoi_d2.data.datasets.hico import read_hico
+from hoi_d2.data.datasets.hico_det import is_qpic_form, is_upt_form, read_hico_det
+from hoi_d2.data.datasets.hoi_json import is_hoi_json, read_hoi_json
+from hoi_d2.data.datasets.mpii import read_mpii
+from hoi_d2.data.datasets.odgt_form import is_odgt
+from hoi_d2.data.datasets.records import (
+    NO_OBJECT,
+    DataFormatError,
+    Findings,
+    Problem,
+    file_problem,
+    parse_json,
+    paused_gc,
+    read_text,
+)
+from hoi_d2.data.datasets.vcoco import is_official_form, read_vcoco
+from hoi_d2.data.images import ImageFileError, image_size, read_dataset_image
+
+FORMATS = ("hico_det", "vcoco", "hico", "mpii", "hoi_json")
+Progress = Callable[[Iterator, int], Iterator]
+
+
+@dataclass
+class Report:
+    """What was found in one file.
+
+    Args:
+        file: its path.
+        format: one of FORMATS; empty where it is none of them.
+        images, entities, interactions, no_object: how many there are of each; `no_object` counts
+            the interactions without a visible object.
+        problems: everything that is wrong or odd.
+        pictures: how many pictures were looked at; None = there are none to look at.
+    """
+
+    file: str
+    format: str = ""
+    images: int = 0
+    entities: int = 0
+    interactions: int = 0
+    no_object: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    pictures: int | None = None
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong; notes do not count."""
+        return all(p.level == "note" for p in self.problems)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as JSON can hold it."""
+        problems = [p.as_dict() for p in self.problems]
+        return {**self.__dict__, "is_sound": self.is_sound, "problems": problems}
+
+
+def validate_file(
+    path: str | os.PathLike,
+    *,
+    file_format: str = "",
+    image_root: str | os.PathLike | None = None,
+    coco_annotations: Sequence[str] = (),
+    decode: bool = True,
+    progress: Progress = lambda items, total: items,
+) -> Report:
+    """Reads an annotation file and reports every broken record.
+
+    Args:
+        path: the file.
+        file_format: one of FORMATS; empty = by content.
+        image_root: the folder of its pictures, which are then looked at as well. None = the folder
+            of the file or `images` in it, if the pictures are there.
+        coco_annotations: COCO's instances files, which official V-COCO labels need.
+        decode: decode every picture; else its header is enough.
+        progress: wraps the iteration over pictures.
+
+    Returns:
+        The report; it never raises for what a file holds.
+    """
+    report = Report(os.fspath(path))
+    try:
+        report.format = file_format or detect_format(path)
+        records, report.problems = _read(report, coco_annotations)
+    except DataFormatError as error:
+        report.problems = error.problems
+        return report
+    except OSError as error:
+        report.problems = [Problem(report.file, "", "file", str(error), "a file that can be read")]
+        return report
+    _count(report, records)
+    root = _find_pictures(records, report.file) if image_root is None else os.fspath(image_root)
+    if root is not None:
+        report.pictures = len(records)
+        report.problems += check_pictures(records, root, decode=decode, progress=progress)
+    return report
+
+
+def detect_format(path: str | os.PathLike) -> str:
+    """Which of FORMATS a file is, by its content.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DataFormatError: it is none of them, or cannot be read.
+    """
+    if os.fspath(path).lower().endswith(".mat"):
+        return _mat_format(path)
+    text = read_text(path)
+    if is_odgt(text):
+        return "vcoco"
+    data = parse_json(text, path)
+    if is_official_form(data) or (isinstance(data, dict) and "action_to_object" in data):
+        return "vcoco"
+    if is_hoi_json(data):
+        return "hoi_json"
+    if isinstance(data, dict) and "activities" in data:
+        return "mpii"
+    if is_upt_form(data):
+        return "hico_det"
+    if is_qpic_form(data):
+        return "vcoco" if _is_of_coco(data) else "hico_det"
+    found = list(data)[:6] if isinstance(data, dict) else type(data).__name__
+    raise file_problem(path, "content", found, f"one of {', '.join(FORMATS)} (--format says which)")
+
+
+def _is_of_coco(data: list) -> bool:
+    """QPIC's form serves both data sets; pictures of V-COCO are COCO's, and not HICO's."""
+    names = [str(r.get("file_name")) for r in data[:50] if isinstance(r, dict)]
+    return not any("HICO" in n for n in names) and any("COCO" in n for n in names)
+
+
+def _mat_format(path: str | os.PathLike) -> str:
+    from scipy.io import whosmat  # slow to import
+
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"no such annotation file: {os.fspath(path)}")
+    try:
+        names = {entry[0] for entry in whosmat(os.fspath(path))}
+    except Exception as error:  # a damaged file makes scipy raise nearly anything
+        what = f"{type(error).__name__}: {error}"
+        raise file_problem(path, "content", what, "a MATLAB file (version 7 or older)") from error
+    for variable, name in (("bbox_", "hico_det"), ("anno_", "hico"), ("RELEASE", "mpii")):
+        if any(n.startswith(variable) for n in names):
+            return name
+    expected = "bbox_train (HICO-DET), anno_train (HICO) or RELEASE (MPII)"
+    raise file_problem(path, "variables", sorted(names), expected)
+
+
+def _read(report: Report, coco_annotations: Sequence[str]) -> tuple[list[dict], list[Problem]]:
+    """All records that are sound enough to be looked at, and all problems."""
+    findings = Findings(report.file, strict=True)
+    records: list[dict] = []
+    with paused_gc():
+        try:
+            for part in _parts(report, findings, coco_annotations):
+                check_names(part, findings)
+                records += part
+        except DataFormatError as error:
+            known = set(map(id, findings.problems))
+            findings.problems += [p for p in error.problems if id(p) not in known]
+    return records, findings.problems
+
+
+def _parts(
+    report: Report, findings: Findings, coco_annotations: Sequence[str]
+) -> Iterator[list[dict]]:
+    """The records of each split that the file holds; names are unique within one."""
+    kind, is_mat = report.format, report.file.lower().endswith(".mat")
+    if kind == "hico" or (kind == "hico_det" and is_mat):
+        read = read_hico if kind == "hico" else read_hico_det
+        for split in ("train", "test"):
+            yield read(findings, "", split=split)
+    elif kind == "hico_det":
+        yield read_hico_det(findings, "")
+    elif kind == "vcoco":
+        yield read_vcoco(findings, "", coco_files=coco_annotations)
+    elif kind == "mpii":
+        yield read_mpii(findings, "")[1]
+    else:
+        yield read_hoi_json(findings, "")
+
+
+def _count(report: Report, records: Sequence[dict]) -> None:
+    report.images = len(records)
+    report.entities = sum(len(r["annotations"]) for r in records)
+    pairs = [p for r in records for p in r["hoi_annotations"]]
+    report.interactions = len(pairs)
+    report.no_object = sum(p["object"] == NO_OBJECT for p in pairs)
+
+
+def _find_pictures(records: Sequence[dict], file: str) -> str | None:
+    """The file's own folder or `images` in it, if any of the first pictures is there."""
+    folder = os.path.dirname(os.path.abspath(file))
+    for root in (folder, os.path.join(folder, "images")):
+        if any(os.path.isfile(os.path.join(root, r["file_name"])) for r in records[:100]):
+            return root
+    return None
+
+
+def check_pictures(
+    records: Sequence[dict],
+    image_root: str,
+    *,
+    decode: bool = True,
+    progress: Progress = lambda items, total: items,
+) -> list[Problem]:
+    """The problems of the pictures: missing, unreadable, or of another size than annotated.
+
+    Args:
+        records: dataset dicts.
+        image_root: put before every file name.
+        decode: decode every picture; else its header is enough.
+        progress: wraps the iteration.
+    """
+
+    def look(record: dict) -> list[Problem]:
+        record = {**record, "file_name": os.path.join(image_root, record["file_name"])}
+        try:
+            if decode:
+                read_dataset_image(record)
+            else:
+                _check_header(record)
+        except ImageFileError as error:
+            return error.problems
+        return []
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return [p for found in progress(pool.map(look, records), len(records)) for p in found]
+
+
+def _check_header(record: dict) -> None:
+    size = image_size(record["file_name"], apply_exif=not record.get("ignore_exif", False))
+    expected = record.get("height"), record.get("width")
+    if None not in expected and size != expected:
+        found, what = f"{size[1]} x {size[0]}", f"{expected[1]} x {expected[0]}"
+        where = Problem(record["file_name"], "", "width x height", found, f"{what}, as annotated")
+        raise ImageFileError([where])

@@ -1,0 +1,172 @@
+"""Objects, verbs and HOI classes of each dataset, in the one order used everywhere in the project.
+
+Objects are COCO's 80 in COCO's order (0 = person) in every built-in dataset; HICO-DET's 117 verbs
+are alphabetical and its 600 HOIs in the official order; V-COCO has 29 action-roles and no HOI
+classes. Nothing here needs torch or detectron2, so that result files can be scored without them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+
+_FILES = Path(__file__).parent / "vocabularies"
+ZERO_SHOT_SPLITS = ("rf_uc", "nf_uc", "uo", "uv")
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """The classes of one dataset and which of them go together.
+
+    Args:
+        name: for messages and cache keys.
+        objects: entity names; ids are positions.
+        verbs: verb (or action-role) names as the dataset writes them, e.g. `sit_on`.
+        verbs_ing: the same in -ing form, with underscores, e.g. `sitting_on`.
+        hois: (C, 2) object id and verb id of each HOI class; (0, 2) where there are none.
+        valid_verbs: (num_objects, num_verbs) bool; which verbs an object can take.
+        person: the entity id of a person.
+    """
+
+    name: str
+    objects: tuple[str, ...]
+    verbs: tuple[str, ...]
+    verbs_ing: tuple[str, ...]
+    hois: np.ndarray = field(repr=False)
+    valid_verbs: np.ndarray = field(repr=False)
+    person: int = 0
+
+    @classmethod
+    def from_hois(
+        cls,
+        name: str,
+        objects: Sequence[str],
+        verbs: Sequence[str],
+        hois: Sequence[Sequence[int]],
+        *,
+        verbs_ing: Sequence[str] | None = None,
+        person: int = 0,
+    ) -> Vocabulary:
+        """A vocabulary whose valid (object, verb) combinations are exactly its HOI classes."""
+        table = np.asarray(hois, dtype=np.int64).reshape(-1, 2)
+        valid = np.zeros((len(objects), len(verbs)), dtype=bool)
+        valid[table[:, 0], table[:, 1]] = True
+        ing = tuple(verbs_ing or verbs)
+        return cls(name, tuple(objects), tuple(verbs), ing, table, valid, person)
+
+    @cached_property
+    def hoi_of(self) -> np.ndarray:
+        """(num_objects, num_verbs) HOI id of each combination, -1 where it is no class."""
+        table = np.full((len(self.objects), len(self.verbs)), -1, dtype=np.int64)
+        table[self.hois[:, 0], self.hois[:, 1]] = np.arange(len(self.hois))
+        return table
+
+    def hoi_name(self, hoi: int) -> str:
+        """`"sit_on chair"` for an HOI id."""
+        obj, verb = self.hois[hoi]
+        return f"{self.verbs[verb]} {self.objects[obj]}"
+
+
+def _read(name: str) -> dict:
+    return json.loads((_FILES / f"{name}.json").read_text())
+
+
+@lru_cache(maxsize=1)
+def coco_objects() -> tuple[str, ...]:
+    """COCO's 80 object names in COCO's order."""
+    return tuple(_read("coco")["objects"])
+
+
+@lru_cache(maxsize=1)
+def coco_category_ids() -> tuple[int, ...]:
+    """COCO's 80 category ids (1..90 with ten left out), one per object."""
+    return tuple(_read("coco")["coco_ids"])
+
+
+@lru_cache(maxsize=1)
+def object_of_coco_id() -> dict[int, int]:
+    """COCO's category id (1..90) -> object id 0..79."""
+    return {coco_id: i for i, coco_id in enumerate(coco_category_ids())}
+
+
+@lru_cache(maxsize=1)
+def hico_object_order() -> np.ndarray:
+    """(80,) COCO-contiguous id of each object in HICO's own alphabetical order."""
+    return np.asarray(_read("hico_det")["hico_object_order"], dtype=np.int64)
+
+
+@lru_cache(maxsize=1)
+def hico_det_vocabulary() -> Vocabulary:
+    """80 objects, 117 verbs, 600 HOIs (HICO-DET's official orders; objects in COCO's)."""
+    data = _read("hico_det")
+    return Vocabulary.from_hois(
+        "hico_det", coco_objects(), data["verbs"], data["hois"], verbs_ing=data["verbs_ing"]
+    )
+
+
+@lru_cache(maxsize=1)
+def hico_det_rare_hois() -> tuple[int, ...]:
+    """The 138 HOI classes with fewer than 10 training pairs."""
+    return tuple(_read("hico_det")["rare_hois"])
+
+
+@lru_cache(maxsize=1)
+def hico_det_test_images_without_pairs() -> tuple[int, ...]:
+    """The 112 of the 9,658 test pictures without a visible pair; some files lack them."""
+    return tuple(_read("hico_det")["test_images_without_pairs"])
+
+
+@lru_cache(maxsize=1)
+def vcoco_vocabulary() -> Vocabulary:
+    """80 objects and 29 action-roles in the official action order; no HOI classes."""
+    data = _read("vcoco")
+    valid = np.zeros((len(coco_objects()), len(data["verbs"])), dtype=bool)
+    for verb, objects in enumerate(data["objects_of_verb"]):
+        valid[objects, verb] = True
+    verbs = tuple(data["verbs"])
+    no_hois = np.zeros((0, 2), dtype=np.int64)
+    return Vocabulary("vcoco", coco_objects(), verbs, verbs, no_hois, valid)
+
+
+@lru_cache(maxsize=1)
+def vcoco_actions() -> tuple[str, ...]:
+    """V-COCO's 26 actions in the official order; a two-role action is one action."""
+    verbs = vcoco_vocabulary().verbs
+    return tuple(dict.fromkeys(v.removesuffix("_obj").removesuffix("_instr") for v in verbs))
+
+
+@lru_cache(maxsize=1)
+def hico_few_shot_hois() -> dict[int, tuple[int, ...]]:
+    """HICO's few-shot groups: i -> the HOIs with at most i positive training pictures.
+
+    49, 125 and 162 classes for i = 1, 5 and 10; each group holds the one before.
+    """
+    groups = _read("hico")["few_shot_hois"]
+    return {int(limit): tuple(hois) for limit, hois in groups.items()}
+
+
+@lru_cache(maxsize=4)
+def hico_det_unseen_hois(split: str) -> tuple[int, ...]:
+    """The HOI classes that are unseen in a zero-shot setting of HICO-DET, ascending.
+
+    | split | unseen | what |
+    |---|---|---|
+    | `rf_uc` | 120 | combinations, rare ones first; each verb and object is seen elsewhere |
+    | `nf_uc` | 120 | the same, of non-rare classes |
+    | `uo` | 100 | all classes of 12 objects |
+    | `uv` | 84 | all classes of 20 verbs |
+
+    Source: the lists that GEN-VLKT (Liao et al., CVPR 2022) released and later papers use; rf_uc
+    and nf_uc are VCL's (Hou et al., ECCV 2020), uo is ATL's (Hou et al., CVPR 2021).
+
+    Raises:
+        KeyError: no such split; lists them.
+    """
+    if split not in ZERO_SHOT_SPLITS:
+        raise KeyError(f"no zero-shot split {split!r}; there is {', '.join(ZERO_SHOT_SPLITS)}")
+    return tuple(_read("zero_shot")[split])

@@ -1,0 +1,88 @@
+#!/usr/bin/env python
+"""Checks an annotation file, and its pictures if they are there, record by record.
+
+    python tools/validate_data.py mine.json --image-root pictures
+    python tools/validate_data.py --format hico_det trainval_hico.json
+    python tools/validate_data.py vcoco_test.json --coco-annotations instances_val2014.json
+
+Every wrong record is a line: file, record, field, value, what was expected. The exit code is 0 if
+all files are sound and 1 if not. `--json` prints one JSON object instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+
+os.environ.setdefault("HOI_D2_SKIP_REGISTRATION", "1")  # nothing here needs torch
+
+from tqdm import tqdm
+
+from hoi_d2.data.validation import FORMATS, Report, validate_file
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="annotation files")
+    parser.add_argument("--format", default="", choices=FORMATS, help="default: by content")
+    parser.add_argument("--image-root", help="folder of the pictures, to look at them as well")
+    parser.add_argument("--headers-only", action="store_true", help="do not decode the pictures")
+    parser.add_argument(
+        "--coco-annotations", nargs="+", default=[], metavar="FILE", help="for official V-COCO"
+    )
+    parser.add_argument("--max-problems", type=int, default=200, help="lines to print; 0 = all")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    return parser.parse_args(argv)
+
+
+def print_report(report: Report, limit: int) -> None:
+    """Prints the problems of a file and a summary."""
+    shown = report.problems[: limit or None]
+    for problem in shown:
+        print(f"{'note: ' if problem.level == 'note' else ''}{problem}")
+    if len(shown) < len(report.problems):
+        print(f"... and {len(report.problems) - len(shown)} more (--max-problems 0 prints all)")
+    wrong = sum(p.level != "note" for p in report.problems)
+    pictures = "not looked at" if report.pictures is None else f"{report.pictures} looked at"
+    print(
+        f"{report.file}: {report.format or 'unknown form'}, {report.images} images, "
+        f"{report.entities} entities, {report.interactions} interactions "
+        f"({report.no_object} without an object), pictures {pictures}: "
+        f"{f'{wrong} problems' if wrong else 'sound'}"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code."""
+    args = parse_args(argv)
+
+    def progress(items, total):
+        return tqdm(items, total=total, desc="pictures", disable=None, file=sys.stderr)
+
+    reports = [
+        validate_file(
+            path,
+            file_format=args.format,
+            image_root=args.image_root,
+            coco_annotations=args.coco_annotations,
+            decode=not args.headers_only,
+            progress=progress,
+        )
+        for path in args.paths
+    ]
+    sound = all(r.is_sound for r in reports)
+    if args.json:
+        print(json.dumps({"is_sound": sound, "files": [r.as_dict() for r in reports]}, indent=1))
+    else:
+        for report in reports:
+            print_report(report, args.max_problems)
+    return 0 if sound else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
