@@ -1,0 +1,175 @@
+"""`HOICheckpointer`: the weights of a model, from a file of anybody's layout."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from safetensors.torch import save
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from hoi_d2.checkpoint.checkpointer import weights_hash
+from hoi_d2.checkpoint.conversion import DETECTOR_PREFIX, recognise_layout
+from hoi_d2.checkpoint.detector_weights import fill_detector
+from hoi_d2.checkpoint.files import write_atomically
+from hoi_d2.checkpoint.strict import load_strictly
+from hoi_d2.checkpoint.weight_files import WeightFile, WeightsError, read_weights
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What was loaded.
+
+    Attributes:
+        source: file, directory or hub id.
+        layout: "facebook", "upt", "transformers", "detr", "rmlr", or "" for any other model's own.
+        extra: what the file holds beside weights (config, vocabulary, iteration, ...).
+    """
+
+    source: str
+    layout: str
+    extra: dict
+
+
+class HOICheckpointer:
+    """Loads and saves the weights of a model; nothing that does not fit goes unnoticed.
+
+    A `Detr` takes Facebook's, UPT's and transformers' weights as well as our own. Where class
+    names are known on both sides, outputs are matched by name (91 to 80, HICO's order to COCO's).
+    Every other model takes what this project saved of it.
+
+    Args:
+        model: may be wrapped in DistributedDataParallel.
+
+    Example:
+        >>> model = build_model(cfg)
+        >>> HOICheckpointer(model).load("detr-r50-e632da11.pth", sha256="e632da11")
+        >>> HOICheckpointer(model).load("facebook/detr-resnet-50", revision="no_timm")
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model.module if isinstance(model, DistributedDataParallel) else model
+
+    def load(
+        self,
+        source: str | os.PathLike,
+        *,
+        sha256: str = "",
+        revision: str = "",
+        classes: str = "",
+    ) -> LoadReport:
+        """Fills the model, or leaves it as it is.
+
+        Args:
+            source: file (`.safetensors`, or `.pth` that holds nothing but weights), directory of
+                transformers, or hub id.
+            sha256: of the file; its beginning is enough.
+            revision: on the hub.
+            classes: class space of a detector's outputs ("coco_80", ...), where the file's layout
+                does not tell it right.
+
+        Raises:
+            FileNotFoundError: no such file, or no network to get it.
+            WeightsError: it is damaged, holds more than weights, or does not fit; names the keys.
+        """
+        file = read_weights(source, sha256=sha256, revision=revision)
+        if hasattr(self.model, "entity_detector"):
+            self._load_two_stage(file)
+        elif hasattr(getattr(self.model, "network", None), "detr"):
+            fill_detector(self.model, file, classes=classes)
+        else:
+            load_strictly(self.model, file.weights, source=file.name)
+        return LoadReport(file.name, recognise_layout(file), file.extra)
+
+    def save(
+        self,
+        path: str | os.PathLike,
+        *,
+        cfg: CfgNode | None = None,
+        without: tuple[str, ...] = (),
+    ) -> Path:
+        """Writes the weights as safetensors, with what is needed to read them in the metadata.
+
+        Args:
+            path: ends in `.safetensors`.
+            cfg: goes into the file as text.
+            without: prefixes of weights that are left out (a training's own heads).
+
+        Raises:
+            ValueError: another ending.
+        """
+        path = Path(path)
+        if path.suffix != ".safetensors":
+            raise ValueError(f"{path}: weights are saved as .safetensors")
+        weights = self.model.state_dict()
+        kept = {
+            n: t.detach().cpu().contiguous().clone()
+            for n, t in weights.items()
+            if not n.startswith(without or ("\0",))
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = save(kept, metadata=self._metadata(cfg))
+        write_atomically(path, lambda file: file.write(data))
+        return path
+
+    def _metadata(self, cfg: CfgNode | None) -> dict[str, str]:
+        metadata = {"format": "pt", "hoi_d2": type(self.model).__name__}
+        classes = getattr(self.model, "classes", None)
+        if classes is not None:
+            metadata["classes"] = json.dumps(classes.outputs)
+        vocabulary = getattr(self.model, "vocabulary", None)
+        if vocabulary is not None:
+            lists = {"objects": vocabulary.objects, "verbs": vocabulary.verbs}
+            metadata["vocabulary"] = json.dumps(lists | {"hois": vocabulary.hois.tolist()})
+        if cfg is not None:
+            metadata["config"] = cfg.dump()
+        return metadata
+
+    def _load_two_stage(self, file: WeightFile) -> None:
+        layout = recognise_layout(file)
+        if layout not in ("rmlr", ""):
+            raise WeightsError(
+                f"{file.name} holds a detector alone (layout: {layout}), not an RmLR checkpoint. "
+                "Name it in MODEL.ENTITY_DETECTOR.WEIGHTS; MODEL.WEIGHTS is for a trained RmLR"
+            )
+        self._check_vocabulary(file)
+        has_detector = any(name.startswith(DETECTOR_PREFIX) for name in file.weights)
+        if not has_detector:
+            self._check_detector(file)
+        may_miss = () if has_detector else (DETECTOR_PREFIX,)
+        load_strictly(self.model, file.weights, source=file.name, may_miss=may_miss)
+
+    def _check_detector(self, file: WeightFile) -> None:
+        """The checkpoint keeps its frozen detector by hash: the model must have the same one."""
+        expected = file.extra.get("frozen", {}).get(DETECTOR_PREFIX.rstrip("."))
+        found = weights_hash(self.model.state_dict(), DETECTOR_PREFIX.rstrip("."))
+        if expected is not None and found != expected:
+            raise WeightsError(
+                f"{file.name} was trained on a detector with SHA-256 {expected[:12]}..., the model "
+                f"has {found[:12]}.... Name the same file in MODEL.ENTITY_DETECTOR.WEIGHTS"
+            )
+        if expected is None and getattr(self.model, "detector_is_random", False):
+            raise WeightsError(
+                f"{file.name} holds no entity detector, and the model's is random. Name the "
+                "detector's file in MODEL.ENTITY_DETECTOR.WEIGHTS"
+            )
+
+    def _check_vocabulary(self, file: WeightFile) -> None:
+        """Classes of the same number may still be others, or in another order."""
+        saved, own = file.extra.get("vocabulary"), getattr(self.model, "vocabulary", None)
+        if not saved or own is None:
+            return
+        saved = json.loads(saved) if isinstance(saved, str) else saved
+        for kind in ("objects", "verbs"):
+            if kind in saved and tuple(saved[kind]) != tuple(getattr(own, kind)):
+                raise WeightsError(
+                    f"{file.name} was trained for other {kind} than the model has (vocabulary "
+                    f"{own.name}); set MODEL.HOI.VOCABULARY to the one that it was trained on"
+                )

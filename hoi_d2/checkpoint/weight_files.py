@@ -1,0 +1,196 @@
+"""Reading weight files from anybody: no code of theirs runs, and what does not fit is named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import re
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from hoi_d2.model_zoo import PREFIX, local_path
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_INDEX = "model.safetensors.index.json"
+_IN_DIRECTORY = ("model.safetensors", "pytorch_model.bin")
+
+
+class WeightsError(RuntimeError):
+    """Weights that cannot be read or do not fit; names the file, the keys and what to do."""
+
+
+@dataclass
+class WeightFile:
+    """What a weight file holds.
+
+    Attributes:
+        name: for messages.
+        weights: by name.
+        weights_key: under which a `.pth` keeps them; "" = they are the whole of it.
+        extra: what else is in it: the other entries of a `.pth`, the metadata of a safetensors.
+        labels: class names of a transformers configuration that lies beside it, if any.
+    """
+
+    name: str
+    weights: dict[str, Tensor]
+    weights_key: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+    labels: tuple[str, ...] | None = None
+
+
+def read_weights(source: str | os.PathLike, *, sha256: str = "", revision: str = "") -> WeightFile:
+    """Reads a file, a transformers directory or a model of the Hugging Face hub.
+
+    Args:
+        source: `.safetensors`, `.pth` / `.pt` / `.bin`, a directory as `save_pretrained` writes it,
+            or a hub id (`facebook/detr-resnet-50`), which comes from the cache when there is one.
+        sha256: of the file, in hex (its beginning is enough, 8 digits at least); "" = not checked.
+        revision: branch, tag or commit on the hub.
+
+    Raises:
+        FileNotFoundError: nothing of that name, here or on the hub.
+        WeightsError: another hash than `sha256`, a damaged file, or one that holds more than
+            weights.
+    """
+    path = Path(local_path(source) if os.fspath(source).startswith(PREFIX) else source)
+    if path.is_file():
+        files, directory = [path], None
+    elif path.is_dir():
+        files, directory = _files_of(path), path
+    elif _HUB_ID.fullmatch(os.fspath(source)):
+        directory = _download(os.fspath(source), revision)
+        files = _files_of(directory)
+    else:
+        raise FileNotFoundError(f"no weight file {os.fspath(source)}")
+    if sha256:
+        _check_sha256(files, sha256)
+    result = WeightFile(os.fspath(source), {})
+    for file in files:
+        part = _read(file)
+        result.weights.update(part.weights)
+        result.extra.update(part.extra)
+        result.weights_key = part.weights_key
+    result.labels = _labels(directory) if directory else None
+    return result
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """SHA-256 of a file in hex."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_sha256(files: list[Path], expected: str) -> None:
+    expected = expected.lower()
+    if len(files) > 1:
+        raise WeightsError(f"{files[0].parent} has {len(files)} weight files, one hash is for one")
+    if len(expected) < 8 or not re.fullmatch(r"[0-9a-f]+", expected):
+        raise WeightsError(f"SHA-256 {expected!r}: 8 to 64 hexadecimal digits")
+    if not (found := sha256_of(files[0])).startswith(expected):
+        raise WeightsError(
+            f"{files[0]} has SHA-256 {found}, not {expected}: it is another file, or damaged. "
+            "Remove it and download it again"
+        )
+
+
+def _files_of(directory: Path) -> list[Path]:
+    if (index := directory / _INDEX).is_file():
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        return [directory / name for name in names]
+    for name in _IN_DIRECTORY:
+        if (directory / name).is_file():
+            return [directory / name]
+    raise FileNotFoundError(f"{directory} holds none of {', '.join((*_IN_DIRECTORY, _INDEX))}")
+
+
+def _download(hub_id: str, revision: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    patterns = ["config.json", "*.safetensors", _INDEX]
+    try:
+        directory = Path(
+            snapshot_download(hub_id, revision=revision or None, allow_patterns=patterns)
+        )
+        if not any(directory.glob("*.safetensors")):
+            directory = Path(
+                snapshot_download(
+                    hub_id, revision=revision or None, allow_patterns=["config.json", "*.bin"]
+                )
+            )
+    except Exception as error:  # no network, no such model, no such revision: many classes
+        raise FileNotFoundError(
+            f"{hub_id!r} is no file here, and as a model of the Hugging Face hub "
+            f"{f'(revision {revision}) ' if revision else ''}it could not be had: {error}. Without "
+            "a network, put its directory (config.json, model.safetensors) on this machine and "
+            "name that"
+        ) from error
+    return directory
+
+
+def _read(path: Path) -> WeightFile:
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    data = _read_pickle(path)
+    for key in ("model", "model_state_dict", "state_dict"):
+        if isinstance(data.get(key), dict):
+            extra = {name: value for name, value in data.items() if name != key}
+            return WeightFile(str(path), _tensors(path, data[key]), key, extra)
+    return WeightFile(str(path), _tensors(path, data))
+
+
+def _read_safetensors(path: Path) -> WeightFile:
+    try:
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}
+            return WeightFile(str(path), weights, extra=dict(file.metadata() or {}))
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is damaged or no safetensors file: {error}") from error
+
+
+def _read_pickle(path: Path) -> dict[str, Any]:
+    try:
+        # torch.load does not check the sums that torch.save writes.
+        if zipfile.is_zipfile(path) and (broken := zipfile.ZipFile(path).testzip()):
+            raise WeightsError(f"{path} is damaged in {broken}")
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).split("WeightsUnpickler error:")[-1].strip().splitlines()[0]
+        raise WeightsError(
+            f"{path} is refused: it holds more than weights, and reading that would run code from "
+            f"the file ({reason}). If you trust whoever made it, take out the weights on a machine "
+            "that you can lose: torch.save(torch.load(FILE, weights_only=False)['model'], NEW)"
+        ) from error
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"{path} cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise WeightsError(f"{path} holds a {type(data).__name__}, not a dict of weights")
+    return data
+
+
+def _tensors(path: Path, state: dict[str, Any]) -> dict[str, Tensor]:
+    wrong = [str(name) for name, value in state.items() if not isinstance(value, Tensor)]
+    if wrong or not state:
+        what = f"{', '.join(wrong[:5])} are no tensors" if wrong else "it is empty"
+        raise WeightsError(f"{path} is no dict of weights: {what}")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def _labels(directory: Path) -> tuple[str, ...] | None:
+    path = directory / "config.json"
+    if not path.is_file():
+        return None
+    labels = json.loads(path.read_text()).get("id2label") or {}
+    names = tuple(labels[key] for key in sorted(labels, key=int))
+    # transformers writes LABEL_0, LABEL_1, ... where nobody gave names.
+    return None if not names or names[0] == "LABEL_0" else names

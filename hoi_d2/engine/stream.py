@@ -1,0 +1,122 @@
+"""The endless stream of training images: a pure function of a seed, cut into global batches.
+
+detectron2's loader shuffles and groups inside each worker, so what a step sees depends on how many
+workers and processes there are, and a resumed run starts the shuffle again. Here every process
+draws the same global batches and takes its share: the same images for any number of processes,
+workers and micro-batches, and a resumed run goes on with the batch after the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+
+class Sample(NamedTuple):
+    """One draw of the stream."""
+
+    index: int
+    """Which record of the dataset."""
+    position: int
+    """How many draws came before it; with the seed it decides the augmentation."""
+
+
+def endless_indices(*, size: int, seed: int, repeat_factors: Tensor | None = None) -> Iterator[int]:
+    """Yields shuffled passes over `range(size)`, for ever.
+
+    Args:
+        size: number of records.
+        seed: the same on every process.
+        repeat_factors: (size,) how often a pass shows each record on average; the fraction is
+            rounded up or down at random in each pass. None: once each.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    indices = torch.arange(size)
+    while True:
+        if repeat_factors is not None:
+            whole = repeat_factors.floor()
+            up = torch.rand(size, generator=generator) < repeat_factors - whole
+            indices = torch.arange(size).repeat_interleave((whole + up).long())
+        yield from indices[torch.randperm(len(indices), generator=generator)].tolist()
+
+
+class BatchStream(Sampler[list[Sample]]):
+    """The micro-batches that one process takes of the stream of global batches.
+
+    Args:
+        size: number of records.
+        batch_size: images of a global batch (one optimiser step).
+        seed: the same on every process.
+        rank: this process.
+        world_size: number of processes.
+        micro_batches: into how many parts a process cuts its share of a global batch.
+        groups: (size,) records of different groups never share a batch (aspect ratio); None = all
+            may.
+        repeat_factors: see `endless_indices`.
+
+    Raises:
+        ValueError: the batch cannot be cut into equal parts.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        micro_batches: int = 1,
+        groups: Sequence[int] | None = None,
+        repeat_factors: Tensor | None = None,
+    ) -> None:
+        parts = world_size * micro_batches
+        if batch_size % parts:
+            raise ValueError(
+                f"SOLVER.IMS_PER_BATCH = {batch_size} cannot be cut into {parts} equal parts "
+                f"({world_size} processes x SOLVER.ACCUMULATE = {micro_batches})"
+            )
+        self.size, self.batch_size, self.seed = size, batch_size, seed
+        self.groups, self.repeat_factors = groups, repeat_factors
+        self.micro_batches, self.first_batch = micro_batches, 0
+        self._share = range(rank * micro_batches, (rank + 1) * micro_batches)
+        self._part = batch_size // parts
+
+    def __iter__(self) -> Iterator[list[Sample]]:
+        for number, batch in enumerate(self.global_batches()):
+            if number < self.first_batch:
+                continue
+            for part in self._share:
+                yield batch[part * self._part : (part + 1) * self._part]
+
+    def global_batches(self) -> Iterator[list[Sample]]:
+        """Yields the batches of all processes from the beginning of the stream."""
+        waiting: dict[int, list[Sample]] = {}
+        indices = endless_indices(
+            size=self.size, seed=self.seed, repeat_factors=self.repeat_factors
+        )
+        for position, index in enumerate(indices):
+            group = 0 if self.groups is None else self.groups[index]
+            batch = waiting.setdefault(group, [])
+            batch.append(Sample(index, position))
+            if len(batch) == self.batch_size:
+                yield waiting.pop(group)
+
+    def description(self) -> dict[str, Any]:
+        """What decides the stream; a resumed run compares it with its own."""
+        return {
+            "size": self.size,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "grouped": self.groups is not None,
+            "repeated": self.repeat_factors is not None,
+        }
+
+
+def aspect_ratio_groups(records: Sequence[dict[str, Any]]) -> list[int]:
+    """0 for a landscape record, 1 for the others, so that a batch needs less padding."""
+    return [0 if record["width"] > record["height"] else 1 for record in records]

@@ -1,0 +1,266 @@
+"""`HOITrainer`: detectron2's DefaultTrainer with a state that survives and losses that agree."""
+
+from __future__ import annotations
+
+import logging
+import os
+import weakref
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, hooks
+from detectron2.evaluation import DatasetEvaluator, verify_results
+from detectron2.utils import comm
+from detectron2.utils.events import EventWriter
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.engine.ema import WeightAverage
+from hoi_d2.engine.evaluation import build_evaluator, report_metrics, warn_of_random_weights
+from hoi_d2.engine.guards import NonFiniteGuard
+from hoi_d2.engine.hooks import (
+    CheckpointHook,
+    EarlyStop,
+    EMAHook,
+    EvaluationHook,
+    StopSignalHook,
+)
+from hoi_d2.engine.loader import TestLoader, TrainLoader, build_test_loader, build_train_loader
+from hoi_d2.engine.protocols import frozen_prefixes
+from hoi_d2.engine.rng import rng_state, set_rng_state
+from hoi_d2.engine.train_step import TrainStep, unwrapped
+from hoi_d2.engine.writers import build_writers
+from hoi_d2.solver import build_lr_scheduler, build_optimizer
+
+logger = logging.getLogger(__name__)
+
+
+class HOITrainer(DefaultTrainer):
+    """Trains and evaluates any registered META_ARCHITECTURE on any registered dataset.
+
+    Every process sees its share of the same global batches; checkpoints hold all that decides what
+    comes next, so a resumed run on a CPU ends bit-identical to one that was never stopped.
+
+    Args:
+        cfg: frozen config with the keys of `add_hoi_config`.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        TrainerBase.__init__(self)  # DefaultTrainer's own builds detectron2's loader and steps
+        self.cfg = cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
+        self.start_iter, self.max_iter = 0, cfg.SOLVER.MAX_ITER
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        self.train_loader = self.build_train_loader(cfg)
+        self._trainer = self._build_step(model, optimizer)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.checkpointer = TrainingCheckpointer(
+            model,
+            cfg.OUTPUT_DIR,
+            copy_frozen=cfg.SOLVER.CHECKPOINT_FROZEN,
+            keep=cfg.SOLVER.CHECKPOINT_KEEP,
+            trainer=weakref.proxy(self),
+        )
+        self.average: WeightAverage | None = None
+        if cfg.SOLVER.EMA.ENABLED:
+            decay = cfg.SOLVER.EMA.DECAY
+            frozen = frozen_prefixes(model)
+            self.average = WeightAverage(model, decay=decay, frozen_prefixes=frozen)
+            self.checkpointer.add_checkpointable("ema", self.average)
+        self._rng: dict[str, Any] | None = None
+        self._last_eval_results: dict[str, Any] = {}
+        self.register_hooks(self.build_hooks())
+
+    def _build_step(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainStep:
+        solver, clip = self.cfg.SOLVER, self.cfg.SOLVER.CLIP_GRADIENTS
+        guard = NonFiniteGuard(
+            os.path.join(self.cfg.OUTPUT_DIR, "nonfinite"), max_in_a_row=solver.MAX_NONFINITE_STEPS
+        )
+        return TrainStep(
+            distribute(model, find_unused_parameters=solver.FIND_UNUSED_PARAMETERS),
+            self.train_loader,
+            optimizer,
+            device=torch.device(self.cfg.MODEL.DEVICE),
+            micro_batches=solver.ACCUMULATE,
+            precision=solver.AMP.PRECISION if solver.AMP.ENABLED else "float32",
+            clip_type=clip.CLIP_TYPE if clip.ENABLED else "none",
+            clip_limit=clip.CLIP_VALUE,
+            guard=guard,
+        )
+
+    def build_hooks(self) -> list[HookBase]:
+        """Schedule, average, state, evaluation, in this order; logs come last, in `train`."""
+        cfg, stop = self.cfg, StopSignalHook()
+        evaluation = EvaluationHook(
+            self.evaluate,
+            period=cfg.TEST.EVAL_PERIOD,
+            metric=cfg.TEST.BEST_METRIC,
+            patience=cfg.TEST.PATIENCE,
+            save_best=lambda: checkpoint.save("model_best"),
+            stop=stop,
+        )
+        checkpoint = CheckpointHook(
+            self.checkpointer,
+            period=cfg.SOLVER.CHECKPOINT_PERIOD,
+            stop=stop,
+            extra_state=self._extra_state,
+            evaluation_due=evaluation.due if cfg.DATASETS.TEST else lambda iteration: False,
+        )
+        result = [hooks.IterationTimer(), hooks.LRScheduler()]
+        result += [EMAHook(self.average)] if self.average else []
+        result += [stop, checkpoint]
+        return result + ([evaluation] if cfg.DATASETS.TEST else [])
+
+    def train(self) -> dict[str, Any]:
+        """Trains up to SOLVER.MAX_ITER; returns the last metrics, nested by task."""
+        if comm.is_main_process():
+            period = self.cfg.SOLVER.LOG_PERIOD
+            self.register_hooks([hooks.PeriodicWriter(self.build_writers(), period)])
+        try:
+            TrainerBase.train(self, self.start_iter, self.max_iter)
+        except EarlyStop:
+            pass
+        finally:
+            self._trainer.close()
+        if comm.is_main_process():
+            verify_results(self.cfg, self._last_eval_results)
+        return self._last_eval_results
+
+    def before_train(self) -> None:
+        super().before_train()
+        if self._rng is not None:  # last, so that nothing draws between here and the first step
+            set_rng_state(self._rng)
+
+    @property
+    def stop_agreed(self) -> bool:
+        """Whether some process was asked to stop; the same on all after each step."""
+        return self._trainer.stop_agreed
+
+    def request_stop(self) -> None:
+        """Ends the run after the step that is under way."""
+        self._trainer.stop_requested = True
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Goes on from the last whole checkpoint of OUTPUT_DIR, or loads MODEL.WEIGHTS."""
+        resume = resume and self.checkpointer.has_checkpoint()
+        state = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
+        if resume:
+            self.start_iter = self.iter + 1
+            self.train_loader.load_state_dict(state["stream"])
+            self._take_rng(state["rng"])
+        starts = comm.all_gather(self.start_iter)
+        if len(set(starts)) > 1:
+            raise RuntimeError(
+                f"the processes would start at iterations {starts}: OUTPUT_DIR "
+                f"{self.cfg.OUTPUT_DIR} must be on a disk that all machines see"
+            )
+        warn_of_random_weights(self.checkpointer.random_parts)
+
+    def evaluate(self) -> dict[str, Any]:
+        """Metrics of the present weights (their average, with SOLVER.EMA) on DATASETS.TEST."""
+        with self.average.applied() if self.average else nullcontext():
+            self._last_eval_results = self.test(self.cfg, unwrapped(self.model))
+        if comm.is_main_process():
+            random_parts = self.checkpointer.frozen_random_parts()  # the others are trained
+            report_metrics(self.cfg.OUTPUT_DIR, self._last_eval_results, random_parts)
+        return self._last_eval_results
+
+    def _take_rng(self, states: list[dict[str, Any]]) -> None:
+        if len(states) == comm.get_world_size():
+            self._rng = states[comm.get_rank()]
+        else:
+            logger.warning(
+                "the checkpoint is of %d processes, this run has %d: random numbers start anew",
+                *(len(states), comm.get_world_size()),
+            )
+
+    def _extra_state(self) -> dict[str, Any]:
+        """What a checkpoint holds beside weights, optimiser, schedule and average."""
+        return {
+            "rng": comm.gather(rng_state()),
+            "stream": self.train_loader.state_dict(),
+            "config": self.cfg.dump(),
+            "vocabulary": vocabulary_lists(self.cfg.DATASETS.TRAIN[0]),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return TrainerBase.state_dict(self) | {"_trainer": self._trainer.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        TrainerBase.load_state_dict(self, state_dict)
+        self._trainer.load_state_dict(state_dict["_trainer"])
+
+    def build_writers(self) -> list[EventWriter]:
+        return build_writers(
+            self.cfg.OUTPUT_DIR,
+            start_iter=self.start_iter,
+            max_iter=self.max_iter,
+            batch_size=self.cfg.SOLVER.IMS_PER_BATCH,
+            wandb_project=self.cfg.SOLVER.WANDB_PROJECT,
+            config={"cfg": self.cfg.dump()},
+        )
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
+        return build_lr_scheduler(cfg, optimizer)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> TrainLoader:
+        return build_train_loader(cfg)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> TestLoader:
+        return build_test_loader(cfg, dataset_name)
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+        return build_evaluator(cfg, dataset_name)
+
+
+def evaluate_weights(cfg: CfgNode) -> dict[str, Any]:
+    """What --eval-only does: MODEL.WEIGHTS (averaged, with SOLVER.EMA) on DATASETS.TEST."""
+    model = HOITrainer.build_model(cfg)
+    checkpointer = TrainingCheckpointer(model, cfg.OUTPUT_DIR)
+    average = WeightAverage(model, decay=0, frozen_prefixes=frozen_prefixes(model))
+    checkpointer.add_checkpointable("ema", average)
+    checkpointer.load(cfg.MODEL.WEIGHTS, checkpointables=["ema"] if cfg.SOLVER.EMA.ENABLED else [])
+    if average.num_updates:
+        average.copy_to_model()
+    warn_of_random_weights(checkpointer.random_parts)
+    results = HOITrainer.test(cfg, model)
+    if comm.is_main_process():
+        report_metrics(cfg.OUTPUT_DIR, results, checkpointer.random_parts)
+        verify_results(cfg, results)
+    return results
+
+
+def distribute(model: nn.Module, *, find_unused_parameters: bool) -> nn.Module:
+    """The model, in DistributedDataParallel where there are several processes."""
+    if comm.get_world_size() == 1:
+        return model
+    on_gpu = next(model.parameters()).is_cuda
+    return DistributedDataParallel(
+        model,
+        device_ids=[comm.get_local_rank()] if on_gpu else None,
+        broadcast_buffers=False,
+        find_unused_parameters=find_unused_parameters,
+    )
+
+
+def vocabulary_lists(dataset_name: str) -> dict[str, Any]:
+    """Class names that the model's outputs stand for, as plain lists."""
+    metadata = MetadataCatalog.get(dataset_name)
+    vocabulary = getattr(metadata, "vocabulary", None)
+    if vocabulary is None:
+        return {"objects": list(getattr(metadata, "thing_classes", []))}
+    lists = {"objects": list(vocabulary.objects), "verbs": list(vocabulary.verbs)}
+    return lists | {"hois": torch.as_tensor(vocabulary.hois)}

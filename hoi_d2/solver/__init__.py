@@ -1,0 +1,5 @@
+"""Optimiser and learning-rate schedule."""
+
+from hoi_d2.solver.build import build_lr_scheduler, build_optimizer, parameter_groups
+
+__all__ = ["build_lr_scheduler", "build_optimizer", "parameter_groups"]
