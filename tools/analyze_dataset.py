@@ -57,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     plot_pairs_per_image(args.output / "pairs_per_image.png", statistics)
     plot_box_sizes(args.output / "box_sizes.png", statistics)
     plot_verb_object_matrix(args.output / "verb_object_matrix.png", statistics, dataset.vocabulary)
-    print(tabulate(summary.items(), headers=[dataset.name, ""], intfmt=",", floatfmt=",.2f"))
+    rows = [(k, f"{v:,}" if isinstance(v, int) else f"{v:,.2f}") for k, v in summary.items()]
+    print(tabulate(rows, headers=[dataset.name, ""], colalign=("left", "right")))
     print(f"figures in {args.output}")
     return 0
 

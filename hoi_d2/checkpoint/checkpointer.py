@@ -15,7 +15,9 @@ from detectron2.checkpoint import DetectionCheckpointer
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from hoi_d2.checkpoint.detector_weights import as_own_checkpoint
 from hoi_d2.checkpoint.files import TEMPORARY_SUFFIX, write_atomically
+from hoi_d2.checkpoint.weight_files import only_file
 from hoi_d2.engine.protocols import frozen_prefixes, random_parts
 
 logger = logging.getLogger(__name__)
@@ -132,6 +134,16 @@ class TrainingCheckpointer(DetectionCheckpointer):
             "again from the beginning remove them, or leave --resume out"
         )
 
+    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
+        """detectron2's, also from a directory of transformers or a hub id.
+
+        Raises:
+            FileNotFoundError: nothing of that name.
+        """
+        if path and "://" not in path and not Path(path).is_file():
+            path = str(only_file(path))
+        return super().load(path, checkpointables=checkpointables)
+
     def frozen_random_parts(self) -> list[str]:
         """Parts that are random and stay so, because training does not change them."""
         return [part for part in self.random_parts if part and self._is_frozen(part)]
@@ -143,7 +155,7 @@ class TrainingCheckpointer(DetectionCheckpointer):
             CorruptCheckpointError: it is cut off or a byte has changed.
         """
         if filename.endswith(".safetensors"):
-            return {"model": load_file(filename)}
+            return as_own_checkpoint(self.model, filename, {"model": load_file(filename)})
         if not filename.endswith(".pth"):
             return super()._load_file(filename)
         try:
@@ -159,7 +171,7 @@ class TrainingCheckpointer(DetectionCheckpointer):
             raise CorruptCheckpointError(
                 f"{filename} is damaged, or holds more than weights: {error}"
             ) from error
-        return data if "model" in data else {"model": data}
+        return as_own_checkpoint(self.model, filename, data)
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         held = set(checkpoint["model"])
@@ -167,7 +179,7 @@ class TrainingCheckpointer(DetectionCheckpointer):
         missing = incompatible.missing_keys
         still_random = [p for p in self.random_parts if any(key.startswith(p) for key in missing)]
         self.random_parts = sorted({*still_random, *checkpoint.get("random_parts", [])})
-        # Frozen parts that the file leaves out come from a file of their own, which the config names.
+        # Frozen parts that are left out come from a file of their own, which the config names.
         elsewhere = [p for p in self.frozen_prefixes if not any(key.startswith(p) for key in held)]
         hashes = checkpoint.get("frozen", {})
         self._check_frozen({prefix: hashes[prefix] for prefix in elsewhere if prefix in hashes})

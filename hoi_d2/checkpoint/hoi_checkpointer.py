@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hoi_d2.checkpoint.checkpointer import weights_hash
 from hoi_d2.checkpoint.conversion import DETECTOR_PREFIX, recognise_layout
-from hoi_d2.checkpoint.detector_weights import fill_detector
+from hoi_d2.checkpoint.detector_weights import detector_alone, fill_detector
 from hoi_d2.checkpoint.files import write_atomically
 from hoi_d2.checkpoint.strict import load_strictly
 from hoi_d2.checkpoint.weight_files import WeightFile, WeightsError, read_weights
@@ -135,10 +135,7 @@ class HOICheckpointer:
     def _load_two_stage(self, file: WeightFile) -> None:
         layout = recognise_layout(file)
         if layout not in ("rmlr", ""):
-            raise WeightsError(
-                f"{file.name} holds a detector alone (layout: {layout}), not an RmLR checkpoint. "
-                "Name it in MODEL.ENTITY_DETECTOR.WEIGHTS; MODEL.WEIGHTS is for a trained RmLR"
-            )
+            raise detector_alone(file.name, layout)
         self._check_vocabulary(file)
         has_detector = any(name.startswith(DETECTOR_PREFIX) for name in file.weights)
         if not has_detector:

@@ -45,9 +45,8 @@ def load_strictly(
             _listed("unexpected", unexpected),
             _listed("of another shape", wrong),
         ]
-        raise WeightsError(
-            f"{source} does not fit {type(module).__name__}: {'; '.join(filter(None, parts))}"
-        )
+        what = "; ".join(part for part in parts if part)
+        raise WeightsError(f"{source} does not fit {type(module).__name__}: {what}")
     module.load_state_dict({n: t for n, t in weights.items() if n in own}, strict=False)
     return len(shapes)
 

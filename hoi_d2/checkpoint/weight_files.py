@@ -60,16 +60,7 @@ def read_weights(source: str | os.PathLike, *, sha256: str = "", revision: str =
         WeightsError: another hash than `sha256`, a damaged file, or one that holds more than
             weights.
     """
-    path = Path(local_path(source) if os.fspath(source).startswith(PREFIX) else source)
-    if path.is_file():
-        files, directory = [path], None
-    elif path.is_dir():
-        files, directory = _files_of(path), path
-    elif _HUB_ID.fullmatch(os.fspath(source)):
-        directory = _download(os.fspath(source), revision)
-        files = _files_of(directory)
-    else:
-        raise FileNotFoundError(f"no weight file {os.fspath(source)}")
+    files = local_files(source, revision=revision)
     if sha256:
         _check_sha256(files, sha256)
     result = WeightFile(os.fspath(source), {})
@@ -78,8 +69,39 @@ def read_weights(source: str | os.PathLike, *, sha256: str = "", revision: str =
         result.weights.update(part.weights)
         result.extra.update(part.extra)
         result.weights_key = part.weights_key
-    result.labels = _labels(directory) if directory else None
+    result.labels = labels_beside(files[0])
     return result
+
+
+def local_files(source: str | os.PathLike, *, revision: str = "") -> list[Path]:
+    """The files of a source, downloaded where it is a model of the hub; see `read_weights`.
+
+    Raises:
+        FileNotFoundError: nothing of that name, here or on the hub.
+    """
+    if not os.fspath(source):
+        raise FileNotFoundError("no weight file is named")
+    path = Path(local_path(source) if os.fspath(source).startswith(PREFIX) else source)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return _files_of(path)
+    if _HUB_ID.fullmatch(os.fspath(source)):
+        return _files_of(_download(os.fspath(source), revision))
+    raise FileNotFoundError(f"no weight file {os.fspath(source)}")
+
+
+def only_file(source: str | os.PathLike) -> Path:
+    """The one file of a source.
+
+    Raises:
+        FileNotFoundError: nothing of that name, here or on the hub.
+        WeightsError: it is cut into several files.
+    """
+    files = local_files(source)
+    if len(files) > 1:
+        raise WeightsError(f"{os.fspath(source)} has {len(files)} weight files; convert it first")
+    return files[0]
 
 
 def sha256_of(path: str | os.PathLike) -> str:
@@ -117,17 +139,15 @@ def _files_of(directory: Path) -> list[Path]:
 def _download(hub_id: str, revision: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    patterns = ["config.json", "*.safetensors", _INDEX]
-    try:
-        directory = Path(
-            snapshot_download(hub_id, revision=revision or None, allow_patterns=patterns)
+    def get(*patterns: str) -> Path:
+        return Path(
+            snapshot_download(hub_id, revision=revision or None, allow_patterns=list(patterns))
         )
+
+    try:
+        directory = get("config.json", "*.safetensors", _INDEX)
         if not any(directory.glob("*.safetensors")):
-            directory = Path(
-                snapshot_download(
-                    hub_id, revision=revision or None, allow_patterns=["config.json", "*.bin"]
-                )
-            )
+            directory = get("config.json", "*.bin")
     except Exception as error:  # no network, no such model, no such revision: many classes
         raise FileNotFoundError(
             f"{hub_id!r} is no file here, and as a model of the Hugging Face hub "
@@ -186,11 +206,13 @@ def _tensors(path: Path, state: dict[str, Any]) -> dict[str, Tensor]:
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
-def _labels(directory: Path) -> tuple[str, ...] | None:
-    path = directory / "config.json"
-    if not path.is_file():
+def labels_beside(path: str | os.PathLike) -> tuple[str, ...] | None:
+    """Class names of the transformers configuration beside a weight file; None = there is none."""
+    config = Path(path).parent / "config.json"
+    if not config.is_file():
         return None
-    labels = json.loads(path.read_text()).get("id2label") or {}
-    names = tuple(labels[key] for key in sorted(labels, key=int))
+    content = json.loads(config.read_text())
+    labels = content.get("id2label") if isinstance(content, dict) else None
+    names = tuple(labels[key] for key in sorted(labels, key=int)) if labels else ()
     # transformers writes LABEL_0, LABEL_1, ... where nobody gave names.
     return None if not names or names[0] == "LABEL_0" else names

@@ -62,8 +62,8 @@ def class_space(name: str) -> tuple[str, ...]:
     names = MetadataCatalog.get(name).get("thing_classes") if name in MetadataCatalog else None
     if not names:
         raise KeyError(
-            f"no class space {name!r}: one of coco_80, coco_91, hico_80, vcoco_81, or the name of a "
-            "registered dataset with thing_classes"
+            f"no class space {name!r}: one of coco_80, coco_91, hico_80, vcoco_81, or the name of "
+            "a registered dataset with thing_classes"
         )
     return tuple(names)
 

@@ -23,13 +23,12 @@ from hoi_d2.data.toy_actions import (
     SEATED,
     SIZES,
     Action,
-    Performance,
     hold_while_seated,
     jitter,
     perform,
-    stand_at,
 )
 from hoi_d2.data.toy_art import Canvas, Clothes, Thing, draw_body, draw_thing, place_body
+from hoi_d2.data.toy_places import Performance, stand_at
 from hoi_d2.data.vocabulary import hico_det_vocabulary
 
 SCHEME = "toy://"

@@ -6,7 +6,9 @@ import importlib
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import cv2
@@ -92,16 +94,30 @@ class TrainLoader(CountsBadImages):
             # Of its own, so that starting workers does not move the training's generator.
             generator=torch.Generator(),
         )
+        for batch in loader:
+            self.count(batch, "replaced by another image")
+            self._micro_batches += 1
+            yield batch
+
+    @contextmanager
+    def explained_deaths(self) -> Iterator[None]:
+        """Inside, the error of a worker that died names what the workers were reading.
+
+        Around the whole step: torch raises the error wherever the main process is at the time, and
+        where that is in the middle of taking a batch over, a broken connection comes first.
+        """
         try:
-            for batch in loader:
-                self.count(batch, "replaced by another image")
-                self._micro_batches += 1
-                yield batch
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            yield
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
+            if not isinstance(error, RuntimeError):
+                with suppress(RuntimeError):  # torch's, which is about to arrive
+                    time.sleep(1)
             reading = ", ".join(self.dataset.being_read()) or "nothing"
-            raise RuntimeError(f"{error} The workers were reading: {reading}") from error
+            raise RuntimeError(
+                f"a DataLoader worker died ({error!r}). The workers were reading: {reading}"
+            ) from error
 
 
 class TestLoader(CountsBadImages):

@@ -131,6 +131,10 @@ class HOITrainer(DefaultTrainer):
             verify_results(self.cfg, self._last_eval_results)
         return self._last_eval_results
 
+    def run_step(self) -> None:
+        with self.train_loader.explained_deaths():
+            super().run_step()
+
     def before_train(self) -> None:
         super().before_train()
         if self._rng is not None:  # last, so that nothing draws between here and the first step

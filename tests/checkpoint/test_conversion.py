@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hoi_d2.checkpoint import HOICheckpointer, WeightsError
+from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
 from hoi_d2.data.class_spaces import class_space
 from hoi_d2.data.vocabulary import coco_objects, hico_object_order
 from tests.checkpoint.published_detr import published_detr
@@ -183,6 +185,34 @@ def randomise(model: nn.Module) -> None:
             tensor.uniform_(0.5, 1.5, generator=generator)
         elif tensor.is_floating_point() and tensor.ndim == 1:
             tensor.add_(0.2 * torch.randn(tensor.shape, generator=generator))
+
+
+@pytest.mark.parametrize("key", ["model", "model_state_dict", ""])
+def test_model_weights_takes_other_layouts(tmp_path: Path, image: Tensor, key: str) -> None:
+    """What MODEL.WEIGHTS of a training or an evaluation goes through."""
+    published = published_detr(91)
+    state = published.state_dict()
+    torch.save({key: state} if key else state, tmp_path / "detr.pth")
+    model = small_model(*COCO_91)
+    checkpointer = TrainingCheckpointer(model)
+    checkpointer.load(str(tmp_path / "detr.pth"))
+    assert checkpointer.random_parts == []
+    assert_same(outputs(model, image), published(image))
+
+
+def test_model_weights_takes_a_directory(tmp_path: Path, image: Tensor) -> None:
+    published = published_detr(91)
+    save_file(hub_names(published.state_dict()), tmp_path / "model.safetensors")
+    labels = {"id2label": dict(enumerate(class_space("coco_91")))}
+    (tmp_path / "config.json").write_text(json.dumps(labels))
+    model = small_model()
+    TrainingCheckpointer(model).load(str(tmp_path))
+    tokens, _, boxes = published(image)
+    found = outputs(model, image)
+    assert found[1].shape == (7, 81)
+    assert_same((found[0], found[2]), (tokens, boxes))
+    with pytest.raises(FileNotFoundError, match="no weight file"):
+        TrainingCheckpointer(model).load(str(tmp_path / "nothing.pth"))
 
 
 def test_own_layout_comes_back_bit_for_bit(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_sha256(tmp_path: Path, digits: int, ok: bool) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("", "no weight file"),
+        ("", "no weight file is named"),
         ("nowhere/detr.pth", r"nowhere/detr.pth.*could not be had"),
         ("/nowhere/detr.pth", "no weight file /nowhere/detr.pth"),
         ("facebook/detr-resnet-50", "no file here.*hub.*Without a network"),

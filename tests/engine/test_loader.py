@@ -122,8 +122,10 @@ def test_a_mapper_that_fails_names_the_record(cfg, monkeypatch):
 def test_a_worker_that_dies_names_the_file(cfg, dataset):
     cfg.DATASETS.TRAIN = (dataset(with_bad([7], prefix="kill")),)
     cfg.DATALOADER.NUM_WORKERS = 1
-    with pytest.raises(RuntimeError, match=r"DataLoader worker .* were reading: kill7.png"):
-        images(build_train_loader(cfg), 50)
+    loader = build_train_loader(cfg)
+    with pytest.raises(RuntimeError, match=r"worker died .* were reading: kill7.png"):
+        with loader.explained_deaths():
+            images(loader, 50)
 
 
 def test_evaluation_leaves_bad_images_out(cfg, dataset, caplog):

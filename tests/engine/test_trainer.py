@@ -1,6 +1,7 @@
 """The trainer as a whole, in this process: state, average, evaluation, early stop, logs."""
 
 import json
+import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -183,3 +184,18 @@ def test_linear_scaling_by_reference_world_size(tmp_path):
     assert trainer.cfg.SOLVER.IMS_PER_BATCH == 2
     assert trainer.cfg.SOLVER.BASE_LR == pytest.approx(0.01)
     assert trainer.max_iter == 24
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_worker_is_left_behind(tmp_path, monkeypatch, fails):
+    """Workers ignore SIGTERM, by which Python would end them: left alone, the process hangs."""
+    cfg = tiny.tiny_cfg(tmp_path)
+    cfg.DATALOADER.NUM_WORKERS = 1
+    trainer = HOITrainer(cfg)
+    if fails:
+        monkeypatch.setattr(trainer.model, "forward", lambda batch: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            trainer.train()
+    else:
+        trainer.train()
+    assert not multiprocessing.active_children()

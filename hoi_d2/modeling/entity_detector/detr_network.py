@@ -242,8 +242,9 @@ class DetrNetwork(nn.Module):
             return states if self.training else states[-1:]
         if not self.training:
             return decoded.last_hidden_state[None]
-        layers = len(self.detr.model.decoder.layers)
-        return self.detr.model.decoder.layernorm(torch.stack(decoded.hidden_states[-layers:]))
+        # The first is what went in, and the last one is normed already.
+        before = [self.detr.model.decoder.layernorm(h) for h in decoded.hidden_states[1:-1]]
+        return torch.stack([*before, decoded.last_hidden_state])
 
     def _heads(self, states: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor]:
         """Logits and boxes; `reference` (Q, B, 2) points of Conditional DETR."""
@@ -256,7 +257,7 @@ class DetrNetwork(nn.Module):
         return logits, offsets.sigmoid()
 
     def scores(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """The best class of each query: scores and classes, both of logits' shape without its last."""
+        """Scores and classes of each query's best class, both of logits' shape without its last."""
         return self.probabilities(logits).max(dim=-1)
 
     def probabilities(self, logits: Tensor) -> Tensor:

@@ -163,7 +163,7 @@ class FoldedConvolution(nn.Module):
 
 
 def fold_batchnorm(model: nn.Module) -> None:
-    """Replaces, in place, every layer that has `convolution` and `normalization` by a folded one."""
+    """Replaces every layer that has `convolution` and `normalization` by a folded one, in place."""
     for name, child in model.named_children():
         if isinstance(getattr(child, "normalization", None), nn.Module):
             setattr(model, name, FoldedConvolution(child))
