@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import logging
 import os
@@ -94,10 +95,18 @@ class TrainLoader(CountsBadImages):
             # Of its own, so that starting workers does not move the training's generator.
             generator=torch.Generator(),
         )
-        for batch in loader:
-            self.count(batch, "replaced by another image")
-            self._micro_batches += 1
-            yield batch
+        batches = iter(loader)
+        # Workers ignore SIGTERM, which is how Python would end them when the process ends.
+        end_workers = getattr(batches, "_shutdown_workers", lambda: None)
+        atexit.register(end_workers)
+        try:
+            for batch in batches:
+                self.count(batch, "replaced by another image")
+                self._micro_batches += 1
+                yield batch
+        finally:
+            atexit.unregister(end_workers)
+            end_workers()
 
     @contextmanager
     def explained_deaths(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -52,11 +53,18 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return trainer.train()
 
 
-def main(arguments: list[str] | None = None) -> Any:
-    """The command: starts the processes of the run (`launch`) and calls `run` in each."""
+def main(
+    arguments: list[str] | None = None, *, function: Callable[[argparse.Namespace], Any] = run
+) -> Any:
+    """The command: starts the processes of the run (`launch`) and calls `function` in each.
+
+    Args:
+        arguments: of the command line; None = this process's.
+        function: `run`, or one that registers something before it calls `run`.
+    """
     args = argument_parser().parse_args(arguments)
     return launch(
-        run,
+        function,
         num_gpus=args.num_gpus,
         num_machines=args.num_machines,
         machine_rank=args.machine_rank,

@@ -12,7 +12,8 @@ import numpy as np
 
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.evaluation.hico_det_metrics import HICODetScores
-from hoi_d2.evaluation.vcoco_metrics import VCOCOScores, action_of_verb
+from hoi_d2.evaluation.vcoco_metrics import VCOCOScores
+from hoi_d2.evaluation.vcoco_truth import action_of_verb
 
 
 def write_metrics(path: str | Path, metrics: Mapping[str, float]) -> None:

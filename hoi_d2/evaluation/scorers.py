@@ -22,6 +22,7 @@ from hoi_d2.evaluation.ground_truth import HOIGroundTruth
 from hoi_d2.evaluation.image_labels import read_image_labels, split_of
 from hoi_d2.evaluation.reports import HICO_DET_HEADER, VCOCO_HEADER, hico_det_table, vcoco_table
 from hoi_d2.evaluation.results import HOIResults
+from hoi_d2.evaluation.vcoco_truth import UNOFFICIAL, VCOCOTruth
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,11 +143,11 @@ class VCOCOScorer:
 
     def __init__(self, dataset_dicts: Sequence[dict[str, Any]], vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self.truth = vcoco.VCOCOTruth.from_dataset_dicts(dataset_dicts, vocabulary)
+        self.truth = VCOCOTruth.from_dataset_dicts(dataset_dicts, vocabulary)
         self.image_ids = self.truth.image_ids
         entities = (e for d in dataset_dicts for e in d.get("annotations", ()))
         official = any("labelled" in e for e in entities)
-        self.notes = [] if official else [vcoco.UNOFFICIAL]
+        self.notes = [] if official else [UNOFFICIAL]
 
     def score(self, results: HOIResults) -> Scored:
         """Scores checked results."""

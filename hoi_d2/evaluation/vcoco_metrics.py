@@ -8,7 +8,7 @@ the person. Source: V-COCO's `vsrl_eval.py`; `docs/evaluation.md` has the rule i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,110 +17,14 @@ import numpy as np
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.evaluation import average_precision as ap
 from hoi_d2.evaluation import matching
-from hoi_d2.evaluation.ground_truth import HOIGroundTruth, rows_of_images
+from hoi_d2.evaluation.ground_truth import rows_of_images
 from hoi_d2.evaluation.measure import Measure
 from hoi_d2.evaluation.results import HOIResults
+from hoi_d2.evaluation.vcoco_truth import ROLES, VCOCOTruth, action_of_verb
 
 IOU_THRESHOLD = 0.5
 UNCOUNTED_ROLES = ("point_instr",)
 """Left out of the mean over 24 action-roles, as published figures are."""
-
-UNOFFICIAL = (
-    "the annotations do not say which persons V-COCO has looked at (only the official label file "
-    "with COCO's instances does): persons without interactions are ignored, crowds and tiny boxes "
-    "are as the file has them, and the figures differ from the official ones"
-)
-
-_ROLES = ("_obj", "_instr")
-
-
-def action_of_verb(verbs: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """V-COCO's actions and the action of each action-role.
-
-    Args:
-        verbs: action-roles such as `hit_instr`, or `walk` for an action without object.
-
-    Returns:
-        The A action names, in order of first appearance; (V,) action of each verb.
-    """
-    names = [next((v[: -len(r)] for r in _ROLES if v.endswith(r)), v) for v in verbs]
-    actions = tuple(dict.fromkeys(names))
-    return actions, np.asarray([actions.index(n) for n in names])
-
-
-@dataclass(frozen=True, eq=False)
-class VCOCOTruth:
-    """H annotated persons, image after image, and what they do to what.
-
-    Args:
-        image_ids: (N,) ascending.
-        images: (H,) row of each person's image.
-        boxes: (H, 4) XYXY, inclusive pixels, as the official tool cleans them.
-        ignored: (H,) bool, V-COCO did not look at this person.
-        does: (H, A) bool, the person does the action.
-        object_boxes: (H, V, 4) the object of the action-role, NaN = none in the picture.
-    """
-
-    image_ids: np.ndarray
-    images: np.ndarray
-    boxes: np.ndarray
-    ignored: np.ndarray
-    does: np.ndarray
-    object_boxes: np.ndarray
-
-    @classmethod
-    def from_dataset_dicts(
-        cls, dataset_dicts: Sequence[dict[str, Any]], vocabulary: Vocabulary
-    ) -> VCOCOTruth:
-        """Ground truth from dataset dicts.
-
-        The keys `area` and `labelled` of an entity, which the official form of the annotations
-        has, say what the official tool drops and ignores. Without them nothing is dropped, and the
-        persons without interactions are ignored.
-        """
-        truth = HOIGroundTruth.from_dataset_dicts(dataset_dicts)
-        dicts = sorted(dataset_dicts, key=lambda record: record["image_id"])
-        entities = [e for d in dicts for e in d.get("annotations", ())]
-        boxes, sound = clean_boxes(truth)
-        sound &= np.asarray([e.get("area", 1) > 0 for e in entities], dtype=bool)
-        labelled = np.asarray([e.get("labelled", False) for e in entities], dtype=bool)
-        labelled[truth.pair_humans] = True
-        persons = np.flatnonzero(sound & (truth.entity_classes == vocabulary.person))
-        row_of = np.full(len(entities), -1)
-        row_of[persons] = np.arange(len(persons))
-        kept = row_of[truth.pair_humans] >= 0
-        humans, verbs = row_of[truth.pair_humans[kept]], truth.verb_classes[kept]
-        objects = truth.pair_objects[kept]
-        actions, action = action_of_verb(vocabulary.verbs)
-        does = np.zeros((len(persons), len(actions)), dtype=bool)
-        does[humans, action[verbs]] = True
-        object_boxes = np.full((len(persons), len(vocabulary.verbs), 4), np.nan)
-        visible = np.flatnonzero((objects >= 0) & sound[objects])[::-1]  # the first one stays
-        object_boxes[humans[visible], verbs[visible]] = boxes[objects[visible]]
-        return cls(
-            image_ids=truth.image_ids,
-            images=truth.entity_images[persons],
-            boxes=boxes[persons],
-            ignored=~labelled[persons],
-            does=does,
-            object_boxes=object_boxes,
-        )
-
-
-def clean_boxes(truth: HOIGroundTruth) -> tuple[np.ndarray, np.ndarray]:
-    """The entities' boxes as the official tool has them: inclusive, inside the image, float32.
-
-    Returns:
-        (E, 4) XYXY; (E,) bool, the box has more than one pixel in both directions.
-    """
-    boxes = truth.entity_boxes.copy()
-    boxes[:, 2:] = boxes[:, :2] + np.maximum(boxes[:, 2:] - boxes[:, :2] - 1.0, 0.0)
-    sizes = truth.image_sizes[truth.entity_images]
-    limits = np.where(sizes > 0, sizes - 1.0, np.inf)  # (height, width); unknown = unlimited
-    for axis in (0, 1):
-        boxes[:, axis::2] = np.clip(boxes[:, axis::2], 0.0, limits[:, 1 - axis, None])
-    sound = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    return boxes.astype(np.float32).astype(np.float64), sound
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,50 +66,27 @@ def score_vcoco(results: HOIResults, truth: VCOCOTruth, vocabulary: Vocabulary) 
     Returns:
         AP of every action and action-role; 0 for one without detections or positives.
     """
-    images = rows_of_images(results.image_ids, truth.image_ids)
-    order = np.argsort(images, kind="stable")
-    order = order[images[order] >= 0]
-    results, images = results[order], images[order]
-    persons, overlap = _persons_of(results, images, truth)
-    counted = np.flatnonzero(~_of_person(truth.ignored, persons, False))
-    results, images = results[counted], images[counted]
-    persons, overlap = persons[counted], overlap[counted]
-
-    actions, action = action_of_verb(vocabulary.verbs)
-    verbs, hit_action = results.verb_classes, action[results.verb_classes]
-    right = (overlap >= IOU_THRESHOLD) & _of_person(truth.does, persons, False, hit_action)
-    object_right = _objects_right(results, persons, truth)
-    positives = truth.does.sum(axis=0)
-
+    actions, action_of = action_of_verb(vocabulary.verbs)
+    found = _assign(results, truth)
+    verbs = found.results.verb_classes
+    does = _of_person(truth.does, found.persons, False, action_of[verbs])
+    right = does & (found.overlap >= IOU_THRESHOLD)
+    agents = _agent_rows(found, action_of[verbs])
     doers, done = np.nonzero(truth.does)
-    of_roles = np.flatnonzero(action[None] == done[:, None])
-    doer_of_role, role_done = doers[of_roles // len(action)], of_roles % len(action)
-    agents = _agent_rows(results, images, hit_action)
-    ranking = _ranking(hit_action, results, persons, right, positives, agents)
-    measures = {"agent": _measure(ranking, images, truth.images[doers], done)}
-    for scenario, ok in object_right.items():
-        ranking = _ranking(verbs, results, persons, right & ok, positives[action], None)
-        measures[scenario] = _measure(ranking, images, truth.images[doer_of_role], role_done)
+    measures = {
+        "agent": _measure(found, action_of[verbs], right, truth, doers, done, len(actions), agents)
+    }
+    pairs, roles_done = np.nonzero(done[:, None] == action_of)  # a doer stands for every role
+    for scenario, object_right in _objects_right(found, truth).items():
+        measures[scenario] = _measure(
+            found, verbs, right & object_right, truth, doers[pairs], roles_done, len(action_of)
+        )
     values = {name: measure.average_precision() for name, measure in measures.items()}
-    without_role = np.asarray([v == actions[a] for v, a in zip(vocabulary.verbs, action)])
+    for scenario in ("role_s1", "role_s2"):
+        values[scenario] = np.where(_with_object(vocabulary), values[scenario], np.nan)
     return VCOCOScores(
-        actions=actions,
-        agent=values["agent"],
-        role_s1=np.where(without_role, np.nan, values["role_s1"]),
-        role_s2=np.where(without_role, np.nan, values["role_s2"]),
-        num_positives=positives,
-        measures=measures,
+        actions=actions, num_positives=truth.does.sum(axis=0), measures=measures, **values
     )
-
-
-def _measure(
-    ranking: ap.Ranking,
-    images: np.ndarray,
-    positive_images: np.ndarray,
-    positive_classes: np.ndarray,
-) -> Measure:
-    of_rows = images[ranking.rows]
-    return Measure(ranking, of_rows, positive_images, positive_classes, ap.all_point_ap)
 
 
 def summarize_vcoco(
@@ -221,20 +102,47 @@ def summarize_vcoco(
         Percent: `AP_agent` (26 actions), `AP_role_s1` and `AP_role_s2` (24 action-roles, without
         `point`), `AP_role_s1_25` and `AP_role_s2_25` (with it).
     """
-    with_role = np.asarray([v.endswith(_ROLES) for v in vocabulary.verbs])
-    counted = with_role & [v not in UNCOUNTED_ROLES for v in vocabulary.verbs]
+    with_object = _with_object(vocabulary)
+    counted = with_object & [v not in UNCOUNTED_ROLES for v in vocabulary.verbs]
     metrics = {"AP_agent": float(np.nanmean(ap_values["agent"]))}
     for name in ("role_s1", "role_s2"):
         metrics[f"AP_{name}"] = float(np.nanmean(ap_values[name][counted]))
-        metrics[f"AP_{name}_25"] = float(np.nanmean(ap_values[name][with_role]))
+        metrics[f"AP_{name}_25"] = float(np.nanmean(ap_values[name][with_object]))
     return {name: 100.0 * value for name, value in metrics.items()}
 
 
-def _persons_of(
-    results: HOIResults, images: np.ndarray, truth: VCOCOTruth
+@dataclass(frozen=True, eq=False)
+class _Assigned:
+    """Detections that count, image after image, with the person that each belongs to.
+
+    Args:
+        results: R rows.
+        images: (R,) row of the image.
+        persons: (R,) row of the person, -1 = the image has none.
+        overlap: (R,) IoU with the person.
+    """
+
+    results: HOIResults
+    images: np.ndarray
+    persons: np.ndarray
+    overlap: np.ndarray
+
+
+def _assign(results: HOIResults, truth: VCOCOTruth) -> _Assigned:
+    """Finds each row's person; rows of ignored persons and of unknown images vanish."""
+    images = rows_of_images(results.image_ids, truth.image_ids)
+    order = np.argsort(images, kind="stable")
+    order = order[images[order] >= 0]
+    results, images = results[order], images[order]
+    persons, overlap = _nearest_persons(results.human_boxes, images, truth)
+    counted = np.flatnonzero(~_of_person(truth.ignored, persons, False))
+    return _Assigned(results[counted], images[counted], persons[counted], overlap[counted])
+
+
+def _nearest_persons(
+    boxes: np.ndarray, images: np.ndarray, truth: VCOCOTruth
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The annotated person that each human box overlaps most (-1: none in the image), and IoU."""
-    boxes = results.human_boxes
+    """The person of the image that each box overlaps most (-1: there is none), and the IoU."""
     new = np.ones(len(boxes), dtype=bool)  # rows of one human mostly stand together
     new[1:] = (boxes[1:] != boxes[:-1]).any(axis=1) | (images[1:] != images[:-1])
     heads = np.flatnonzero(new)
@@ -248,24 +156,53 @@ def _persons_of(
     return person[head_of], overlap[head_of]
 
 
-def _objects_right(
-    results: HOIResults, persons: np.ndarray, truth: VCOCOTruth
-) -> dict[str, np.ndarray]:
-    """(R,) whether the object box is accepted, in each scenario; False without a person."""
-    boxes = _of_person(truth.object_boxes, persons, np.nan, results.verb_classes)
-    absent = np.isnan(boxes[:, 0])
-    overlap = matching.pairwise_iou(results.object_boxes, boxes, pixel=1.0)
-    empty = np.isnan(results.object_boxes).all(axis=1) | (results.object_boxes == 0).all(axis=1)
-    found = ~absent & (overlap >= IOU_THRESHOLD)
-    return {"role_s1": found | (absent & empty), "role_s2": found | absent}
+def _objects_right(found: _Assigned, truth: VCOCOTruth) -> dict[str, np.ndarray]:
+    """(R,) whether the object box is accepted, in each scenario."""
+    given, verbs = found.results.object_boxes, found.results.verb_classes
+    wanted = _of_person(truth.object_boxes, found.persons, np.nan, verbs)
+    absent = np.isnan(wanted[:, 0])
+    hit = ~absent & (matching.pairwise_iou(given, wanted, pixel=1.0) >= IOU_THRESHOLD)
+    empty = np.isnan(given).all(axis=1) | (given == 0).all(axis=1)
+    return {"role_s1": hit | (absent & empty), "role_s2": hit | absent}
 
 
-def _agent_rows(results: HOIResults, images: np.ndarray, actions: np.ndarray) -> np.ndarray:
+def _agent_rows(found: _Assigned, actions: np.ndarray) -> np.ndarray:
     """The best row of each (pair, action), in the order of the rows."""
-    keys = matching.identify_rows(images, actions, results.human_boxes, results.object_boxes)
+    results = found.results
+    keys = matching.identify_rows(found.images, actions, results.human_boxes, results.object_boxes)
     order = matching.rank(keys, results.scores)
     _, first = np.unique(keys[order], return_index=True)
     return np.sort(order[first])
+
+
+def _measure(
+    found: _Assigned,
+    classes: np.ndarray,
+    right: np.ndarray,
+    truth: VCOCOTruth,
+    doers: np.ndarray,
+    done: np.ndarray,
+    num_classes: int,
+    rows: np.ndarray | None = None,
+) -> Measure:
+    """Ranks and judges rows (None = all); each right one claims its person for its class.
+
+    `doers` are the persons of the positives, `done` the class of each.
+    """
+    rows = np.arange(len(classes)) if rows is None else rows
+    order = rows[matching.rank(classes[rows], found.results.scores[rows])]
+    claims = np.where(right, classes * max(len(truth.images), 1) + found.persons, -1)[order]
+    ranking = ap.Ranking(
+        rows=order,
+        classes=classes[order],
+        true_positive=matching.first_claims(claims),
+        num_positives=np.bincount(done, minlength=num_classes),
+    )
+    return Measure(ranking, found.images[order], truth.images[doers], done, ap.all_point_ap)
+
+
+def _with_object(vocabulary: Vocabulary) -> np.ndarray:
+    return np.asarray([verb.endswith(ROLES) for verb in vocabulary.verbs])
 
 
 def _of_person(
@@ -278,17 +215,3 @@ def _of_person(
     index = (persons[some],) if column is None else (persons[some], column[some])
     found[some] = values[index]
     return found
-
-
-def _ranking(
-    classes: np.ndarray,
-    results: HOIResults,
-    persons: np.ndarray,
-    right: np.ndarray,
-    positives: np.ndarray,
-    rows: np.ndarray | None,
-) -> ap.Ranking:
-    rows = np.arange(len(classes)) if rows is None else rows
-    order = rows[matching.rank(classes[rows], results.scores[rows])]
-    claims = np.where(right, classes * (persons.max(initial=0) + 1) + persons, -1)[order]
-    return ap.Ranking(order, classes[order], matching.first_claims(claims), positives)

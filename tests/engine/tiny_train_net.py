@@ -1,21 +1,23 @@
-"""`tools/train_net.py` with the tiny world registered; the tests start it in processes."""
+"""`tools/train_net.py` with the tiny world registered; run as a module."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))  # spawned workers import `tests.engine.tiny`
+from __future__ import annotations
 
 import hoi_d2.engine.setup as setup
 from tests.engine import tiny
 
 
-def add_config(cfg) -> None:
-    tiny.add_hoi_config(cfg)
+def run(args) -> object:
+    """In each process, which may have been spawned."""
+
+    def add_config(cfg) -> None:
+        add_hoi_config(cfg)
+        tiny.add_tiny_config(cfg)
+
+    add_hoi_config = setup.add_hoi_config
+    setup.add_hoi_config = add_config
     tiny.register()
-    tiny.add_tiny_config(cfg)
+    return setup.run(args)
 
-
-setup.add_hoi_config = add_config
 
 if __name__ == "__main__":
-    setup.main()
+    setup.main(function=run)

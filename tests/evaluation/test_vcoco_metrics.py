@@ -12,12 +12,8 @@ from hypothesis import strategies as st
 
 from hoi_d2.data.vocabulary import Vocabulary, vcoco_vocabulary
 from hoi_d2.evaluation.results import HOIResults
-from hoi_d2.evaluation.vcoco_metrics import (
-    VCOCOTruth,
-    action_of_verb,
-    score_vcoco,
-    summarize_vcoco,
-)
+from hoi_d2.evaluation.vcoco_metrics import score_vcoco, summarize_vcoco
+from hoi_d2.evaluation.vcoco_truth import VCOCOTruth, action_of_verb
 
 VERBS = ("hold_obj", "walk", "cut_instr", "cut_obj")
 VOCABULARY = Vocabulary(

@@ -1,0 +1,60 @@
+"""A detector's weights of any layout -> a safetensors file in ours."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from safetensors.torch import save
+from torch import nn
+
+from hoi_d2.checkpoint.conversion import detector_weights
+from hoi_d2.checkpoint.detector_weights import fill_detector
+from hoi_d2.checkpoint.files import write_atomically
+from hoi_d2.checkpoint.weight_files import read_weights
+
+
+def convert_file(
+    source: str | os.PathLike,
+    output: str | os.PathLike,
+    *,
+    sha256: str = "",
+    revision: str = "",
+    classes: str = "",
+    model: nn.Module | None = None,
+) -> dict[str, str]:
+    """Writes the weights under our names; the names of the outputs go into the metadata.
+
+    Args:
+        source: file, directory or hub id.
+        output: ends in `.safetensors`.
+        sha256, revision, classes: see `HOICheckpointer.load`.
+        model: a `Detr` that the weights must fit; what it would load is what is written.
+
+    Returns:
+        The file's metadata: `layout` of the source, `classes` where they are known.
+
+    Raises:
+        FileNotFoundError: no such source.
+        ValueError: another ending.
+        WeightsError: the source cannot be read or does not fit.
+    """
+    output = Path(output)
+    if output.suffix != ".safetensors":
+        raise ValueError(f"{output}: weights are saved as .safetensors")
+    file = read_weights(source, sha256=sha256, revision=revision)
+    if model is None:
+        found = detector_weights(file, classes=classes)
+        weights, names = found.weights, found.classes
+    else:
+        found = fill_detector(model, file, classes=classes)
+        weights = model.state_dict()
+        names = model.classes and model.classes.outputs
+    metadata = {"format": "pt", "hoi_d2": "Detr", "layout": found.layout}
+    if names is not None:
+        metadata["classes"] = json.dumps(names)
+    data = save({n: t.contiguous().clone() for n, t in weights.items()}, metadata=metadata)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(output, lambda handle: handle.write(data))
+    return metadata
