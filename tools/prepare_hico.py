@@ -17,7 +17,14 @@ os.environ.setdefault("HOI_D2_SKIP_REGISTRATION", "1")  # nothing here needs tor
 from tabulate import tabulate
 
 from hoi_d2.data import trees
-from hoi_d2.data.datasets.hico import AMBIGUOUS, NEGATIVE, POSITIVE, read_image_labels
+from hoi_d2.data.datasets.hico import (
+    AMBIGUOUS,
+    NEGATIVE,
+    POSITIVE,
+    load_hico,
+    read_image_labels,
+)
+from hoi_d2.data.image_sizes import hico_sizes_key, store_image_sizes
 from hoi_d2.data.prepare.command import argument_parser, extract_archives, report_checksum, run
 
 # Of the labels of 20160224_det; tests/data/test_vocabulary.py recomputes them.
@@ -34,7 +41,10 @@ def prepare(argv: list[str] | None = None) -> None:
         names, labels = read_image_labels(file, part)
         found = [len(names), *(int((labels == v).sum()) for v in (POSITIVE, NEGATIVE, AMBIGUOUS))]
         folder = trees.first_existing(args.root, trees.hico_images(part))
-        pictures = sum((folder / str(name)).is_file() for name in names)
+        records = load_hico(file, folder, split=part)
+        sizes = store_image_sizes(records, hico_sizes_key(file, part))
+        print(f"{sizes}: picture sizes" if sizes else f"{folder}: no pictures")
+        pictures = sum("width" in r for r in records)
         rows += [[part, "pictures on disk", pictures, published[0]]]
         kinds = ("labelled pictures", "positive", "negative", "ambiguous")
         rows += [[part, *row] for row in zip(kinds, found, published)]

@@ -22,10 +22,11 @@ os.environ.setdefault("HOI_D2_SKIP_REGISTRATION", "1")  # nothing here needs tor
 
 from hoi_d2.data import trees
 from hoi_d2.data.datasets.hico_det import load_hico_det
+from hoi_d2.data.image_sizes import store_image_sizes
 from hoi_d2.data.prepare.command import argument_parser, extract_archives, report_checksum, run
 from hoi_d2.data.prepare.counts import KNOWN_SHA256, WHY_HICO_DET_DIFFERS, Found, count_table
 from hoi_d2.data.prepare.files import download, place
-from hoi_d2.data.prepare.hico_det import PARTS, convert_official, store_sizes
+from hoi_d2.data.prepare.hico_det import PARTS, convert_official
 
 UPT_FILES = "https://raw.githubusercontent.com/fredzzhang/hicodet/main/instances_{part}2015.json"
 
@@ -60,7 +61,8 @@ def _make_annotations(root: Path, tree: Path) -> None:
             for written in convert_official(file, tree / "annotations"):
                 print(f"{written}: made from {file.name}")
         elif file.is_file():
-            sizes = store_sizes(file, trees.first_existing(root, trees.hico_images(part)))
+            folder = trees.first_existing(root, trees.hico_images(part))
+            sizes = store_image_sizes(load_hico_det(file, folder), file)
             if sizes:
                 print(f"{sizes}: picture sizes")
 

@@ -21,6 +21,7 @@ os.environ.setdefault("HOI_D2_SKIP_REGISTRATION", "1")  # nothing here needs tor
 
 from hoi_d2.data import trees
 from hoi_d2.data.datasets.mpii import load_mpii, mpii_vocabulary
+from hoi_d2.data.image_sizes import store_image_sizes
 from hoi_d2.data.prepare.command import argument_parser, extract_archives, run
 from hoi_d2.data.prepare.files import PreparationError
 
@@ -43,7 +44,8 @@ def prepare(argv: list[str] | None = None) -> None:
         load_mpii(prepared, split="val", val_images=args.val_images)  # checks the names
         shutil.copyfile(args.val_images, tree / "val_images.txt")
     records = load_mpii(prepared, tree / "images")
-    pictures = sum(Path(r["file_name"]).is_file() for r in records)
+    store_image_sizes(records, prepared)
+    pictures = sum("width" in r for r in records)
     print(
         f"{len(records)} training pictures with an activity (published: 15,205), {pictures} of "
         f"them on disk; {len(mpii_vocabulary(prepared).verbs)} activities (published: 393)"

@@ -23,7 +23,7 @@ from hoi_d2.data.datasets.hoi_json import load_hoi_json, occurring_hois, read_vo
 from hoi_d2.data.datasets.mpii import load_mpii, mpii_vocabulary
 from hoi_d2.data.datasets.records import image_head
 from hoi_d2.data.datasets.vcoco import load_vcoco
-from hoi_d2.data.image_sizes import add_image_sizes, use_coco_2017_names
+from hoi_d2.data.image_sizes import add_image_sizes, hico_sizes_key, use_coco_2017_names
 from hoi_d2.data.vocabulary import (
     ZERO_SHOT_SPLITS,
     hico_det_rare_hois,
@@ -246,7 +246,7 @@ def _hico_split(part: str) -> Split:
 
     def load(found: dict[str, str], root: Path) -> list[dict]:
         records = load_hico(found["json_file"], found["image_root"], split=part)
-        return add_image_sizes(records, f"{found['json_file']}.{part}")
+        return add_image_sizes(records, hico_sizes_key(found["json_file"], part))
 
     return Split(f"hico_{part}", files, "python tools/prepare_hico.py", load, _hico_metadata)
 

@@ -21,6 +21,11 @@ def sizes_file(json_file: str | os.PathLike) -> Path:
     return Path(json_file).with_suffix(".sizes.json")
 
 
+def hico_sizes_key(mat_file: str | os.PathLike, part: str) -> Path:
+    """The name by which the sizes of one split of `anno.mat` are kept."""
+    return Path(mat_file).with_name(f"anno_{part}.mat")
+
+
 def add_image_sizes(records: list[dict], json_file: str | os.PathLike) -> list[dict]:
     """Adds `height, width` to the records without, in place.
 
@@ -94,6 +99,14 @@ def write_image_sizes(records: list[dict], json_file: str | os.PathLike) -> Path
     partial.write_text(json.dumps(sizes))
     os.replace(partial, file)
     return file
+
+
+def store_image_sizes(records: list[dict], json_file: str | os.PathLike) -> Path | None:
+    """Reads the sizes that records lack and keeps them; None where there is nothing to keep."""
+    if all("width" in r for r in records):
+        return None
+    add_image_sizes(records, json_file)
+    return write_image_sizes(records, json_file) if any("width" in r for r in records) else None
 
 
 def use_coco_2017_names(records: list[dict]) -> None:

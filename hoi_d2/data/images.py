@@ -66,12 +66,19 @@ def read_dataset_image(dataset_dict: dict[str, Any]) -> np.ndarray:
     """
     name = dataset_dict["file_name"]
     image = read_image(name, apply_exif=not dataset_dict.get("ignore_exif", False))
-    expected = dataset_dict.get("height"), dataset_dict.get("width")
-    if None not in expected and image.shape[:2] != expected:
-        found = f"{image.shape[1]} x {image.shape[0]}"
-        what = f"{expected[1]} x {expected[0]}, the size of the picture that was annotated"
-        raise image_error(name, "width x height", found, what)
+    check_size(dataset_dict, image.shape[0], image.shape[1])
     return image
+
+
+def check_size(dataset_dict: dict[str, Any], height: int, width: int) -> None:
+    """Raises ImageFileError where a picture has another size than its record says."""
+    expected = dataset_dict.get("height"), dataset_dict.get("width")
+    if None in expected or expected == (height, width):
+        return
+    what = f"{expected[1]} x {expected[0]}, the size of the picture that was annotated"
+    if expected == (width, height):
+        what += " (perhaps without its EXIF orientation: see ignore_exif in datasets/README.md)"
+    raise image_error(dataset_dict["file_name"], "width x height", f"{width} x {height}", what)
 
 
 def image_size(file_name: str | os.PathLike, *, apply_exif: bool = True) -> tuple[int, int]:

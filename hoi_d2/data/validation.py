@@ -25,7 +25,7 @@ from hoi_d2.data.datasets.records import (
     read_text,
 )
 from hoi_d2.data.datasets.vcoco import is_official_form, read_vcoco
-from hoi_d2.data.images import ImageFileError, image_size, read_dataset_image
+from hoi_d2.data.images import ImageFileError, check_size, image_size, read_dataset_image
 
 FORMATS = ("hico_det", "vcoco", "hico", "mpii", "hoi_json")
 Progress = Callable[[Iterator, int], Iterator]
@@ -238,9 +238,5 @@ def check_pictures(
 
 
 def _check_header(record: dict) -> None:
-    size = image_size(record["file_name"], apply_exif=not record.get("ignore_exif", False))
-    expected = record.get("height"), record.get("width")
-    if None not in expected and size != expected:
-        found, what = f"{size[1]} x {size[0]}", f"{expected[1]} x {expected[0]}"
-        where = Problem(record["file_name"], "", "width x height", found, f"{what}, as annotated")
-        raise ImageFileError([where])
+    apply_exif = not record.get("ignore_exif", False)
+    check_size(record, *image_size(record["file_name"], apply_exif=apply_exif))

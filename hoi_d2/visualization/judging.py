@@ -21,7 +21,7 @@ from hoi_d2.evaluation.matching import (
     rank,
 )
 from hoi_d2.evaluation.results import HOIResults
-from hoi_d2.evaluation.vcoco_metrics import VCOCOTruth, action_of_verb, clean_boxes
+from hoi_d2.evaluation.vcoco_truth import VCOCOTruth, action_of_verb, clean_boxes
 
 MIN_OVERLAP = 0.5
 

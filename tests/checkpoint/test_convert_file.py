@@ -41,7 +41,7 @@ def test_nothing_is_written_where_it_does_not_fit(tmp_path: Path) -> None:
     state = published_detr(91).state_dict()
     del state["input_proj.bias"]
     torch.save({"model": state}, source)
-    with pytest.raises(WeightsError, match="input_projection.bias"):
+    with pytest.raises(WeightsError, match=r"input_projection\.bias"):
         convert_file(source, output, model=small_model())
     with pytest.raises(ValueError, match=r"saved as \.safetensors"):
         convert_file(source, tmp_path / "detr.pth")

@@ -93,6 +93,14 @@ def test_size_that_differs_from_the_annotation_is_named(tmp_path):
     assert read_dataset_image(record | {"height": 4, "width": 6}).shape == (4, 6, 3)
 
 
+def test_size_without_the_exif_turn_gets_a_hint(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = str(save(tmp_path, GREY, "a.png", exif=exif))
+    with pytest.raises(ImageFileError, match="ignore_exif"):
+        read_dataset_image({"file_name": file, "height": 4, "width": 6})
+
+
 def test_annotations_made_without_exif_are_read_so(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6

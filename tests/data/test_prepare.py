@@ -22,9 +22,10 @@ from test_vcoco import official
 from hoi_d2.data.datasets.hico_det import load_hico_det
 from hoi_d2.data.datasets.records import DataFormatError
 from hoi_d2.data.datasets.vcoco import load_vcoco
+from hoi_d2.data.image_sizes import store_image_sizes
 from hoi_d2.data.prepare.counts import EXPECTED, KNOWN_SHA256, Found, count_table
 from hoi_d2.data.prepare.files import PreparationError, download, extract, place, sha256_of
-from hoi_d2.data.prepare.hico_det import convert_official, store_sizes, upt_document
+from hoi_d2.data.prepare.hico_det import convert_official, upt_document
 from hoi_d2.data.prepare.vcoco import labelled_images, pick_annotations
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -188,9 +189,9 @@ def test_official_hico_det_becomes_a_fast_file(tmp_path):
 
 def test_sizes_are_stored(write_json, tmp_path):
     file = write_json(qpic_hico())
-    assert store_sizes(file, tmp_path) is None  # the pictures are not there
+    assert store_image_sizes(load_hico_det(file, tmp_path), file) is None  # no pictures
     Image.new("RGB", (8, 6)).save(tmp_path / qpic_hico()[0]["file_name"])
-    sizes = store_sizes(file, tmp_path)
+    sizes = store_image_sizes(load_hico_det(file, tmp_path), file)
     assert json.loads(sizes.read_text()) == {qpic_hico()[0]["file_name"]: [6, 8]}
 
 

@@ -18,21 +18,22 @@ VOCABULARY = Vocabulary.from_hois(
 NUM_HOIS = len(VOCABULARY.hois)
 NAN_BOX = [float("nan")] * 4
 
-_corner = st.integers(1, 9)
-_side = st.sampled_from([1, 2, 4, 4, 8])
+_anywhere = st.tuples(st.integers(1, 9), st.sampled_from([1, 2, 4, 8]))
+_crowded = st.tuples(st.integers(1, 3), st.integers(4, 6))  # overlaps of about one half
 
 
 @st.composite
 def boxes(draw) -> list[float]:
-    """XYXY on the grid, also of one pixel."""
-    x, y = draw(_corner), draw(_corner)
-    return [float(x), float(y), float(x + draw(_side)), float(y + draw(_side))]
+    """XYXY on the grid: heaped up in one place, or anywhere and also of one pixel."""
+    side = draw(st.sampled_from([_crowded, _crowded, _anywhere]))
+    (x, width), (y, height) = draw(side), draw(side)
+    return [float(x), float(y), float(x + width), float(y + height)]
 
 
 @st.composite
 def pairs(draw, *, min_size: int = 0, max_size: int = 8, nan: bool = False) -> list[Detection]:
     """Annotated or detected pairs; many share a box."""
-    pool = draw(st.lists(boxes(), min_size=2, max_size=5))
+    pool = draw(st.lists(boxes(), min_size=2, max_size=6))
     if nan:
         pool = [*pool, NAN_BOX]
     box, image = st.sampled_from(pool), st.sampled_from(IMAGES)

@@ -27,7 +27,7 @@ VOCABULARY = Vocabulary(
 ACTION_OF = [0, 1, 2, 2]
 ROLES = [v for v, name in enumerate(VERBS) if name != "walk"]
 
-_person_boxes = st.lists(boxes(), min_size=1, max_size=4)
+_person_boxes = st.lists(boxes(), min_size=1, max_size=6)
 
 
 @st.composite

@@ -1,6 +1,6 @@
 """Own data: COCO's JSON plus verbs and interactions (datasets/README.md has the page on it).
 
-    {"images":          [{"id", "file_name", "width", "height"}],
+    {"images":          [{"id", "file_name", "width", "height", "ignore_exif" (optional)}],
      "categories":      [{"id", "name"}],                    one of them is "person"
      "annotations":     [{"id", "image_id", "category_id", "bbox": [x, y, w, h]}],
      "verb_categories": [{"id", "name", "name_ing" (optional)}],
@@ -135,6 +135,8 @@ def _read_images(data: dict, findings: Findings, root: str) -> dict[int, dict]:
             size = findings.size(raw.get("width"), raw.get("height"), "width, height")
             if size:
                 image["width"], image["height"] = size
+        if raw.get("ignore_exif") is True:
+            image["ignore_exif"] = True
         images[ident] = image | {"annotations": [], "hoi_annotations": []}
     return images
 

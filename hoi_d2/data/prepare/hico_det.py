@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 from hoi_d2.data.datasets.hico_det import load_hico_det
-from hoi_d2.data.image_sizes import add_image_sizes, write_image_sizes
 from hoi_d2.data.vocabulary import hico_det_vocabulary, hico_object_order
 
 PARTS = ("train", "test")
@@ -59,12 +58,3 @@ def convert_official(mat_file: Path, folder: Path) -> list[Path]:
             os.replace(partial, target)
             written.append(target)
     return written
-
-
-def store_sizes(json_file: Path, image_root: Path) -> Path | None:
-    """Writes the picture sizes that an annotation file lacks; None where nothing is to be done."""
-    records = load_hico_det(json_file, image_root)
-    if all("width" in r for r in records):
-        return None
-    add_image_sizes(records, json_file)
-    return write_image_sizes(records, json_file) if any("width" in r for r in records) else None
