@@ -144,6 +144,9 @@ def _read_action(action: dict, findings: Findings, images: dict[int, dict]) -> N
     """Adds the interactions of one action to its images."""
     image_ids, labels, role_ids = (findings.list_of(action.get(k), object, k) for k in _COLUMNS)
     roles = findings.list_of(action.get("role_name"), str, "role_name")
+    if not roles:
+        findings.add("role_name", action.get("role_name"), "a list that starts with agent")
+        return
     count = len(image_ids)
     if len(labels) != count or len(role_ids) != count * len(roles):
         lengths = [count, len(labels), len(role_ids)]
