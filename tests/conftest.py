@@ -21,3 +21,9 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("HOI_D2_TEST_DATA is not set")
     return Path(folder)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tools that need no torch say so in the environment; processes that a test starts do."""
+    os.environ.pop("HOI_D2_SKIP_REGISTRATION", None)
