@@ -56,6 +56,7 @@ def assert_same_run(first: Path, second: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="counts CPU processes")
+@pytest.mark.slow
 def test_two_processes_equal_one_on_the_toy_world(tmp_path):
     """RmLR on 13 pictures, evaluated on 5: neither divides by two."""
     train_here(toy_few.few_cfg("OUTPUT_DIR", str(tmp_path / "one")))
