@@ -101,7 +101,7 @@ def damage(draw: Callable, data: object) -> object:
         elif action == "repeat" and isinstance(parent, list):
             parent.append(copy.deepcopy(parent[key]))
         else:
-            parent[key] = draw(odd_values)
+            parent[key] = copy.deepcopy(draw(odd_values))
     return data
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import time
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from data_forms import pair_set, struct, struct_array
 from scipy.io import savemat
 
+from hoi_d2.data.datasets import hico_det
 from hoi_d2.data.datasets.hico_det import load_hico_det
 from hoi_d2.data.datasets.qpic_form import counts_from_one
 from hoi_d2.data.datasets.records import DataFormatError
@@ -152,14 +154,25 @@ def test_missing_file_is_named(tmp_path):
         load_hico_det(tmp_path / "nowhere.json")
 
 
-def test_a_caller_cannot_change_what_the_next_one_gets(write_json):
+@pytest.mark.parametrize("age", [0, 3600])
+def test_a_caller_cannot_change_what_the_next_one_gets(write_json, age):
+    """Whether it comes from the file, which is new, or from memory."""
     file = write_json([qpic_record()])
+    os.utime(file, (time.time() - age,) * 2)
     first = load_hico_det(file)
     before = copy.deepcopy(first)
     first[0]["annotations"].clear()
     assert load_hico_det(file) == before
     file.write_text("[]")
     assert load_hico_det(file) == []  # a changed file is read again
+
+
+def test_a_file_is_read_once(write_json, monkeypatch):
+    file = write_json([qpic_record()])
+    os.utime(file, (time.time() - 3600,) * 2)
+    first = load_hico_det(file)
+    monkeypatch.setattr(hico_det, "read_hico_det", None)
+    assert load_hico_det(file) == first
 
 
 def test_upt_form_refuses_another_class_order(write_json):

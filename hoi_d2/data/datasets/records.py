@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import pickle
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -221,6 +222,7 @@ def number_in_name(name: str) -> int | None:
 
 _CACHE: OrderedDict[tuple, bytes] = OrderedDict()
 _CACHE_BYTES = 256 << 20
+_SETTLED_SECONDS = 2.0
 
 
 def cached(
@@ -233,6 +235,9 @@ def cached(
     """
     stats = [os.stat(f) for f in files if os.path.exists(f)]
     key = (*key, *((s.st_mtime_ns, s.st_size, s.st_ino) for s in stats))
+    # A file that was written just now may be written again without a visible change of its time.
+    if any(time.time() - s.st_mtime < _SETTLED_SECONDS for s in stats):
+        return load()
     with paused_gc():
         if key in _CACHE:
             _CACHE.move_to_end(key)

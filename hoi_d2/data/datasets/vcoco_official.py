@@ -148,9 +148,9 @@ def _read_action(action: dict, findings: Findings, images: dict[int, dict]) -> N
         findings.add("role_name", action.get("role_name"), "a list that starts with agent")
         return
     count = len(image_ids)
-    if len(labels) != count or len(role_ids) != count * len(roles):
+    if not roles or len(labels) != count or len(role_ids) != count * len(roles):
         lengths = [count, len(labels), len(role_ids)]
-        what = f"lists of length n, n, {len(roles)} n (one flat column for each role)"
+        what = f"lists of length n, n, n times the {len(roles)} roles (flat, role by role)"
         findings.add(", ".join(_COLUMNS), lengths, what)
         return
     verbs = _verb_ids(action.get("action_name"), roles, findings)
