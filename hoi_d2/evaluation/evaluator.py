@@ -79,8 +79,10 @@ class HOIDetectionEvaluator(DatasetEvaluator):
         results, warnings = check_results(
             results, scorer.vocabulary, scorer.image_ids, source=self._dataset_name
         )
-        for note in [*scorer.notes, *warnings]:
-            logger.warning(note)
+        for note in scorer.notes:
+            logger.info(note)
+        for warning in [*scorer.warnings, *warnings]:
+            logger.warning(warning)
         scored = scorer.score(results)
         if self._output_dir is not None:
             flat = {f"{self.task}/{name}": value for name, value in scored.metrics.items()}

@@ -95,6 +95,8 @@ def _run_detection(args: argparse.Namespace) -> dict[str, float]:
     scorer = detection_scorer(args)
     for note in scorer.notes:
         print(f"note: {note}", file=sys.stderr)
+    for warning in scorer.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     scored = scorer.score(_check(results, args.results, scorer, args))
     metrics = {f"{scorer.task}/{k}": v for k, v in scored.metrics.items()}
     intervals: dict[str, Interval] = {}

@@ -56,23 +56,27 @@ def detection_scorer(args: argparse.Namespace) -> HICODetScorer | VCOCOScorer:
         FileNotFoundError, DataFormatError: of the loaders.
     """
     kind = kind_of(args.dataset)
-    if kind == "vcoco":
-        records = _vcoco_records(args)
-        return VCOCOScorer(_select(records, args), vcoco_vocabulary())
-    if kind == "hico_det":
+    if not args.annotations:
+        records, metadata = _registered(args.dataset)
+        kind = metadata.pop("evaluator_type")
+    elif kind == "vcoco":
+        records = load_vcoco(args.annotations, coco_annotations=args.coco_annotations or ())
+        metadata = {"vocabulary": vcoco_vocabulary()}
+    elif kind == "hico_det":
         records = _hico_det_records(args)
         metadata = {"vocabulary": hico_det_vocabulary(), "rare_hois": hico_det_rare_hois()}
-    elif args.annotations:
-        records = load_hoi_json(args.annotations)
+    else:
+        records, kind = load_hoi_json(args.annotations), "hico_det"
         metadata = {
             "vocabulary": read_vocabulary(args.annotations),
             "evaluated_hois": occurring_hois(records),
         }
-    else:
-        records, metadata = _registered(args.dataset)
-        if metadata.pop("evaluator_type") == "vcoco":
-            return VCOCOScorer(_select(records, args), metadata["vocabulary"])
-    return _hico_det_scorer(_select(records, args), metadata, args)
+    records = _select(records, args)
+    if kind == "vcoco":
+        return VCOCOScorer(records, metadata["vocabulary"])
+    if kind == "hico_det":
+        return _hico_det_scorer(records, metadata, args)
+    raise UsageError(f"--dataset {args.dataset} is scored by image, not by boxes ({kind})")
 
 
 def image_level_labels(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -106,7 +110,10 @@ def _groups(args: argparse.Namespace, num_classes: int) -> dict[str, Sequence[in
     groups: dict[str, Sequence[int]] = {}
     unseen: Sequence[int] = ()
     if args.zero_shot:
-        unseen = hico_det_unseen_hois(args.zero_shot)
+        try:
+            unseen = hico_det_unseen_hois(args.zero_shot)
+        except KeyError as error:
+            raise UsageError(f"--zero-shot: {error.args[0]}") from None
     elif args.unseen:
         unseen = read_image_ids(args.unseen)
         if max(unseen, default=-1) >= num_classes:
@@ -123,8 +130,6 @@ def _groups(args: argparse.Namespace, num_classes: int) -> dict[str, Sequence[in
 
 
 def _hico_det_records(args: argparse.Namespace) -> list[dict[str, Any]]:
-    if not args.annotations:
-        return _registered(args.dataset)[0]
     split = "train" if "train" in args.dataset else "test"
     records = load_hico_det(args.annotations, split=split)
     without = hico_det_test_images_without_pairs()
@@ -141,12 +146,6 @@ def _hico_det_records(args: argparse.Namespace) -> list[dict[str, Any]]:
             for image_id in without
         ]
     return records
-
-
-def _vcoco_records(args: argparse.Namespace) -> list[dict[str, Any]]:
-    if not args.annotations:
-        return _registered(args.dataset)[0]
-    return load_vcoco(args.annotations, coco_annotations=args.coco_annotations or ())
 
 
 def _select(records: list[dict[str, Any]], args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -169,8 +168,8 @@ def _select(records: list[dict[str, Any]], args: argparse.Namespace) -> list[dic
 
 def _registered(dataset: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Dataset dicts and what scorers take of the metadata."""
-    os.environ.pop("HOI_D2_SKIP_REGISTRATION", None)
-    importlib.reload(importlib.import_module("hoi_d2"))
+    if os.environ.pop("HOI_D2_SKIP_REGISTRATION", None):
+        importlib.reload(importlib.import_module("hoi_d2"))
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
     if dataset not in DatasetCatalog.list():

@@ -6,7 +6,7 @@ them. Both are continuous, 0-based, absolute pixels. Nothing here imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -169,11 +169,6 @@ def xywh_to_xyxy(boxes: np.ndarray) -> np.ndarray:
 def xyxy_to_xywh(boxes: np.ndarray) -> np.ndarray:
     """(N, 4) corners to x, y, width, height."""
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-
-
-def results_from_outputs(pairs: Iterable[tuple[int, Any]]) -> HOIResults:
-    """Results of (image id, `hoi_instances`) pairs."""
-    return HOIResults.concatenate([HOIResults.from_hoi_instances(i, h) for i, h in pairs])
 
 
 def fill_hoi_classes(results: HOIResults, vocabulary: Vocabulary) -> HOIResults:

@@ -58,6 +58,7 @@ class HICODetScorer:
 
     Attributes:
         notes: what the reader of the numbers should know.
+        warnings: what makes them other than they seem.
     """
 
     task = "hico_det"
@@ -73,7 +74,9 @@ class HICODetScorer:
         image_labels_file: str | Path | None = None,
         protocol: str = "official",
     ) -> None:
-        self.vocabulary, self.protocol, self.notes = vocabulary, protocol, []
+        self.vocabulary, self.protocol = vocabulary, protocol
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
         self.ground_truth = HOIGroundTruth.from_dataset_dicts(dataset_dicts)
         self.image_ids = self.ground_truth.image_ids
         self.rare_hois = rare_hois
@@ -81,7 +84,7 @@ class HICODetScorer:
         self.object_present = self._object_present(
             image_labels_file, split_of(d["file_name"] for d in dataset_dicts)
         )
-        self._note_absent_classes()
+        self._warn_of_absent_classes()
 
     def score(self, results: HOIResults) -> Scored:
         """Scores checked results."""
@@ -116,13 +119,13 @@ class HICODetScorer:
             self.ground_truth, labels.image_ids, labels.labels, self.vocabulary
         )
 
-    def _note_absent_classes(self) -> None:
+    def _warn_of_absent_classes(self) -> None:
         truth = self.ground_truth
         counted = truth.hoi_classes[(truth.hoi_classes >= 0) & (truth.pair_objects >= 0)]
         absent = self.masks["full"].copy()
         absent[counted] = False
         if absent.any():
-            self.notes.append(
+            self.warnings.append(
                 f"{absent.sum()} of {self.masks['full'].sum()} classes have no annotated pair; "
                 "their AP is 0 in the means, as in the official tool"
             )
@@ -137,6 +140,7 @@ class VCOCOScorer:
 
     Attributes:
         notes: what the reader of the numbers should know.
+        warnings: what makes them other than they seem.
     """
 
     task = "vcoco"
@@ -147,7 +151,8 @@ class VCOCOScorer:
         self.image_ids = self.truth.image_ids
         entities = (e for d in dataset_dicts for e in d.get("annotations", ()))
         official = any("labelled" in e for e in entities)
-        self.notes = [] if official else [UNOFFICIAL]
+        self.notes: list[str] = []
+        self.warnings = [] if official else [UNOFFICIAL]
 
     def score(self, results: HOIResults) -> Scored:
         """Scores checked results."""

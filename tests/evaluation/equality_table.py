@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-os.environ.setdefault("HOI_D2_SKIP_REGISTRATION", "1")
+if __name__ == "__main__":  # starts without torch
+    os.environ.setdefault("HOI_D2_SKIP_REGISTRATION", "1")
 
 from hoi_d2.data.datasets.hico_det import load_hico_det
 from hoi_d2.data.datasets.vcoco import load_vcoco
@@ -116,7 +117,7 @@ def score_vcoco(folder: Path) -> Scored:
         image_ids=files / "vcoco_train.ids",
     )
     scorer = VCOCOScorer(records, vcoco_vocabulary())
-    assert not scorer.notes, scorer.notes
+    assert not scorer.warnings, scorer.warnings
     results = read_results(files / "results.npz")
     results, _ = check_results(results, vcoco_vocabulary(), scorer.image_ids)
     return scorer.score(results)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from hoi_d2.data.datasets.hico_det import load_hico_det
 from hoi_d2.data.vocabulary import coco_category_ids, hico_det_vocabulary, vcoco_vocabulary
 from hoi_d2.evaluation.offline import main
 from hoi_d2.evaluation.results import HOIResults, write_results
@@ -116,6 +118,7 @@ def test_groups(files, tmp_path):
     assert metrics["hico_det/mAP_default_few1"] == pytest.approx(100 / 598)
     assert call(files, "--zero-shot", "uv", "--output", output) == 0
     assert "hico_det/mAP_known_object_unseen" in json.loads(output.read_text())
+    assert call(files, "--zero-shot", "everything") == 2
     unseen.write_text("600\n")
     assert call(files, *options) == 2
 
@@ -286,6 +289,23 @@ def test_image_level(tmp_path, capsys):
     assert len(table.read_text().splitlines()) == 3
     assert main([*arguments, "--bootstrap", "5"]) == 2
     assert "--bootstrap is for results with boxes" in capsys.readouterr().err
+
+
+def test_a_registered_data_set(tmp_path, capsys):
+    name, pairs = "offline_test", hico_det_file(tmp_path / "test_hico.json")
+    DatasetCatalog.register(name, lambda: load_hico_det(tmp_path / "test_hico.json"))
+    MetadataCatalog.get(name).set(
+        vocabulary=VOCABULARY, evaluated_hois=HOIS, evaluator_type="hico_det", rare_hois=HOIS[:1]
+    )
+    write_results(tmp_path / "r.json", results_of(pairs))
+    try:
+        assert main(["--dataset", name, "--results", str(tmp_path / "r.json")]) == 0
+        assert "mAP_default_rare          100.0000" in capsys.readouterr().out
+    finally:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    assert main(["--dataset", name, "--results", str(tmp_path / "r.json")]) == 2
+    assert f"--dataset {name} is not registered" in capsys.readouterr().err
 
 
 def test_the_tool_runs_from_any_folder_without_torch(files, tmp_path):
