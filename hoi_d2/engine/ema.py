@@ -24,8 +24,12 @@ class WeightAverage:
     def __init__(
         self, model: nn.Module, *, decay: float, frozen_prefixes: tuple[str, ...] = ()
     ) -> None:
-        self.model, self.decay, self.num_updates = model, decay, 0
-        self._frozen = frozen_prefixes
+        self.model, self.decay, self._frozen = model, decay, frozen_prefixes
+        self.reset()
+
+    def reset(self) -> None:
+        """Starts anew at the present weights."""
+        self.num_updates = 0
         self.average = {name: value.detach().clone() for name, value in self._tracked().items()}
 
     @torch.no_grad()

@@ -185,6 +185,19 @@ class TrainStep(SimpleTrainer):
         self.guard.load_state_dict(state_dict["guard"])
 
 
+def distribute(model: nn.Module, *, find_unused_parameters: bool) -> nn.Module:
+    """The model, in DistributedDataParallel where there are several processes."""
+    if comm.get_world_size() == 1:
+        return model
+    on_gpu = next(model.parameters()).is_cuda
+    return DistributedDataParallel(
+        model,
+        device_ids=[comm.get_local_rank()] if on_gpu else None,
+        broadcast_buffers=False,
+        find_unused_parameters=find_unused_parameters,
+    )
+
+
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model below DistributedDataParallel."""
     return model.module if isinstance(model, DistributedDataParallel) else model

@@ -6,6 +6,7 @@ import logging
 import os
 import weakref
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,6 @@ from detectron2.evaluation import DatasetEvaluator, verify_results
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
 from hoi_d2.engine.ema import WeightAverage
@@ -29,14 +29,23 @@ from hoi_d2.engine.hooks import (
     EvaluationHook,
     StopSignalHook,
 )
-from hoi_d2.engine.loader import TestLoader, TrainLoader, build_test_loader, build_train_loader
+from hoi_d2.engine.loader import (
+    TestLoader,
+    TrainLoader,
+    build_mapper,
+    build_test_loader,
+    build_train_loader,
+    load_records,
+)
+from hoi_d2.engine.pictures import PictureHook
 from hoi_d2.engine.protocols import frozen_prefixes
 from hoi_d2.engine.rng import rng_state, set_rng_state
-from hoi_d2.engine.train_step import TrainStep, unwrapped
+from hoi_d2.engine.train_step import TrainStep, distribute, unwrapped
 from hoi_d2.engine.writers import build_writers
 from hoi_d2.solver import build_lr_scheduler, build_optimizer
 
 logger = logging.getLogger(__name__)
+_PICTURES = 4
 
 
 class HOITrainer(DefaultTrainer):
@@ -114,7 +123,30 @@ class HOITrainer(DefaultTrainer):
         result = [hooks.IterationTimer(), hooks.LRScheduler()]
         result += [EMAHook(self.average)] if self.average else []
         result += [stop, checkpoint]
-        return result + ([evaluation] if cfg.DATASETS.TEST else [])
+        result += [evaluation] if cfg.DATASETS.TEST else []
+        return result + self._picture_hooks()
+
+    def _picture_hooks(self) -> list[HookBase]:
+        """Pictures of the first test images with interactions, every VIS_PERIOD iterations."""
+        cfg = self.cfg
+        if not (cfg.VIS_PERIOD > 0 and cfg.DATASETS.TEST and comm.is_main_process()):
+            return []
+        name = cfg.DATASETS.TEST[0]
+        vocabulary = MetadataCatalog.get(name).get("vocabulary")
+        records = [r for r in load_records((name,)) if r.get("hoi_annotations")][:_PICTURES]
+        if vocabulary is None or not records:
+            return []
+        return [
+            PictureHook(
+                unwrapped(self.model),
+                records=records,
+                mapper=build_mapper(cfg, is_train=False),
+                vocabulary=vocabulary,
+                directory=Path(cfg.OUTPUT_DIR) / "pictures",
+                period=cfg.VIS_PERIOD,
+                weights=self.average.applied if self.average else nullcontext,
+            )
+        ]
 
     def train(self) -> dict[str, Any]:
         """Trains up to SOLVER.MAX_ITER; returns the last metrics, nested by task."""
@@ -157,6 +189,8 @@ class HOITrainer(DefaultTrainer):
             self.start_iter = self.iter + 1
             self.train_loader.load_state_dict(state["stream"])
             self._take_rng(state["rng"])
+        elif self.average:
+            self.average.reset()  # it was made before MODEL.WEIGHTS came
         starts = comm.all_gather(self.start_iter)
         if len(set(starts)) > 1:
             raise RuntimeError(
@@ -245,19 +279,6 @@ def evaluate_weights(cfg: CfgNode) -> dict[str, Any]:
         report_metrics(cfg.OUTPUT_DIR, results, checkpointer.random_parts)
         verify_results(cfg, results)
     return results
-
-
-def distribute(model: nn.Module, *, find_unused_parameters: bool) -> nn.Module:
-    """The model, in DistributedDataParallel where there are several processes."""
-    if comm.get_world_size() == 1:
-        return model
-    on_gpu = next(model.parameters()).is_cuda
-    return DistributedDataParallel(
-        model,
-        device_ids=[comm.get_local_rank()] if on_gpu else None,
-        broadcast_buffers=False,
-        find_unused_parameters=find_unused_parameters,
-    )
 
 
 def vocabulary_lists(dataset_name: str) -> dict[str, Any]:

@@ -106,6 +106,14 @@ def test_average_equals_the_formula(tmp_path):
     torch.testing.assert_close(trainer.average.average["backbone.weight"], expected.detach())
 
 
+def test_average_starts_at_the_loaded_weights(tmp_path):
+    make_trainer(tmp_path).train()
+    weights = str(tmp_path / "model_final.pth")
+    trainer = make_trainer(tmp_path / "b", "SOLVER.EMA.ENABLED", True, "MODEL.WEIGHTS", weights)
+    loaded = torch.load(weights, weights_only=True)["model"]["head.0.weight"]
+    assert torch.equal(trainer.average.average["head.0.weight"], loaded)
+
+
 def test_resuming_a_finished_run_only_evaluates(tmp_path):
     results = make_trainer(tmp_path).train()
     trainer = make_trainer(tmp_path, resume=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -49,8 +48,9 @@ def few_cfg(*overrides: object) -> CfgNode:
 def run(args) -> object:
     """In each process, which may have been spawned."""
     register()
+    args.config_file, args.opts = CONFIG, [*map(str, OVERRIDES), *args.opts]
     return setup.run(args)
 
 
 if __name__ == "__main__":
-    setup.main(["--config-file", CONFIG, *sys.argv[1:], *map(str, OVERRIDES)], function=run)
+    setup.main(function=run)

@@ -1,0 +1,74 @@
+"""How far losses and metrics are apart when a batch is cut up: processes, micro-batches, both.
+
+python -m tests.engine.equalities
+
+RmLR on the toy world (configs/toy/rmlr.yaml, 12 iterations of 8 pictures, evaluated on 5), float32
+on the CPU. Prints a table of the largest relative difference to one process and one piece.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+OPTIONS = "SOLVER.MAX_ITER 12 SOLVER.IMS_PER_BATCH 8 SOLVER.LOG_PERIOD 1".split()
+RUNS = {  # name -> (processes, micro-batches)
+    "1 process, batch in one piece": (1, 1),
+    "1 process, 2 micro-batches": (1, 2),
+    "1 process, 4 micro-batches": (1, 4),
+    "2 processes": (2, 1),
+    "2 processes, 2 micro-batches": (2, 2),
+}
+
+
+def train(directory: Path, processes: int, micro_batches: int) -> None:
+    """One run in processes of its own."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    command = [sys.executable, *(torchrun if processes > 1 else []), "-m", "tests.engine.toy_few"]
+    overrides = [*OPTIONS, "SOLVER.ACCUMULATE", str(micro_batches), "OUTPUT_DIR", str(directory)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    root = Path(__file__).parents[2]
+    subprocess.run(
+        [*command, *overrides], cwd=root, env=environment, check=True, capture_output=True
+    )
+
+
+def read(directory: Path) -> tuple[list[dict], dict]:
+    """The rows of the log and the metrics."""
+    lines = (directory / "train_log.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines], json.loads(
+        (directory / "metrics.json").read_text()
+    )
+
+
+def largest_difference(values: list[float], others: list[float]) -> float:
+    """Relative; 0 where both are 0."""
+    pairs = [(a, b) for a, b in zip(values, others, strict=True) if a != b]
+    return max((abs(a - b) / max(abs(a), abs(b)) for a, b in pairs), default=0.0)
+
+
+def main() -> None:
+    print("| run | loss | gradient norm | metrics |\n|---|---|---|---|")
+    reference = None
+    for name, (processes, micro_batches) in RUNS.items():
+        with tempfile.TemporaryDirectory() as directory:
+            train(Path(directory), processes, micro_batches)
+            rows, metrics = read(Path(directory))
+        reference = reference or (rows, metrics)
+        cells = [
+            largest_difference([row[key] for row in rows], [row[key] for row in reference[0]])
+            for key in ("total_loss", "grad_norm")
+        ]
+        numbers = [key for key, value in metrics.items() if isinstance(value, float | int)]
+        cells.append(
+            largest_difference([metrics[k] for k in numbers], [reference[1][k] for k in numbers])
+        )
+        print(f"| {name} | " + " | ".join(f"{cell:.1e}" for cell in cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
