@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from detectron2.structures import Instances, pairwise_iou
+from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -75,9 +75,19 @@ def match_verbs(
         pairs.instances, pairs.pair_indices, entities, interactions
     ):
         visible = targets[targets.gt_pairs[:, 1] != NO_OBJECT]
-        iou = pairwise_iou(found.pred_boxes, gt.gt_boxes)  # (N, G): once an image, not per pair
+        boxes = _in_size(found, gt.image_size)
+        iou = pairwise_iou(boxes, gt.gt_boxes)  # (N, G): once an image, not per pair
         human, object_ = visible.gt_pairs.unbind(dim=1)
         overlap = torch.minimum(iou[index[:, 0]][:, human], iou[index[:, 1]][:, object_])
         verbs = (overlap >= iou_threshold).float() @ visible.gt_verbs
         matched.append(verbs.clamp(max=1).reshape(len(index), num_verbs))
     return torch.cat(matched)
+
+
+def _in_size(found: Instances, size: tuple[int, int]) -> Boxes:
+    """The boxes in an image of another size: some detectors resize their input themselves."""
+    if tuple(found.image_size) == tuple(size):
+        return found.pred_boxes
+    scale = [size[1] / found.image_size[1], size[0] / found.image_size[0]] * 2
+    boxes = found.pred_boxes.tensor
+    return Boxes(boxes * boxes.new_tensor(scale))

@@ -134,3 +134,19 @@ def test_match_verbs(boxes, classes, gt_pairs):
         pairs, [entities, entities], [targets, targets], iou_threshold=0.5, num_verbs=4
     )
     torch.testing.assert_close(matched, expected)
+
+
+def test_match_verbs_where_the_detector_resized_its_input():
+    """Boxes of a network of 50 x 200 find the annotations of a picture of 100 x 100."""
+    targets = make_hoi_targets(
+        image_size=(100, 100),
+        gt_pairs=torch.tensor([[0, 1]]),
+        gt_verbs=torch.tensor([[0.0, 1.0]]),
+        num_entities=2,
+    )
+    entities = Instances((100, 100), gt_boxes=Boxes(torch.tensor([H1, O1]).float()))
+    found = detections([[2 * x0, y0 / 2, 2 * x1, y1 / 2] for x0, y0, x1, y1 in (H1, O1)], [0, 33])
+    found._image_size = (50, 200)
+    pairs = PairGenerator(score_threshold=0.0)([found])
+    matched = match_verbs(pairs, [entities], [targets], iou_threshold=0.99, num_verbs=2)
+    assert matched.tolist() == [[0, 1]]
