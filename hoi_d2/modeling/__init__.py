@@ -1,15 +1,25 @@
 """Models and their parts; importing this registers all of them with detectron2."""
 
 from hoi_d2.modeling.entity_detector.build import ENTITY_DETECTOR_REGISTRY, build_entity_detector
+from hoi_d2.modeling.entity_detector.detectron import DetectronEntityDetector
 from hoi_d2.modeling.entity_detector.detr import DetrEntityDetector
+from hoi_d2.modeling.entity_detector.precomputed import (
+    OracleEntityDetector,
+    PrecomputedEntityDetector,
+)
+from hoi_d2.modeling.entity_detector.relatives import TransformersEntityDetector
 from hoi_d2.modeling.meta_arch import Detr, RmLR
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
 
 __all__ = [
     "ENTITY_DETECTOR_REGISTRY",
+    "DetectronEntityDetector",
     "Detr",
     "DetrEntityDetector",
     "InteractionHeads",
+    "OracleEntityDetector",
+    "PrecomputedEntityDetector",
     "RmLR",
+    "TransformersEntityDetector",
     "build_entity_detector",
 ]

@@ -8,6 +8,7 @@ from detectron2.config import CfgNode
 def add_entity_detector_config(cfg: CfgNode) -> None:
     """Adds the keys to `cfg.MODEL.DETR` and `cfg.MODEL.ENTITY_DETECTOR`, in place."""
     _add_detr_keys(cfg.MODEL.DETR)
+    _add_detector_keys(cfg.MODEL.ENTITY_DETECTOR)
 
 
 def _add_detr_keys(node: CfgNode) -> None:
@@ -27,3 +28,30 @@ def _add_detr_keys(node: CfgNode) -> None:
     node.CHANNELS_LAST = True  # memory format of the backbone
     node.PRECISION = "float32"  # or "bfloat16"; class and box heads stay in float32
     node.COMPILE = False  # torch.compile of backbone, encoder and decoder
+
+
+def _add_detector_keys(node: CfgNode) -> None:
+    # Of the file WEIGHTS: its SHA-256 (the beginning is enough), or the revision on the hub.
+    node.SHA256 = ""
+    node.REVISION = ""
+    # Class space of a detector other than DETR: "" = coco_80 for detectron2's, the names that a
+    # transformers configuration gives, coco_91 for stored results.
+    node.CLASSES = ""
+    # Folder of stored outputs, which `tools/cache_detections.py` fills; "" = none.
+    node.CACHE = ""
+
+    # DetectronEntityDetector: any META_ARCHITECTURE of detectron2 with a backbone.
+    node.DETECTRON = CfgNode()
+    node.DETECTRON.CONFIG_FILE = ""  # detectron2's .yaml, or a lazy .py
+    node.DETECTRON.OPTS = []  # KEY, VALUE, ... merged after it
+    node.DETECTRON.FEATURE = ""  # the backbone's output that IRE sees; "" = coarsest up to 32
+
+    # TransformersEntityDetector: RT-DETR and other relatives.
+    node.TRANSFORMERS = CfgNode()
+    node.TRANSFORMERS.CONFIG = ""  # directory, hub id or .json; "" = WEIGHTS
+    node.TRANSFORMERS.SIZE = [640, 640]  # height and width of the input; [] = as pictures come
+
+    # PrecomputedEntityDetector (boxes alone) and OracleEntityDetector (with DETR's map and tokens).
+    node.PRECOMPUTED = CfgNode()
+    # COCO results or annotations (.json), or "ground_truth" = the annotations of the dataset.
+    node.PRECOMPUTED.FILE = ""

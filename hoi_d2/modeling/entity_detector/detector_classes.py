@@ -75,18 +75,28 @@ def detector_classes(cfg: CfgNode) -> DetectorClasses | None:
 
 
 def named_classes(name: str, dataset: tuple[str, ...]) -> DetectorClasses:
-    """The classes of a detector whose outputs are the class space `name`; says what it lacks.
+    """The classes of a detector whose outputs are the class space `name`.
 
     Raises:
         KeyError: no such class space.
         ValueError: the detector knows no class of the dataset.
     """
-    outputs = class_space(name)
+    return classes_of(class_space(name), dataset, source=name)
+
+
+def classes_of(
+    outputs: tuple[str, ...], dataset: tuple[str, ...], *, source: str
+) -> DetectorClasses:
+    """The classes of a detector with these outputs; says what it lacks.
+
+    Raises:
+        ValueError: the detector knows no class of the dataset.
+    """
     missing = missing_classes(outputs, dataset)
     if len(missing) == len(dataset):
-        raise ValueError(f"a detector of {name} knows none of the classes {', '.join(dataset)}")
+        raise ValueError(f"a detector of {source} knows none of the classes {', '.join(dataset)}")
     if missing:
-        logger.warning("a detector of %s does not know: %s", name, ", ".join(missing))
+        logger.warning("a detector of %s does not know: %s", source, ", ".join(missing))
     return DetectorClasses(outputs, dataset)
 
 

@@ -8,6 +8,7 @@ from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
 from hoi_d2.modeling.entity_detector.build import ENTITY_DETECTOR_REGISTRY, Entities
+from hoi_d2.modeling.entity_detector.detr_network import DetrOutput
 from hoi_d2.modeling.meta_arch.detr import Detr
 
 
@@ -39,7 +40,10 @@ class DetrEntityDetector(Detr):
 
     def detect(self, images: ImageList, mask: Tensor) -> Entities:
         """All queries above the score threshold, with their tokens."""
-        output = self.network(images.tensor, mask)
+        return self.entities(self.network(images.tensor, mask), images)
+
+    def entities(self, output: DetrOutput, images: ImageList) -> Entities:
+        """What the network's output means for a batch of images."""
         instances = []
         for size, tokens, (boxes, scores, classes) in zip(
             images.image_sizes, output.tokens, self.detections(output)

@@ -14,6 +14,7 @@ from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 from torchvision.ops import box_convert
 
+from hoi_d2.modeling.entity_detector.build import mask_of
 from hoi_d2.modeling.entity_detector.dense_loss import DenseDetectionHead
 from hoi_d2.modeling.entity_detector.detector_classes import DetectorClasses, detector_classes
 from hoi_d2.modeling.entity_detector.detr_network import DetrNetwork, DetrOutput
@@ -125,24 +126,27 @@ class Detr(nn.Module):
         """Normalises and pads; the mask (B, H, W) is True inside the images."""
         images = [x["image"].to(self.device, non_blocking=True) for x in batched_inputs]
         images = ImageList.from_tensors([(x - self.pixel_mean) / self.pixel_std for x in images])
-        mask = torch.zeros(len(images), *images.tensor.shape[-2:], device=self.device).bool()
-        for row, (h, w) in zip(mask, images.image_sizes):
-            row[:h, :w] = True
-        return images, mask
+        return images, mask_of(images.image_sizes, images.tensor)
 
     def detections(self, output: DetrOutput) -> list[tuple[Tensor, Tensor, Tensor]]:
         """For each image boxes (Q, 4) XYXY as shares of the image, scores (Q,), classes (Q,)."""
-        scores, classes = self._classify(output.logits[-1].float())
+        scores, classes = self._classify(output.logits[-1])
         boxes = box_convert(output.boxes[-1].float(), "cxcywh", "xyxy")
         return list(zip(boxes, scores, classes))
 
     def _classify(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Score and dataset class of each query: the best of the outputs that are such a class."""
+        return self.class_chances(logits).max(dim=-1)
+
+    def class_chances(self, logits: Tensor) -> Tensor:
+        """(..., dataset classes) of (..., C) logits; 0 for what the network does not know."""
+        chances = self.network.probabilities(logits.float())
         if self.classes is None or self.classes.is_identity:
-            return self.network.scores(logits)
+            return chances
         usable = self.class_map.ge(0).nonzero().squeeze(1)
-        scores, best = self.network.probabilities(logits)[..., usable].max(dim=-1)
-        return scores, self.class_map[usable][best]
+        result = chances.new_zeros(*chances.shape[:-1], len(self.classes.dataset))
+        result[..., self.class_map[usable]] = chances[..., usable]
+        return result
 
     def _to_instances(self, boxes: Tensor, scores: Tensor, classes: Tensor, size) -> Instances:
         height, width = size

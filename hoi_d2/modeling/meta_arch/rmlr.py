@@ -77,7 +77,10 @@ class RmLR(nn.Module):
         vocabulary = vocabulary_of(cfg)
         detector = build_entity_detector(cfg)
         if cfg.MODEL.ENTITY_DETECTOR.WEIGHTS:
-            load_detector_weights(detector, cfg.MODEL.ENTITY_DETECTOR.WEIGHTS)
+            node = cfg.MODEL.ENTITY_DETECTOR
+            load_detector_weights(
+                detector, node.WEIGHTS, sha256=node.SHA256, revision=node.REVISION
+            )
         heads = ROI_HEADS_REGISTRY.get(cfg.MODEL.RMLR.HEADS)(
             cfg,
             detector.output_shape(),

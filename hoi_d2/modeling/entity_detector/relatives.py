@@ -1,0 +1,195 @@
+"""DETR's relatives in transformers as entity detectors: RT-DETR, Deformable DETR, D-FINE, ..."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.structures import Boxes, ImageList, Instances
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import box_convert
+
+from hoi_d2.checkpoint.strict import load_strictly
+from hoi_d2.checkpoint.weight_files import WeightsError, read_weights
+from hoi_d2.data.class_spaces import class_space
+from hoi_d2.model_zoo import config_file
+from hoi_d2.modeling.entity_detector.build import (
+    ENTITY_DETECTOR_REGISTRY,
+    Entities,
+    EntityDetector,
+)
+from hoi_d2.modeling.entity_detector.detector_classes import (
+    DetectorClasses,
+    classes_of,
+    dataset_objects,
+)
+from hoi_d2.modeling.entity_detector.same_size import groups_of_one_size, pad_maps
+
+
+@ENTITY_DETECTOR_REGISTRY.register()
+class TransformersEntityDetector(EntityDetector):
+    """A `...ForObjectDetection` of transformers with a `model.backbone`; every query a detection.
+
+    RT-DETR and D-FINE know no padding mask: pictures are resized to `size`, as they were in
+    training. Without a size, pictures of one size go through the network together.
+
+    Args:
+        network: the model.
+        classes: what its labels mean.
+        size: (height, width) of the network's input; None = as the pictures come.
+        stride: of the backbone's last map.
+        pixel_mean, pixel_std: of the channels, on 0..255.
+        score_threshold: detections below it are dropped.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        network: nn.Module,
+        classes: DetectorClasses,
+        size: tuple[int, int] | None,
+        stride: int,
+        pixel_mean: tuple[float, ...],
+        pixel_std: tuple[float, ...],
+        score_threshold: float = 0.0,
+    ) -> None:
+        super().__init__(pixel_mean=pixel_mean, pixel_std=pixel_std)
+        self.network, self.classes, self.size = network, classes, size
+        self.stride, self.score_threshold = stride, score_threshold
+        self.token_dim = network.config.d_model
+        self.register_buffer("class_map", classes.map, persistent=False)
+        self._map: Tensor | None = None
+        network.model.backbone.register_forward_hook(self._keep_map)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        from transformers import AutoModelForObjectDetection
+
+        node = cfg.MODEL.ENTITY_DETECTOR
+        config = _network_config(node.TRANSFORMERS.CONFIG or node.WEIGHTS, node.REVISION)
+        network = AutoModelForObjectDetection.from_config(config)
+        if not hasattr(getattr(network, "model", None), "backbone"):
+            raise ValueError(f"{type(network).__name__} has no `model.backbone`")
+        names = tuple(config.id2label[i] for i in range(config.num_labels))
+        if node.CLASSES:
+            names = class_space(node.CLASSES)
+        elif names[0] == "LABEL_0":  # transformers' word for "not named"
+            names = dataset_objects(cfg)
+        strides = getattr(config, "feat_strides", None)
+        return {
+            "network": network,
+            "classes": classes_of(names, dataset_objects(cfg), source=type(network).__name__),
+            "size": tuple(node.TRANSFORMERS.SIZE) or None,
+            "stride": strides[-1] if strides else 32,
+            "pixel_mean": tuple(cfg.MODEL.PIXEL_MEAN),
+            "pixel_std": tuple(cfg.MODEL.PIXEL_STD),
+            "score_threshold": cfg.MODEL.DETR.SCORE_THRESHOLD,
+        }
+
+    def output_shape(self) -> ShapeSpec:
+        """Channels and stride of the feature map."""
+        channels = self.network.model.backbone.intermediate_channel_sizes[-1]
+        return ShapeSpec(channels=channels, stride=self.stride)
+
+    def _resized(self, image: Tensor) -> Tensor:
+        if self.size is None:
+            return image
+        return F.interpolate(image[None], self.size, mode="bilinear", antialias=True)[0]
+
+    @torch.no_grad()
+    def detect(self, images: ImageList, mask: Tensor) -> Entities:
+        """All queries above the score threshold, with the decoder's tokens."""
+        instances: list[Instances | None] = [None] * len(images)
+        maps: list[Tensor | None] = [None] * len(images)
+        for indices, pictures in groups_of_one_size(images):
+            output = self.network(pixel_values=pictures)
+            scores, classes = self._classify(output.logits.float())
+            boxes = box_convert(output.pred_boxes.float(), "cxcywh", "xyxy")
+            for row, index in enumerate(indices):
+                tokens = output.last_hidden_state[row].float()
+                found = scores[row], classes[row], tokens
+                instances[index] = self._entities(boxes[row], *found, images.image_sizes[index])
+                maps[index] = self._map[row].float()
+        self._map = None
+        return Entities(instances, *pad_maps(maps))
+
+    def load_weights(
+        self, path: str | os.PathLike, *, sha256: str = "", revision: str = ""
+    ) -> None:
+        """From a directory or hub id of transformers, or from a file that this project saved.
+
+        Raises:
+            FileNotFoundError: nothing of that name.
+            WeightsError: it does not fit; names the keys.
+        """
+        if Path(path).is_file():
+            file = read_weights(path, sha256=sha256)
+            load_strictly(self, file.weights, source=file.name)
+            return
+        if sha256:
+            raise WeightsError(f"{path}: a hash is for one file; name it, or pin the revision")
+        try:
+            network, info = type(self.network).from_pretrained(
+                os.fspath(path),
+                config=self.network.config,
+                revision=revision or "main",
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
+        except OSError as error:
+            raise FileNotFoundError(
+                f"{path} is no directory of transformers here, and could not be had from the "
+                f"Hugging Face hub: {error}"
+            ) from error
+        wrong = {kind: info[kind] for kind in info if info[kind] and kind.endswith("_keys")}
+        if wrong:
+            raise WeightsError(f"{path} does not fit {type(network).__name__}: {wrong}")
+        self.network.load_state_dict(network.state_dict())
+
+    def _keep_map(self, module: nn.Module, inputs: tuple, outputs: Any) -> None:
+        last = outputs[-1]
+        self._map = last[0] if isinstance(last, tuple) else last
+
+    def _classify(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Best dataset class of each query; a last output beyond the labels is no-object."""
+        with_no_object = logits.shape[-1] > len(self.class_map)
+        chances = logits.softmax(-1)[..., :-1] if with_no_object else logits.sigmoid()
+        usable = self.class_map.ge(0).nonzero().squeeze(1)
+        scores, best = chances[..., usable].max(dim=-1)
+        return scores, self.class_map[usable][best]
+
+    def _entities(
+        self, boxes: Tensor, scores: Tensor, classes: Tensor, tokens: Tensor, size: tuple[int, int]
+    ) -> Instances:
+        height, width = size
+        found = Instances(
+            (height, width),
+            pred_boxes=Boxes(boxes * boxes.new_tensor([width, height, width, height])),
+            scores=scores,
+            pred_classes=classes,
+            tokens=tokens,
+        )
+        return found[scores >= self.score_threshold]
+
+
+def _network_config(source: str, revision: str) -> Any:
+    """transformers' configuration from a JSON file, a directory or the hub."""
+    from transformers import AutoConfig
+
+    if not source:
+        raise ValueError(
+            "MODEL.ENTITY_DETECTOR.TRANSFORMERS.CONFIG is empty: name a directory or a model of "
+            "the hub (PekingU/rtdetr_v2_r50vd), or the JSON file of a configuration"
+        )
+    if source.endswith(".json"):
+        path = Path(source if Path(source).is_file() else config_file(source))
+        content = json.loads(path.read_text())
+        return AutoConfig.for_model(content.pop("model_type"), **content)
+    return AutoConfig.from_pretrained(source, revision=revision or "main")

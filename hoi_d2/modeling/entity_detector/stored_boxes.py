@@ -1,0 +1,151 @@
+"""Boxes from a file or from the annotations, looked up picture by picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
+from detectron2.structures import Boxes, BoxMode, Instances
+
+from hoi_d2.data.class_spaces import class_map, class_space
+from hoi_d2.modeling.entity_detector.detector_classes import dataset_objects
+
+GROUND_TRUTH = "ground_truth"
+
+
+@dataclass
+class StoredBoxes:
+    """Boxes in pixels of the pictures on disk, by file name or image id.
+
+    Attributes:
+        source: for messages.
+        boxes: key -> list of (XYXY box, class of the dataset, score).
+        key_of: of a model input; pictures are known by file name where the file tells it, since
+            ids of a training and a test set may be the same.
+    """
+
+    source: str
+    boxes: dict[str, list[tuple[list[float], int, float]]]
+    key_of: Callable[[dict[str, Any]], str]
+
+    def instances(self, model_input: dict[str, Any], device: torch.device) -> Instances:
+        """`pred_boxes`, `scores` and `pred_classes` in the size of the input's `image`.
+
+        In training, where the picture was augmented, only its own `instances` are where they
+        belong; that is what ground truth gives.
+
+        Raises:
+            KeyError: nothing is stored of this picture.
+            ValueError: an augmented picture, and the boxes come from a file.
+        """
+        size = tuple(model_input["image"].shape[-2:])
+        if "instances" in model_input:
+            return self._of_training(model_input["instances"], size, device)
+        key = self.key_of(model_input)
+        if key not in self.boxes:
+            raise KeyError(f"{self.source} has nothing of the picture {key}")
+        rows = self.boxes[key]
+        boxes = torch.tensor([r[0] for r in rows], dtype=torch.float32, device=device)
+        height, width = size
+        original = model_input.get("height", height), model_input.get("width", width)
+        scale = [width / original[1], height / original[0]] * 2
+        return Instances(
+            size,
+            pred_boxes=Boxes(boxes.reshape(-1, 4) * boxes.new_tensor(scale)),
+            scores=torch.tensor([r[2] for r in rows], dtype=torch.float32, device=device),
+            pred_classes=torch.tensor([r[1] for r in rows], dtype=torch.int64, device=device),
+        )
+
+    def _of_training(
+        self, annotated: Instances, size: tuple[int, int], device: torch.device
+    ) -> Instances:
+        if self.source != GROUND_TRUTH:
+            raise ValueError(
+                f"the boxes of {self.source} do not follow the augmentations of training; set "
+                f"MODEL.ENTITY_DETECTOR.PRECOMPUTED.FILE to {GROUND_TRUTH!r}, or use a detector"
+            )
+        annotated = annotated.to(device)
+        return Instances(
+            size,
+            pred_boxes=annotated.gt_boxes,
+            scores=torch.ones(len(annotated), device=device),
+            pred_classes=annotated.gt_classes,
+        )
+
+
+def stored_boxes(cfg: CfgNode) -> StoredBoxes:
+    """What `MODEL.ENTITY_DETECTOR.PRECOMPUTED.FILE` names.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: none of the forms that are known; names the file and the record.
+    """
+    name = cfg.MODEL.ENTITY_DETECTOR.PRECOMPUTED.FILE
+    if name == GROUND_TRUTH:
+        return _annotated([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
+    if not Path(name).is_file():
+        raise FileNotFoundError(f"MODEL.ENTITY_DETECTOR.PRECOMPUTED.FILE: no file {name!r}")
+    content = json.loads(Path(name).read_text())
+    objects = dataset_objects(cfg)
+    if isinstance(content, list):
+        space = class_space(cfg.MODEL.ENTITY_DETECTOR.CLASSES or "coco_91")
+        return _from_rows(name, content, dict(enumerate(space)), objects)
+    if isinstance(content, dict) and {"annotations", "categories"} <= content.keys():
+        names = {c["id"]: c["name"] for c in content["categories"]}
+        rows = [a for a in content["annotations"] if not a.get("iscrowd")]
+        return _from_rows(name, rows, names, objects, content.get("images", []))
+    raise ValueError(
+        f"{name}: neither a list of COCO results nor an object with COCO's annotations"
+    )
+
+
+def _annotated(datasets: Iterable[str]) -> StoredBoxes:
+    boxes = {}
+    for dataset in datasets:
+        for record in DatasetCatalog.get(dataset):
+            boxes[record["file_name"]] = [
+                (
+                    BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS),
+                    a["category_id"],
+                    1.0,
+                )
+                for a in record["annotations"]
+                if not a.get("iscrowd", 0)
+            ]
+    return StoredBoxes(GROUND_TRUTH, boxes, lambda x: x["file_name"])
+
+
+def _xyxy(annotation: dict[str, Any]) -> list[float]:
+    return list(BoxMode.convert(annotation["bbox"], annotation["bbox_mode"], BoxMode.XYXY_ABS))
+
+
+def _from_rows(
+    source: str,
+    rows: list[dict[str, Any]],
+    names: dict[int, str],
+    objects: tuple[str, ...],
+    images: Iterable[dict[str, Any]] = (),
+) -> StoredBoxes:
+    """COCO's rows: `image_id`, `category_id`, `bbox` (x, y, width, height), `score` or none."""
+    classes = class_map(list(names.values()), objects).tolist()
+    class_of = dict(zip(names, classes))
+    boxes: dict[str, list] = {str(image["id"]): [] for image in images}
+    for number, row in enumerate(rows):
+        try:
+            x, y, width, height = (float(v) for v in row["bbox"])
+            label, key = class_of[row["category_id"]], str(row["image_id"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{source}: row {number} ({row}) wants image_id, a known category_id and bbox "
+                f"[x, y, width, height]; {type(error).__name__}: {error}"
+            ) from error
+        found = boxes.setdefault(key, [])
+        if label >= 0:
+            found.append(([x, y, x + width, y + height], label, float(row.get("score", 1.0))))
+    return StoredBoxes(source, boxes, lambda model_input: str(model_input["image_id"]))
