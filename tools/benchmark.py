@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 # name -> (module:function taking the rest of the command line, whether it needs torch)
 BENCHMARKS: dict[str, tuple[str, bool] | None] = {
     "train": None,
-    "infer": None,
+    "infer": ("hoi_d2.engine.benchmark_infer:main", True),
     "evaluate": ("hoi_d2.evaluation.benchmark:main", False),
     "data": None,
 }
