@@ -20,9 +20,9 @@ from hoi_d2.evaluation import matching
 from hoi_d2.evaluation.ground_truth import rows_of_images
 from hoi_d2.evaluation.measure import Measure
 from hoi_d2.evaluation.results import HOIResults
+from hoi_d2.evaluation.vcoco_matching import IOU_THRESHOLD, nearest_persons, objects_right
 from hoi_d2.evaluation.vcoco_truth import ROLES, VCOCOTruth, action_of_verb
 
-IOU_THRESHOLD = 0.5
 UNCOUNTED_ROLES = ("point_instr",)
 """Left out of the mean over 24 action-roles, as published figures are."""
 
@@ -134,36 +134,15 @@ def _assign(results: HOIResults, truth: VCOCOTruth) -> _Assigned:
     order = np.argsort(images, kind="stable")
     order = order[images[order] >= 0]
     results, images = results[order], images[order]
-    persons, overlap = _nearest_persons(results.human_boxes, images, truth)
+    persons, overlap = nearest_persons(results.human_boxes, images, truth)
     counted = np.flatnonzero(~_of_person(truth.ignored, persons, False))
     return _Assigned(results[counted], images[counted], persons[counted], overlap[counted])
 
 
-def _nearest_persons(
-    boxes: np.ndarray, images: np.ndarray, truth: VCOCOTruth
-) -> tuple[np.ndarray, np.ndarray]:
-    """The person of the image that each box overlaps most (-1: there is none), and the IoU."""
-    new = np.ones(len(boxes), dtype=bool)  # rows of one human mostly stand together
-    new[1:] = (boxes[1:] != boxes[:-1]).any(axis=1) | (images[1:] != images[:-1])
-    heads = np.flatnonzero(new)
-    person, overlap = np.full(len(heads), -1), np.zeros(len(heads))
-    queries, items, begins = matching.Groups.of(truth.images).join(images[heads])
-    rows = np.repeat(queries, np.diff(np.append(begins, len(items))))
-    iou = matching.pairwise_iou(boxes[heads[rows]], truth.boxes[items], pixel=1.0)
-    best = matching.first_argmax(iou, begins)
-    person[queries], overlap[queries] = items[best], iou[best]
-    head_of = np.cumsum(new) - 1
-    return person[head_of], overlap[head_of]
-
-
 def _objects_right(found: _Assigned, truth: VCOCOTruth) -> dict[str, np.ndarray]:
     """(R,) whether the object box is accepted, in each scenario."""
-    given, verbs = found.results.object_boxes, found.results.verb_classes
-    wanted = _of_person(truth.object_boxes, found.persons, np.nan, verbs)
-    absent = np.isnan(wanted[:, 0])
-    hit = ~absent & (matching.pairwise_iou(given, wanted, pixel=1.0) >= IOU_THRESHOLD)
-    empty = np.isnan(given).all(axis=1) | (given == 0).all(axis=1)
-    return {"role_s1": hit | (absent & empty), "role_s2": hit | absent}
+    wanted = _of_person(truth.object_boxes, found.persons, np.nan, found.results.verb_classes)
+    return objects_right(found.results.object_boxes, wanted)
 
 
 def _agent_rows(found: _Assigned, actions: np.ndarray) -> np.ndarray:

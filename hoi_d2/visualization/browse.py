@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from hoi_d2.data.datasets.hico_det import is_upt_form, load_hico_det
-from hoi_d2.data.datasets.hoi_json import is_hoi_json, load_hoi_json, read_vocabulary
-from hoi_d2.data.datasets.records import read_json
+from hoi_d2.data.datasets.hico_det import load_hico_det
+from hoi_d2.data.datasets.hoi_json import load_hoi_json, read_vocabulary
+from hoi_d2.data.datasets.records import file_problem
 from hoi_d2.data.datasets.vcoco import load_vcoco
+from hoi_d2.data.validation import detect_format
 from hoi_d2.data.vocabulary import (
     Vocabulary,
     hico_det_rare_hois,
@@ -92,7 +93,15 @@ def open_dataset(name_or_file: str, image_root: str = "", *, file_format: str = 
     """
     if not Path(name_or_file).is_file():
         return registered_dataset(name_or_file)
-    kind = file_format or _format_of(name_or_file)
+    kind = file_format or detect_format(name_or_file)
+    if kind not in FILE_FORMATS:
+        raise file_problem(
+            name_or_file,
+            "format",
+            kind,
+            f"one of {', '.join(FILE_FORMATS)}; put it into its tree under DETECTRON2_DATASETS and "
+            "use its registered name (datasets/README.md)",
+        )
     if kind == "hoi_json":
         records = load_hoi_json(name_or_file, image_root)
         return Dataset(Path(name_or_file).name, records, read_vocabulary(name_or_file))
@@ -105,22 +114,6 @@ def open_dataset(name_or_file: str, image_root: str = "", *, file_format: str = 
         vocabulary=hico_det_vocabulary(),
         rare_hois=frozenset(hico_det_rare_hois()),
     )
-
-
-def _format_of(path: str) -> str:
-    """QPIC's form serves HICO-DET and V-COCO; HICO-DET's pictures have HICO in their names."""
-    if path.endswith(".odgt"):
-        return "vcoco"
-    if path.endswith(".mat"):
-        return "hico_det"
-    data = read_json(path)
-    if is_hoi_json(data):
-        return "hoi_json"
-    if is_upt_form(data):
-        return "hico_det"
-    records = data[:50] if isinstance(data, list) else []
-    names = [str(r.get("file_name")) for r in records if isinstance(r, dict)]
-    return "hico_det" if any("HICO" in name for name in names) else "vcoco"
 
 
 def index_of(name: str, names: Sequence[str], kind: str) -> int:

@@ -12,15 +12,13 @@ from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.evaluation.average_precision import Ranking, all_point_ap, hits_of, interpolated_ap
 from hoi_d2.evaluation.ground_truth import HOIGroundTruth
 from hoi_d2.evaluation.matching import (
-    Groups,
     PairTable,
     best_pairs,
-    first_argmax,
     first_claims,
-    pairwise_iou,
     rank,
 )
 from hoi_d2.evaluation.results import HOIResults
+from hoi_d2.evaluation.vcoco_matching import IOU_THRESHOLD, nearest_persons, objects_right
 from hoi_d2.evaluation.vcoco_truth import VCOCOTruth, action_of_verb, clean_boxes
 
 MIN_OVERLAP = 0.5
@@ -113,16 +111,17 @@ def judge_vcoco(
         dataset_dicts: the records that `truth` was made from.
     """
     people = VCOCOTruth.from_dataset_dicts(dataset_dicts, vocabulary)
-    person, overlap = _nearest_person(results, images, people)
+    person, overlap = nearest_persons(results.human_boxes, images, people)
     somebody = person >= 0
     actions, action = action_of_verb(vocabulary.verbs)
     verbs = results.verb_classes
     agent = np.array([verb in actions for verb in vocabulary.verbs])
     at = np.where(somebody, person, 0)
-    right = somebody & (overlap >= MIN_OVERLAP)
+    right = somebody & (overlap >= IOU_THRESHOLD)
     if len(people.boxes):
         right &= people.does[at, action[verbs]]
-        right &= agent[verbs] | _object_right(results.object_boxes, people.object_boxes[at, verbs])
+        wanted = people.object_boxes[at, verbs]
+        right &= agent[verbs] | objects_right(results.object_boxes, wanted)["role_s1"]
         ignored = somebody & people.ignored[at]
     else:
         ignored = np.zeros(len(results), dtype=bool)
@@ -163,26 +162,6 @@ def _table(
     without = np.isnan(objects).any(axis=1)
     keys = (images.astype(np.int64) << 32) + 2 * (classes.astype(np.int64) + 1) + without
     return PairTable(keys, humans, np.where(without[:, None], humans, objects))
-
-
-def _nearest_person(
-    results: HOIResults, images: np.ndarray, people: VCOCOTruth
-) -> tuple[np.ndarray, np.ndarray]:
-    """(R,) the person that the human box overlaps most, -1 = nobody in the image, and the IoU."""
-    person, overlap = np.full(len(results), -1), np.zeros(len(results))
-    queries, items, begins = Groups.of(people.images).join(images)
-    rows = np.repeat(queries, np.diff(np.append(begins, len(items))))
-    iou = pairwise_iou(results.human_boxes[rows], people.boxes[items], pixel=1.0)
-    best = first_argmax(iou, begins)
-    person[queries], overlap[queries] = items[best], iou[best]
-    return person, overlap
-
-
-def _object_right(detected: np.ndarray, annotated: np.ndarray) -> np.ndarray:
-    """(R,) overlaps the annotated object, or is empty as that is."""
-    absent = np.isnan(annotated[:, 0])
-    empty = np.isnan(detected).all(axis=1) | (detected == 0).all(axis=1)
-    return np.where(absent, empty, pairwise_iou(detected, annotated, pixel=1.0) >= MIN_OVERLAP)
 
 
 def _rows_of_claims(

@@ -2,10 +2,10 @@
 """The annotated real pictures as small HICO-DET and V-COCO trees, in UPT's form.
 
 python projects/overfit_check/make_real_subset.py $HOI_D2_TEST_DATA output/real_subset
-DETECTRON2_DATASETS=output/real_subset python tools/train_net.py --config-file configs/RmLR/R50.yaml
+DETECTRON2_DATASETS=output/real_subset python tools/visualize_data.py vcoco_trainval --output look
 
-Training and test splits hold the same pictures: the point is that boxes, pairs, labels and the
-whole path line up on real data, not a score.
+Pictures of every split go into the training split: the point is that boxes, pairs and labels line
+up on real data, not a score. Some pictures are squashed copies; their boxes are squashed alike.
 """
 
 from __future__ import annotations
@@ -15,56 +15,63 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 HICO = "hico_det/instances_test2015.json"
-VCOCO = "vcoco/instances_vcoco_test.json"
+VCOCO = tuple(f"vcoco/instances_vcoco_{part}.json" for part in ("train", "val", "test"))
 
 
-def whole_pictures(data: Path, dataset: str) -> list[str]:
-    """Names of the annotated pictures that were not resized."""
+def annotated_pictures(data: Path, dataset: str) -> list[dict[str, Any]]:
+    """Entries of index.json: `file`, `size` and perhaps `resized_from`."""
     index = json.loads((data / "images" / "index.json").read_text())
-    return [
-        entry["file"]
-        for entry in index
-        if entry["annotated"] and not entry.get("resized_from") and dataset in entry["dataset"]
-    ]
+    return [e for e in index if e["annotated"] and e["dataset"].startswith(dataset)]
 
 
 def write_hico_det(data: Path, root: Path) -> int:
-    """hicodet/instances_{train,test}2015.json and the pictures of both."""
+    """hicodet/instances_train2015.json and its pictures."""
     content = json.loads((data / HICO).read_text())
-    names = whole_pictures(data, "HICO-DET")
-    rows = [content["filenames"].index(name) for name in names]
+    entries = annotated_pictures(data, "HICO-DET")
+    rows = [content["filenames"].index(entry["file"]) for entry in entries]
     subset = content | {
-        "annotation": [content["annotation"][r] for r in rows],
-        "filenames": names,
-        "size": [content["size"][r] for r in rows],
+        "annotation": [scaled(content["annotation"][r], e) for r, e in zip(rows, entries)],
+        "filenames": [entry["file"] for entry in entries],
+        "size": [entry["size"] for entry in entries],
         "empty": [],
     }
-    for part in ("train2015", "test2015"):
-        images = root / "hicodet" / "hico_20160224_det" / "images" / part
-        _copy(data, names, images)
-        (root / "hicodet" / f"instances_{part}.json").write_text(json.dumps(subset))
-    return len(names)
+    _copy(data, entries, root / "hicodet" / "hico_20160224_det" / "images" / "train2015")
+    (root / "hicodet" / "instances_train2015.json").write_text(json.dumps(subset))
+    return len(entries)
 
 
 def write_vcoco(data: Path, root: Path) -> int:
-    """vcoco/instances_vcoco_{trainval,test}.json and the pictures."""
-    content = json.loads((data / VCOCO).read_text())
-    names = whole_pictures(data, "V-COCO test")
-    by_name = {a["file_name"]: a for a in content["annotations"]}
-    ids = [int(name.rsplit("_", 1)[1].removesuffix(".jpg")) for name in names]
-    subset = content | {"annotations": [by_name[n] for n in names], "images": ids}
-    _copy(data, names, root / "vcoco" / "mscoco2014" / "val2014")
-    for part in ("trainval", "test"):
-        (root / "vcoco" / f"instances_vcoco_{part}.json").write_text(json.dumps(subset))
-    return len(names)
+    """vcoco/instances_vcoco_trainval.json and its pictures."""
+    contents = [json.loads((data / name).read_text()) for name in VCOCO]
+    by_name = {a["file_name"]: a for content in contents for a in content["annotations"]}
+    entries = annotated_pictures(data, "V-COCO")
+    subset = contents[0] | {
+        "annotations": [scaled(by_name[entry["file"]], entry) for entry in entries],
+        "images": [entry["id"] for entry in entries],
+    }
+    _copy(data, entries, root / "vcoco" / "mscoco2014" / "train2014")
+    (root / "vcoco" / "instances_vcoco_trainval.json").write_text(json.dumps(subset))
+    return len(entries)
 
 
-def _copy(data: Path, names: list[str], folder: Path) -> None:
+def scaled(annotation: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
+    """The annotation of a picture whose copy has another size than the original."""
+    width, height = entry.get("resized_from", entry["size"])
+    factors = [entry["size"][0] / width, entry["size"][1] / height] * 2
+    boxes = {
+        key: [[v * f for v, f in zip(box, factors)] for box in annotation[key]]
+        for key in ("boxes_h", "boxes_o")
+    }
+    return annotation | boxes
+
+
+def _copy(data: Path, entries: list[dict[str, Any]], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        shutil.copy(data / "images" / name, folder / name)
+    for entry in entries:
+        shutil.copy(data / "images" / entry["file"], folder / entry["file"])
 
 
 def main() -> int:

@@ -3,6 +3,7 @@ import json
 import pytest
 from drawing_cases import BICYCLE, HOLD, RIDE, entity, hoi
 
+from hoi_d2.data.datasets.records import DataFormatError
 from hoi_d2.visualization.browse import (
     Dataset,
     filter_rows,
@@ -151,3 +152,10 @@ def test_neither_name_nor_file():
 def test_a_ghost_entity_is_not_needed(vocabulary):
     record = {"annotations": [entity([0, 0, 1, 1], BICYCLE)]}  # no hoi_annotations at all
     assert filter_rows(record, Dataset("x", [record], vocabulary)) == []
+
+
+def test_a_file_without_boxes_has_no_pictures_to_draw(tmp_path):
+    path = tmp_path / "activities.json"
+    path.write_text(json.dumps({"activities": [], "images": []}))
+    with pytest.raises(DataFormatError, match=r"mpii.*use its registered name"):
+        open_dataset(str(path))
