@@ -6,6 +6,7 @@ from detectron2.config import CfgNode
 
 from hoi_d2.engine.config import add_engine_config
 from hoi_d2.modeling.entity_detector.config import add_entity_detector_config
+from hoi_d2.modeling.language.config import add_language_config
 
 
 def add_hoi_config(cfg: CfgNode) -> None:
@@ -22,6 +23,7 @@ def add_hoi_config(cfg: CfgNode) -> None:
     add_entity_detector_config(cfg)
     _add_hoi_keys(cfg)
     _add_rmlr_keys(cfg)
+    add_language_config(cfg)
 
 
 def _add_input_keys(cfg: CfgNode) -> None:

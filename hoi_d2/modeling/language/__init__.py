@@ -1,0 +1,1 @@
+"""Interactions as sentences, and what a frozen language model makes of them."""
