@@ -34,13 +34,16 @@ from hoi_d2.modeling.entity_detector.build import Entities
 PARTS = ("detector", "pairs", "head", "post-processing")
 PLAIN = "plain"
 # name -> keys of MODEL.DETR
+_NONE = {"FOLD_BATCHNORM": False, "CHANNELS_LAST": False, "ONEDNN": False}
+_ALL = dict.fromkeys(_NONE, True)
 VARIANTS: dict[str, dict[str, object]] = {
-    PLAIN: {"FOLD_BATCHNORM": False, "CHANNELS_LAST": False},
-    "folded": {"FOLD_BATCHNORM": True, "CHANNELS_LAST": False},
-    "channels_last": {"FOLD_BATCHNORM": False, "CHANNELS_LAST": True},
-    "folded + channels_last": {"FOLD_BATCHNORM": True, "CHANNELS_LAST": True},
-    "bfloat16": {"FOLD_BATCHNORM": True, "CHANNELS_LAST": True, "PRECISION": "bfloat16"},
-    "compiled": {"FOLD_BATCHNORM": True, "CHANNELS_LAST": True, "COMPILE": True},
+    PLAIN: _NONE,
+    "folded": _NONE | {"FOLD_BATCHNORM": True},
+    "channels_last": _NONE | {"CHANNELS_LAST": True},
+    "folded + channels_last": _ALL | {"ONEDNN": False},
+    "+ onednn": _ALL,
+    "+ bfloat16": _ALL | {"PRECISION": "bfloat16"},
+    "+ compiled": _ALL | {"COMPILE": True},
 }
 
 
@@ -89,7 +92,7 @@ def argument_parser() -> argparse.ArgumentParser:
         "--variants",
         nargs="+",
         choices=list(VARIANTS),
-        default=[v for v in VARIANTS if v != "compiled"],
+        default=[v for v in VARIANTS if v != "+ compiled"],
     )
     parser.add_argument("--json", default="", help="also write the figures there")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE ...")

@@ -89,12 +89,15 @@ def test_published_padding_equals_transformers() -> None:
     [
         ("FOLD_BATCHNORM",),
         ("CHANNELS_LAST",),
+        ("ONEDNN",),
+        ("FOLD_BATCHNORM", "CHANNELS_LAST", "ONEDNN"),
         ("FOLD_BATCHNORM", "CHANNELS_LAST"),
         pytest.param(("FOLD_BATCHNORM", "COMPILE"), marks=pytest.mark.slow),
     ],
 )
 def test_speed_keys_change_nothing(keys: tuple[str, ...]) -> None:
-    off = [x for k in ("FOLD_BATCHNORM", "CHANNELS_LAST") for x in (f"MODEL.DETR.{k}", False)]
+    switches = ("FOLD_BATCHNORM", "CHANNELS_LAST", "ONEDNN")
+    off = [x for k in switches for x in (f"MODEL.DETR.{k}", False)]
     plain = small_model(*off)
     randomise(plain)
     fast = small_model(*off, *(x for key in keys for x in (f"MODEL.DETR.{key}", True)))
