@@ -9,7 +9,7 @@ LOCK_FLAGS := --group dev --generate-hashes --universal --no-emit-index-url --no
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help env demo test test-slow lint format lock build clean
+.PHONY: help env demo test test-slow lint format docs benchmark lock build clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,7 +38,7 @@ $(STAMP): requirements.lock pyproject.toml setup.py Makefile
 demo: env  ## find, draw, train briefly and evaluate interactions; writes output/demo
 	$(PY) -m hoi_d2.cli demo --output output/demo
 
-test: env lint  ## lint, then the whole test suite
+test: env lint docs  ## lint, documentation, then the whole test suite
 	$(PY) -m pytest
 
 test-slow: env  ## the tests that take minutes
@@ -51,6 +51,15 @@ lint: env  ## ruff: lint and format check
 format: env  ## ruff: fix and format
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+docs: env  ## documentation into build/site; fails on a broken link or reference
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet
+
+benchmark: env  ## speed of inference, training, loader and evaluation on this machine
+	$(PY) tools/benchmark.py infer --config-file configs/RmLR/R50.yaml
+	$(PY) tools/benchmark.py train --config-file configs/toy/rmlr.yaml
+	$(PY) tools/benchmark.py data --config-file configs/toy/rmlr.yaml
+	$(PY) tools/benchmark.py evaluate
 
 build: env  ## wheel and sdist into dist/
 	$(PY) -m build --no-isolation
