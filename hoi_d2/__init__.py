@@ -20,4 +20,22 @@ if not os.environ.get("HOI_D2_SKIP_REGISTRATION"):
     register_toy()
     register_path_handler()
 
-    __all__ = ["__version__", "add_hoi_config", "modeling"]
+    __all__ = [
+        "HOIPredictor",
+        "__version__",
+        "add_hoi_config",
+        "get_model",
+        "list_models",
+        "modeling",
+    ]
+
+_OF_PREDICTOR = ("HOIPredictor", "get_model", "list_models")
+
+
+def __getattr__(name: str):
+    """Drawing and models are imported when somebody asks for them."""
+    if name in _OF_PREDICTOR:
+        from hoi_d2.engine import predictor
+
+        return getattr(predictor, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

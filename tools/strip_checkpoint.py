@@ -5,6 +5,8 @@ python tools/strip_checkpoint.py output/toy/detr/model_final.pth detr.safetensor
 """
 
 import argparse
+import json
+import re
 import sys
 from pathlib import Path
 
@@ -19,7 +21,7 @@ ONLY_IN_TRAINING = ("dense_heads.", "network.extra_queries.")
 def strip(checkpoint: Path, output: Path, *, dtype: torch.dtype = torch.float16) -> None:
     """Writes the averaged weights where there are any, without what only training uses.
 
-    The run's config and iteration go into the file's metadata.
+    The run's config, iteration and class names go into the file's metadata.
     """
     data = torch.load(checkpoint, map_location="cpu", weights_only=True)
     weights = {**data["model"], **data.get("ema", {}).get("average", {})}
@@ -28,7 +30,12 @@ def strip(checkpoint: Path, output: Path, *, dtype: torch.dtype = torch.float16)
         for name, value in weights.items()
         if not name.startswith(ONLY_IN_TRAINING) and not name.endswith("num_batches_tracked")
     }
-    metadata = {"config": str(data.get("config", "")), "iteration": str(data.get("iteration", ""))}
+    metadata = {
+        "config": re.sub(r"(?m)^OUTPUT_DIR: .*\n", "", str(data.get("config", ""))),
+        "iteration": str(data.get("iteration", "")),
+    }
+    if "vocabulary" in data:
+        metadata["vocabulary"] = json.dumps(data["vocabulary"])
     output.parent.mkdir(parents=True, exist_ok=True)
     save_file(kept, output, metadata=metadata)
     output.chmod(0o644)  # safetensors makes it readable for its owner alone

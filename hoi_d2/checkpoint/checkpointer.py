@@ -80,6 +80,8 @@ class TrainingCheckpointer(DetectionCheckpointer):
         if not (self.copy_frozen or data["random_parts"]):
             weights = {key: value for key, value in weights.items() if not self._is_frozen(key)}
         data["model"] = weights
+        if getattr(self.model, "vocabulary", None) is not None:
+            data["vocabulary"] = self.model.vocabulary.as_dict()
         data.update({key: value.state_dict() for key, value in self.checkpointables.items()})
         data.update(kwargs)
         path = Path(self.save_dir) / f"{name}.pth"

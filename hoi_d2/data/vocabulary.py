@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +59,29 @@ class Vocabulary:
         valid[table[:, 0], table[:, 1]] = True
         ing = tuple(verbs_ing or verbs)
         return cls(name, tuple(objects), tuple(verbs), ing, table, valid, person)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON can hold it; checkpoints keep it, so that names never need a data set on disk."""
+        return {
+            "name": self.name,
+            "objects": list(self.objects),
+            "verbs": list(self.verbs),
+            "verbs_ing": list(self.verbs_ing),
+            "hois": self.hois.tolist(),
+            "valid": np.argwhere(self.valid_verbs).tolist(),
+            "person": self.person,
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Vocabulary:
+        """The vocabulary that `as_dict` has written."""
+        objects, verbs = tuple(content["objects"]), tuple(content["verbs"])
+        valid = np.zeros((len(objects), len(verbs)), dtype=bool)
+        pairs = np.asarray(content["valid"], dtype=np.int64).reshape(-1, 2)
+        valid[pairs[:, 0], pairs[:, 1]] = True
+        hois = np.asarray(content["hois"], dtype=np.int64).reshape(-1, 2)
+        ing = tuple(content["verbs_ing"])
+        return cls(content["name"], objects, verbs, ing, hois, valid, int(content["person"]))
 
     @cached_property
     def hoi_of(self) -> np.ndarray:

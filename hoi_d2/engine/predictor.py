@@ -3,100 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode, get_cfg
+from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
-from detectron2.structures import Instances
 from PIL import Image
 
 from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.checkpoint.class_names import vocabulary_in
 from hoi_d2.config import add_hoi_config
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.images import read_image
 from hoi_d2.data.transforms import detection_augmentations
-from hoi_d2.data.vocabulary import Vocabulary
-from hoi_d2.evaluation.results import HOIResults
-from hoi_d2.model_zoo import config_file
-from hoi_d2.visualization import HOIImage, HOIVisualizer
+from hoi_d2.engine.prediction import HOIPrediction
+from hoi_d2.model_zoo import config_file, model_name, model_names, pretrained_weights
 
+HOI_ARCHITECTURES = ("RmLR", "DEFRDet")
 ImageLike = str | os.PathLike | Image.Image | np.ndarray
-
-
-@dataclass(frozen=True)
-class Triplet:
-    """One interaction: boxes are XYXY pixels of the picture; no object: box and name are None."""
-
-    human_box: tuple[float, ...]
-    verb: str
-    object: str | None
-    object_box: tuple[float, ...] | None
-    score: float
-
-    def __str__(self) -> str:
-        return f"{self.verb} {self.object or ''} {self.score:.2f}"
-
-
-@dataclass(frozen=True)
-class HOIPrediction:
-    """What was found in one picture.
-
-    Attributes:
-        image: (H, W, 3) RGB.
-        instances: the entities.
-        hoi_instances: the interactions, best first.
-        vocabulary: of the model.
-    """
-
-    image: np.ndarray
-    instances: Instances
-    hoi_instances: Instances
-    vocabulary: Vocabulary
-
-    @property
-    def triplets(self) -> list[Triplet]:
-        """The interactions in words, best first."""
-        found, words = self.hoi_instances, self.vocabulary
-        rows = zip(
-            found.human_boxes.tensor.tolist(),
-            found.verb_classes.tolist(),
-            found.object_classes.tolist(),
-            found.object_boxes.tensor.tolist(),
-            found.scores.tolist(),
-        )
-        return [
-            Triplet(
-                tuple(human),
-                words.verbs[verb],
-                words.objects[obj] if obj >= 0 else None,
-                tuple(box) if obj >= 0 else None,
-                score,
-            )
-            for human, verb, obj, box, score in rows
-        ]
-
-    def results(self, image_id: int = 0) -> HOIResults:
-        """The rows of a result file."""
-        return HOIResults.from_hoi_instances(image_id, self.hoi_instances)
-
-    def draw(self, *, score_threshold: float = 0.2, top_k: int | None = 20) -> HOIImage:
-        """The picture with its interactions; `.save(path)` writes it."""
-        return HOIVisualizer(self.image).draw_hoi_instances(
-            self.hoi_instances, self.vocabulary, score_threshold=score_threshold, top_k=top_k
-        )
 
 
 class HOIPredictor:
     """A model ready for pictures.
 
+    The class names are those that the weight file was trained on; where it holds none, those of
+    the config. No data set has to be on disk.
+
     Args:
         cfg: of the model; its weights are `cfg.MODEL.WEIGHTS`.
+        batch_size: pictures that go through the model together.
 
     Attributes:
+        vocabulary: the class names.
         random_parts: parts of the model that no file has filled; their scores mean nothing.
 
     Example:
@@ -105,50 +47,62 @@ class HOIPredictor:
         >>> prediction.triplets[0].verb, prediction.draw().save("drawn.png")
     """
 
-    def __init__(self, cfg: CfgNode) -> None:
-        cfg = cfg.clone()
-        if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
-            cfg.defrost()
-            cfg.MODEL.DEVICE = "cpu"
-        self.cfg = cfg
-        self.model = build_model(cfg).eval()
+    def __init__(self, cfg: CfgNode, *, batch_size: int = 8) -> None:
+        cfg = _for_this_machine(cfg)
+        with _names_of_checkpoint(cfg):
+            self.model = build_model(cfg).eval()
+            self.vocabulary = vocabulary_of(cfg)
+        self.cfg, self.batch_size = cfg, batch_size
         checkpointer = TrainingCheckpointer(self.model)
         checkpointer.load(cfg.MODEL.WEIGHTS)
         self.random_parts = checkpointer.random_parts
-        self.vocabulary = vocabulary_of(cfg)
         self.augmentations = detection_augmentations(cfg, is_train=False)
 
     @classmethod
-    def from_config(cls, config: str, options: Sequence[Any] = ()) -> HOIPredictor:
+    def from_config(
+        cls, config: str, options: Sequence[Any] = (), *, pretrained: bool = True
+    ) -> HOIPredictor:
         """
         Args:
             config: a file, or the name of one that comes with the package.
             options: KEY, VALUE, ... overrides.
+            pretrained: take the weights that come with the package for this config, if there are
+                any and neither the file nor the options name others.
         """
         cfg = get_cfg()
         add_hoi_config(cfg)
-        cfg.merge_from_file(config_file(config))
+        file = config_file(config)
+        cfg.merge_from_file(file)
         cfg.merge_from_list(list(options))
+        if pretrained and not cfg.MODEL.WEIGHTS:
+            cfg.MODEL.WEIGHTS = pretrained_weights(model_name(file)) or ""
         cfg.freeze()
         return cls(cfg)
 
     @torch.inference_mode()
     def __call__(self, images: ImageLike | Sequence[ImageLike]):
-        """One `HOIPrediction` for one picture, a list for a list (as one batch).
+        """One `HOIPrediction` for one picture, a list for a list (in batches).
 
         Args:
             images: a path, a PIL image, or an (H, W, 3) BGR array as OpenCV reads it.
 
         Raises:
             ImageFileError: a file is missing or no picture.
+            ValueError: an array of another kind, or a model that finds no interactions.
         """
-        if isinstance(images, (list, tuple)):
-            return self._predict(images) if images else []
-        return self._predict([images])[0]
+        if not isinstance(images, (list, tuple)):
+            return self._predict([images])[0]
+        starts = range(0, len(images), self.batch_size)
+        return [p for s in starts for p in self._predict(images[s : s + self.batch_size])]
 
     def _predict(self, images: Sequence[ImageLike]) -> list[HOIPrediction]:
         pictures = [to_rgb(image) for image in images]
         outputs = self.model([self._input(p) for p in pictures])
+        if not all("hoi_instances" in output for output in outputs):
+            raise ValueError(
+                f"{self.cfg.MODEL.META_ARCHITECTURE} finds no interactions; these models do: "
+                f"{', '.join(list_models())}"
+            )
         return [
             HOIPrediction(
                 p, o["instances"].to("cpu"), o["hoi_instances"].to("cpu"), self.vocabulary
@@ -175,3 +129,73 @@ def to_rgb(image: ImageLike) -> np.ndarray:
             )
         return np.ascontiguousarray(image[:, :, ::-1])
     return read_image(image)
+
+
+def list_models(*, pretrained: bool = False) -> list[str]:
+    """Names of the models that find interactions; each is a config that comes with the package.
+
+    Args:
+        pretrained: only those whose weights come along too.
+    """
+    names = [name for name in model_names() if _finds_interactions(name)]
+    return [name for name in names if pretrained_weights(name) or not pretrained]
+
+
+def get_model(name: str, *, pretrained: bool = True, options: Sequence[Any] = ()) -> HOIPredictor:
+    """A model by its name.
+
+    Args:
+        name: one of `list_models()`, such as `toy/rmlr`.
+        pretrained: with the weights that come with the package; else at random, unless the
+            options name a file.
+        options: KEY, VALUE, ... overrides of its config.
+
+    Raises:
+        KeyError: no such model; lists what there is.
+        ValueError: `pretrained`, and no weights come with the package or are named.
+    """
+    if name not in model_names():
+        raise KeyError(f"no model {name!r}; hoi_d2 has {', '.join(list_models())}")
+    named = "MODEL.WEIGHTS" in options
+    if pretrained and not named and pretrained_weights(name) is None:
+        raise ValueError(
+            f"no weights of {name} come with the package (there are some for "
+            f"{', '.join(list_models(pretrained=True))}); name a file in the options: "
+            "['MODEL.WEIGHTS', 'model.pth']"
+        )
+    return HOIPredictor.from_config(f"{name}.yaml", options, pretrained=pretrained)
+
+
+def _finds_interactions(name: str) -> bool:
+    cfg = get_cfg()
+    add_hoi_config(cfg)
+    cfg.merge_from_file(config_file(f"{name}.yaml"))
+    return cfg.MODEL.META_ARCHITECTURE in HOI_ARCHITECTURES
+
+
+def _for_this_machine(cfg: CfgNode) -> CfgNode:
+    cfg = cfg.clone()
+    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
+        cfg.defrost()
+        cfg.MODEL.DEVICE = "cpu"
+    return cfg
+
+
+@contextmanager
+def _names_of_checkpoint(cfg: CfgNode) -> Iterator[None]:
+    """While the model is built, `MODEL.HOI.VOCABULARY` names what the weight file holds."""
+    vocabulary = vocabulary_in(cfg.MODEL.WEIGHTS) if cfg.MODEL.WEIGHTS else None
+    if vocabulary is None:
+        yield
+        return
+    name, frozen = f"classes of {cfg.MODEL.WEIGHTS}", cfg.is_frozen()
+    MetadataCatalog.pop(name, None)
+    MetadataCatalog.get(name).set(vocabulary=vocabulary, thing_classes=list(vocabulary.objects))
+    cfg.defrost()
+    cfg.MODEL.HOI.VOCABULARY = name
+    if frozen:
+        cfg.freeze()
+    try:
+        yield
+    finally:
+        MetadataCatalog.pop(name, None)

@@ -78,6 +78,25 @@ def config_file(name: str) -> str:
     raise FileNotFoundError(f"no config {name}; hoi_d2 has {', '.join(known)}")
 
 
+def model_names() -> list[str]:
+    """The configs that come with the package, `toy/rmlr` for `configs/toy/rmlr.yaml`."""
+    root = configs_root()
+    names = sorted(str(p.relative_to(root).with_suffix("")) for p in root.rglob("*.yaml"))
+    return [name for name in names if Path(name).name.lower() not in ("base", "own_data")]
+
+
+def model_name(file: str | Path) -> str:
+    """The name of the model whose config a file is; "" for somebody's own."""
+    file, root = Path(file).resolve(), configs_root().resolve()
+    return str(file.relative_to(root).with_suffix("")) if file.is_relative_to(root) else ""
+
+
+def pretrained_weights(name: str) -> str | None:
+    """`hoi_d2://toy/rmlr.safetensors` for `toy/rmlr`; None where no weights come along."""
+    path = f"{PREFIX}{name}.safetensors"
+    return path if (_PACKAGE / "weights" / f"{name}.safetensors").is_file() else None
+
+
 def register_path_handler() -> None:
     """Makes detectron2's PathManager understand `hoi_d2://`; safe to call again."""
     PathManager.register_handler(ShippedWeightsHandler(), allow_override=True)

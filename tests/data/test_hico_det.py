@@ -290,4 +290,6 @@ def test_real_training_set_loads_fast_and_faster_again(test_data):
     assert min(min(e["bbox"]) for r in records for e in r["annotations"]) == 0
     start = time.process_time()
     assert load_hico_det(file, "first") == records
-    assert time.process_time() - start < first
+    again = time.process_time() - start
+    print(f"\nHICO-DET train: {first:.2f} s of CPU, again {again:.2f} s")
+    assert again < first

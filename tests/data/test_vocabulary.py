@@ -36,6 +36,17 @@ def test_sizes():
     assert vcoco.objects == hico.objects
 
 
+def test_roles_of_vcoco():
+    verbs = vcoco_vocabulary().verbs
+    with_object = [v for v in verbs if v.endswith(("_obj", "_instr"))]
+    assert [v for v in verbs if v not in with_object] == ["stand", "walk", "run", "smile"]
+    assert len(with_object) == 25 and "point_instr" in with_object
+    roles = Counter(v.rsplit("_", 1)[0] for v in with_object)
+    assert sorted(a for a, count in roles.items() if count == 2) == ["cut", "eat", "hit"]
+    two = [v for v in verbs if v.startswith(("hit_", "eat_", "cut_"))]
+    assert two == ["hit_instr", "hit_obj", "eat_obj", "eat_instr", "cut_instr", "cut_obj"]
+
+
 def test_round_trips():
     hico = hico_det_vocabulary()
     assert all(hico.hoi_of[o, v] == c for c, (o, v) in enumerate(hico.hois))

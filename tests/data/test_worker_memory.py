@@ -43,5 +43,8 @@ def test_worker_of_hico_det(test_data):
     del records
     loader = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=2)
     for private, share in loader:
+        print(
+            f"\na worker over HICO-DET train: {private:.0f} MB alone, {share:.0f} MB with its share"
+        )
         assert private < 150
         assert share < 400

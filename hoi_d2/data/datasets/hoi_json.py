@@ -182,6 +182,7 @@ def _read_pairs(
     """Fills in the interactions; returns image id -> where each of them stands."""
     seen: set[int] = set()
     fields: dict[int, list[str]] = {i: [] for i in images}
+    findings.record = ""
     members = findings.list_of(data.get("hoi_annotations"), dict, "hoi_annotations")
     for i, raw in enumerate(members):
         findings.record = f"hoi_annotations[{i}]"

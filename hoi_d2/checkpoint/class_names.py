@@ -1,0 +1,40 @@
+"""The class names that a weight file was trained on."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from detectron2.utils.file_io import PathManager
+from safetensors import safe_open
+
+from hoi_d2.data.vocabulary import Vocabulary
+
+
+def vocabulary_in(path: str | os.PathLike) -> Vocabulary | None:
+    """The vocabulary that a `.pth` or `.safetensors` of this project holds.
+
+    Args:
+        path: the file, or an address that detectron2's PathManager knows (`hoi_d2://...`).
+
+    Returns:
+        None where the file is of another kind, holds none, or is not there: whoever loads its
+        weights says so.
+    """
+    local = Path(PathManager.get_local_path(os.fspath(path)))
+    if not local.is_file():
+        return None
+    if local.suffix == ".safetensors":
+        with safe_open(local, "pt") as file:
+            text = (file.metadata() or {}).get("vocabulary")
+        return Vocabulary.from_dict(json.loads(text)) if text else None
+    if local.suffix != ".pth":
+        return None
+    try:
+        data = torch.load(local, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:  # damaged, or older than mmap: loading the weights will say what is wrong
+        return None
+    content = data.get("vocabulary") if isinstance(data, dict) else None
+    return Vocabulary.from_dict(content) if content else None

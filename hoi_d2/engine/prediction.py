@@ -1,0 +1,123 @@
+"""What was found in one picture: triplets in words, JSON, rows of a result file, a drawing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from detectron2.structures import Instances
+
+from hoi_d2.data.vocabulary import Vocabulary
+from hoi_d2.evaluation.results import HOIResults
+from hoi_d2.visualization import HOIImage, HOIVisualizer
+
+
+@dataclass(frozen=True)
+class Triplet:
+    """One interaction.
+
+    Attributes:
+        human_box: XYXY pixels of the picture.
+        verb: its name.
+        object: name of the object; None = no object.
+        object_box: XYXY pixels; None = no object.
+        score: 0..1.
+    """
+
+    human_box: tuple[float, ...]
+    verb: str
+    object: str | None
+    object_box: tuple[float, ...] | None
+    score: float
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.object or ''} {self.score:.2f}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON can hold it: boxes with a tenth of a pixel, the score with four digits."""
+        boxes = {
+            name: None if box is None else [round(v, 1) for v in box]
+            for name, box in (("human_box", self.human_box), ("object_box", self.object_box))
+        }
+        words = {"verb": self.verb, "object": self.object, "score": round(self.score, 4)}
+        return words | boxes
+
+
+@dataclass(frozen=True)
+class HOIPrediction:
+    """What was found in one picture.
+
+    Attributes:
+        image: (H, W, 3) RGB.
+        instances: the entities.
+        hoi_instances: the interactions, best first.
+        vocabulary: of the model.
+    """
+
+    image: np.ndarray
+    instances: Instances
+    hoi_instances: Instances
+    vocabulary: Vocabulary
+
+    @property
+    def triplets(self) -> list[Triplet]:
+        """The interactions in words, best first."""
+        found, words = self.hoi_instances, self.vocabulary
+        rows = zip(
+            found.human_boxes.tensor.tolist(),
+            found.verb_classes.tolist(),
+            found.object_classes.tolist(),
+            found.object_boxes.tensor.tolist(),
+            found.scores.tolist(),
+        )
+        return [
+            Triplet(
+                tuple(human),
+                words.verbs[verb],
+                words.objects[obj] if obj >= 0 else None,
+                tuple(box) if obj >= 0 else None,
+                score,
+            )
+            for human, verb, obj, box, score in rows
+        ]
+
+    def select(
+        self,
+        *,
+        score_threshold: float = 0.0,
+        top_k: int | None = None,
+        verbs: tuple[str, ...] = (),
+    ) -> HOIPrediction:
+        """The same picture with fewer interactions.
+
+        Args:
+            score_threshold: those below go.
+            top_k: at most that many; None = all.
+            verbs: names of verbs that stay; empty = all.
+        """
+        found = self.hoi_instances
+        keep = found.scores >= score_threshold
+        if verbs:
+            names = [self.vocabulary.verbs[v] in verbs for v in found.verb_classes.tolist()]
+            keep &= keep.new_tensor(names)
+        rows = keep.nonzero().squeeze(1)[:top_k]
+        return HOIPrediction(self.image, self.instances, found[rows], self.vocabulary)
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """An object with `width`, `height` and `triplets`; boxes are XYXY pixels."""
+        height, width = self.image.shape[:2]
+        triplets = [t.as_dict() for t in self.triplets]
+        content = {"width": width, "height": height, "triplets": triplets}
+        return json.dumps(content, indent=indent)
+
+    def results(self, image_id: int = 0) -> HOIResults:
+        """The rows of a result file."""
+        return HOIResults.from_hoi_instances(image_id, self.hoi_instances)
+
+    def draw(self, *, score_threshold: float = 0.2, top_k: int | None = 20) -> HOIImage:
+        """The picture with its interactions; `.save(path)` writes it."""
+        return HOIVisualizer(self.image).draw_hoi_instances(
+            self.hoi_instances, self.vocabulary, score_threshold=score_threshold, top_k=top_k
+        )
