@@ -223,7 +223,7 @@ def _run(
     boxes = torch.cat([found.pred_boxes.tensor for found in entities.instances])
     crowd = _crowded(entities, model.pair_generator)
     pairs = times.run("pairs", lambda: model.pair_generator(crowd.instances))
-    logits = times.run("head", lambda: model.interaction_heads(crowd, pairs))
+    logits = times.run("head", lambda: model.interaction_heads(crowd, pairs)).verb_logits
     times.run("post-processing", lambda: model.interactions(logits, pairs, inputs))
     height, width = inputs[0]["image"].shape[1:]
     return tokens, boxes / boxes.new_tensor([width, height] * 2), logits.sigmoid()

@@ -1,15 +1,12 @@
-"""The verb loss of two-stage HOI detectors, in log space, and which verbs a candidate pair has."""
+"""The verb loss of two-stage HOI detectors, in log space."""
 
 from __future__ import annotations
 
 import torch
-from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import Tensor
 from torch.nn import functional as F
 
 from hoi_d2.modeling.loss_normalizer import loss_normalizer
-from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs
-from hoi_d2.structures import NO_OBJECT
 
 _EPS = 1e-6
 
@@ -50,44 +47,3 @@ def verb_loss(
     total = verb_focal_loss(verb_logits, pair_priors, gt_verbs, alpha=alpha, gamma=gamma)
     positives = (gt_verbs * (pair_priors > 0)).sum()
     return total / loss_normalizer("verbs", positives)
-
-
-@torch.no_grad()
-def match_verbs(
-    pairs: CandidatePairs,
-    entities: list[Instances],
-    interactions: list[Instances],
-    *,
-    iou_threshold: float,
-    num_verbs: int,
-) -> Tensor:
-    """(M, K) verbs of the candidate pairs: those of every annotated pair that they match.
-
-    A candidate matches where min(IoU of humans, IoU of objects) reaches the threshold, many to
-    many (UPT). Annotated pairs without a visible object match nothing.
-
-    Args:
-        entities: for each image `gt_boxes`.
-        interactions: for each image `gt_pairs` (P, 2) and `gt_verbs` (P, K).
-    """
-    matched = []
-    for found, index, gt, targets in zip(
-        pairs.instances, pairs.pair_indices, entities, interactions
-    ):
-        visible = targets[targets.gt_pairs[:, 1] != NO_OBJECT]
-        boxes = _in_size(found, gt.image_size)
-        iou = pairwise_iou(boxes, gt.gt_boxes)  # (N, G): once an image, not per pair
-        human, object_ = visible.gt_pairs.unbind(dim=1)
-        overlap = torch.minimum(iou[index[:, 0]][:, human], iou[index[:, 1]][:, object_])
-        verbs = (overlap >= iou_threshold).float() @ visible.gt_verbs
-        matched.append(verbs.clamp(max=1).reshape(len(index), num_verbs))
-    return torch.cat(matched)
-
-
-def _in_size(found: Instances, size: tuple[int, int]) -> Boxes:
-    """The boxes in an image of another size: some detectors resize their input themselves."""
-    if tuple(found.image_size) == tuple(size):
-        return found.pred_boxes
-    scale = [size[1] / found.image_size[1], size[0] / found.image_size[0]] * 2
-    boxes = found.pred_boxes.tensor
-    return Boxes(boxes * boxes.new_tensor(scale))

@@ -1,10 +1,7 @@
 import pytest
 import torch
-from detectron2.structures import Boxes, Instances
 
-from hoi_d2.modeling.losses import match_verbs, verb_focal_loss, verb_loss
-from hoi_d2.modeling.roi_heads.pair_generator import PairGenerator
-from hoi_d2.structures import make_hoi_targets
+from hoi_d2.modeling.losses import verb_focal_loss, verb_loss
 
 ALPHA, GAMMA = 0.5, 0.2
 
@@ -71,82 +68,3 @@ def test_half_precision_logits_are_computed_in_fp32():
     loss = loss_of(logits.bfloat16(), prior, y)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, loss_of(logits.bfloat16().float(), prior, y))
-
-
-def detections(boxes, classes):
-    n = len(boxes)
-    return Instances(
-        (100, 100),
-        pred_boxes=Boxes(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)),
-        scores=torch.linspace(0.9, 0.8, n) if n else torch.zeros(0),
-        pred_classes=torch.tensor(classes, dtype=torch.int64),
-        tokens=torch.zeros(n, 2),
-    )
-
-
-H1, H2, O1, O2 = [0, 0, 40, 90], [50, 0, 90, 90], [30, 40, 60, 60], [0, 80, 30, 100]
-
-
-def literal_match(found, pairs, entities, targets, threshold):
-    """One pair after the other, one annotation after the other."""
-
-    def iou(a, b):
-        w = min(a[2], b[2]) - max(a[0], b[0])
-        h = min(a[3], b[3]) - max(a[1], b[1])
-        inner = max(w, 0) * max(h, 0)
-        area = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-        return inner / (area - inner)
-
-    boxes, gt = found.pred_boxes.tensor.tolist(), entities.gt_boxes.tensor.tolist()
-    rows = []
-    for human, obj in pairs.tolist():
-        verbs = torch.zeros(targets.gt_verbs.shape[1])
-        for (gh, go), gv in zip(targets.gt_pairs.tolist(), targets.gt_verbs):
-            if go >= 0 and min(iou(boxes[human], gt[gh]), iou(boxes[obj], gt[go])) >= threshold:
-                verbs = torch.maximum(verbs, gv)
-        rows.append(verbs)
-    return torch.stack(rows) if rows else torch.zeros(0, targets.gt_verbs.shape[1])
-
-
-@pytest.mark.parametrize(
-    "boxes, classes, gt_pairs",
-    [
-        ([], [], []),
-        ([H1], [0], [[0, 2]]),
-        ([H1, O1], [0, 33], []),
-        ([H1, O1], [0, 33], [[0, 2]]),
-        ([H1, H2, O1, O2], [0, 0, 33, 33], [[0, 2], [1, 2], [0, 1], [1, -1]]),
-        ([H1, [2, 1, 41, 88], H2, O1], [0, 0, 0, 33], [[0, 2], [1, 2]]),
-    ],
-)
-def test_match_verbs(boxes, classes, gt_pairs):
-    found = detections(boxes, classes)
-    generator = PairGenerator(score_threshold=0.0, nms_threshold=1.0)
-    pairs = generator([found, detections([], [])])
-    entities = Instances((100, 100), gt_boxes=Boxes(torch.tensor([H1, H2, O1]).float()))
-    verbs = (torch.arange(len(gt_pairs) * 4).reshape(-1, 4) % 3 == 0).float()
-    gt_pairs = torch.tensor(gt_pairs, dtype=torch.int64).reshape(-1, 2)
-    targets = make_hoi_targets(
-        image_size=(100, 100), gt_pairs=gt_pairs, gt_verbs=verbs, num_entities=3
-    )
-    expected = literal_match(pairs.instances[0], pairs.pair_indices[0], entities, targets, 0.5)
-    matched = match_verbs(
-        pairs, [entities, entities], [targets, targets], iou_threshold=0.5, num_verbs=4
-    )
-    torch.testing.assert_close(matched, expected)
-
-
-def test_match_verbs_where_the_detector_resized_its_input():
-    """Boxes of a network of 50 x 200 find the annotations of a picture of 100 x 100."""
-    targets = make_hoi_targets(
-        image_size=(100, 100),
-        gt_pairs=torch.tensor([[0, 1]]),
-        gt_verbs=torch.tensor([[0.0, 1.0]]),
-        num_entities=2,
-    )
-    entities = Instances((100, 100), gt_boxes=Boxes(torch.tensor([H1, O1]).float()))
-    found = detections([[2 * x0, y0 / 2, 2 * x1, y1 / 2] for x0, y0, x1, y1 in (H1, O1)], [0, 33])
-    found._image_size = (50, 200)
-    pairs = PairGenerator(score_threshold=0.0)([found])
-    matched = match_verbs(pairs, [entities], [targets], iou_threshold=0.99, num_verbs=2)
-    assert matched.tolist() == [[0, 1]]

@@ -24,6 +24,8 @@ def tiny_config(meta_architecture="RmLR", *options):
     rmlr.FEATURE_DIM = 16
     rmlr.IRE.HIDDEN_DIM, rmlr.IRE.FFN_DIM, rmlr.IRE.NUM_HEADS = 16, 16, 2
     rmlr.IRM.HIDDEN_DIM, rmlr.IRM.FFN_DIM, rmlr.IRM.NUM_HEADS = 32, 32, 2
+    cml = rmlr.CML
+    cml.HIDDEN_DIM, cml.FFN_DIM, cml.NUM_HEADS = 32, 32, 2
     # Random detectors score low and overlap: keep them all, with people among them.
     rmlr.PAIRS.SCORE_THRESHOLD, rmlr.PAIRS.NMS_THRESHOLD = 0.0, 1.0
     cfg.merge_from_list(list(options))

@@ -1,8 +1,8 @@
 """RmLR: a frozen DETR, the Interactive Relation Encoder, masked RoI, interaction reasoning.
 
 Re-mine, Learn and Reason: Exploring the Cross-modal Semantic Correlations for Language-guided HOI
-detection, Cao et al., ICCV 2023 (arXiv 2307.13529). The visual half: alignment with a language
-model, which acts in training only, is not here yet.
+detection, Cao et al., ICCV 2023 (arXiv 2307.13529). Alignment with a frozen language model acts in
+training only: inference loads nothing of it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from hoi_d2.checkpoint.detector_weights import load_detector_weights
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.modeling.entity_detector.build import EntityDetector, build_entity_detector
-from hoi_d2.modeling.losses import match_verbs, verb_loss
+from hoi_d2.modeling.language.cross_modal_alignment import CrossModalAlignment, build_alignment
+from hoi_d2.modeling.losses import verb_loss
+from hoi_d2.modeling.pair_matching import PairMatches, match_pairs
 from hoi_d2.modeling.postprocessing import hoi_postprocess
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
@@ -31,7 +33,8 @@ class RmLR(nn.Module):
     Args:
         entity_detector: frozen; no byte of it changes in training.
         pair_generator: which entities are kept and paired.
-        interaction_heads: IRE, masked RoI and IRM.
+        interaction_heads: IRE, masked RoI, cross-modal self-attention and IRM.
+        alignment: teaches the pairs' vectors what their sentences say; None = no language.
         vocabulary: objects, verbs and which of them go together.
         prior_exponents: of the product of the two detection scores, in training and in testing.
         match_iou: overlap from which a candidate pair takes an annotated pair's verbs.
@@ -50,6 +53,7 @@ class RmLR(nn.Module):
         pair_generator: PairGenerator,
         interaction_heads: InteractionHeads,
         vocabulary: Vocabulary,
+        alignment: CrossModalAlignment | None = None,
         prior_exponents: tuple[float, float] = (1.0, 2.8),
         match_iou: float = 0.5,
         loss_alpha: float = 0.5,
@@ -62,6 +66,7 @@ class RmLR(nn.Module):
         self.entity_detector = entity_detector.requires_grad_(False).eval()
         self.pair_generator = pair_generator
         self.interaction_heads = interaction_heads
+        self.alignment = alignment
         self.vocabulary = vocabulary
         self.prior_exponents = prior_exponents
         self.match_iou = match_iou
@@ -95,6 +100,7 @@ class RmLR(nn.Module):
             "pair_generator": PairGenerator(cfg, person=vocabulary.person),
             "interaction_heads": heads,
             "vocabulary": vocabulary,
+            "alignment": build_alignment(cfg, vocabulary),
             "prior_exponents": (loss.PRIOR_EXPONENT_TRAIN, loss.PRIOR_EXPONENT_TEST),
             "match_iou": loss.MATCH_IOU,
             "loss_alpha": loss.ALPHA,
@@ -108,36 +114,43 @@ class RmLR(nn.Module):
         """
         Args:
             batched_inputs: detectron2's; `image` (3, H, W) RGB, and in training `instances`
-                (`gt_boxes`) and `hoi_instances` (`gt_pairs`, `gt_verbs`).
+                (`gt_boxes`, `gt_classes`) and `hoi_instances` (`gt_pairs`, `gt_verbs`).
 
         Returns:
-            Training: {"loss_verb": scalar}. Else one {"instances", "hoi_instances"} an image, in
-            its original size.
+            Training: {"loss_verb": scalar}, and "loss_align_{sentence,word}_{irm,ire}" where they
+            have a weight. Else one {"instances", "hoi_instances"} an image, in its original size.
         """
         with torch.no_grad():
             images, mask = self.entity_detector.preprocess(batched_inputs)
             entities = self.entity_detector.detect(images, mask)
         pairs = self.pair_generator(entities.instances)
-        verb_logits = self.interaction_heads(entities, pairs)
-        if self.training:
-            return {"loss_verb": self.verb_loss(verb_logits, pairs, batched_inputs)}
-        return self.interactions(verb_logits, pairs, batched_inputs)
+        vectors = self.interaction_heads(entities, pairs)
+        if not self.training:
+            return self.interactions(vectors.verb_logits, pairs, batched_inputs)
+        matches = self.match(pairs, batched_inputs)
+        losses = {"loss_verb": self.verb_loss(vectors.verb_logits, pairs, matches)}
+        if self.alignment is not None:
+            losses |= self.alignment({"irm": vectors.overall, "ire": vectors.union}, matches)
+        return losses
 
-    def verb_loss(
-        self, verb_logits: Tensor, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]
-    ) -> Tensor:
-        """Focal loss of (M, K) logits against the verbs of the annotated pairs they match."""
-        device = verb_logits.device
-        gt_verbs = match_verbs(
+    def match(self, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]) -> PairMatches:
+        """Candidates and the annotated pairs that they overlap with."""
+        device = pairs.human_boxes.device
+        return match_pairs(
             pairs,
             [x["instances"].to(device) for x in batched_inputs],
             [x["hoi_instances"].to(device) for x in batched_inputs],
             iou_threshold=self.match_iou,
-            num_verbs=verb_logits.shape[1],
         )
-        priors = self.pair_priors(pairs, self.prior_exponents[0])
+
+    def verb_loss(self, verb_logits: Tensor, pairs: CandidatePairs, matches: PairMatches) -> Tensor:
+        """Focal loss of (M, K) logits against the verbs of the annotated pairs they match."""
         return verb_loss(
-            verb_logits, priors, gt_verbs, alpha=self.loss_alpha, gamma=self.loss_gamma
+            verb_logits,
+            self.pair_priors(pairs, self.prior_exponents[0]),
+            matches.candidate_verbs(),
+            alpha=self.loss_alpha,
+            gamma=self.loss_gamma,
         )
 
     def interactions(

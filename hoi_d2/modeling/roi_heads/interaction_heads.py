@@ -1,7 +1,8 @@
-"""RmLR's head: global, token and union vectors of each pair, then the IRM."""
+"""RmLR's head: global, token and union vectors of each pair, cross-modal learning, then the IRM."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,12 +16,28 @@ from hoi_d2.modeling.roi_heads.box_pair_encoding import BoxPairEncoding
 from hoi_d2.modeling.roi_heads.interaction_reasoning import InteractionReasoningModule
 from hoi_d2.modeling.roi_heads.masked_roi import MaskedRoI, masked_mean
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs
+from hoi_d2.modeling.roi_heads.pair_set_encoder import PairSetEncoder
 from hoi_d2.modeling.roi_heads.relation_encoder import InteractiveRelationEncoder
+
+
+@dataclass(frozen=True)
+class PairVectors:
+    """What the head makes of M pairs.
+
+    Attributes:
+        verb_logits: (M, K).
+        overall: (M, D) [g, s, m] after cross-modal self-attention, which L^m aligns; None without.
+        union: (M, D) m after its own, which L^a aligns; None without, and at inference.
+    """
+
+    verb_logits: Tensor
+    overall: Tensor | None = None
+    union: Tensor | None = None
 
 
 @ROI_HEADS_REGISTRY.register()
 class InteractionHeads(nn.Module):
-    """[g, s, m] of every pair -> verb logits (RmLR, Algorithm 1, steps 1(5)-(9) and 3).
+    """[g, s, m] of every pair -> verb logits (RmLR, Algorithm 1, steps 1(5)-(9), 2(4) and 3).
 
     Args:
         in_channels: of the backbone map.
@@ -31,6 +48,9 @@ class InteractionHeads(nn.Module):
         masked_roi: pools the IRE's map; None = no union vector.
         reasoning: IRM.
         box_pair_encoding: fuses box numbers into s; None = tokens alone, as in the paper.
+        overall_attention: of cross-modal learning, over [g, s, m]; None = none.
+        union_attention: the same over m, for training only.
+        reason_over_both: the IRM sees [g, s, m] and the attended vectors, not [g, s, m] alone.
     """
 
     @configurable
@@ -45,12 +65,22 @@ class InteractionHeads(nn.Module):
         masked_roi: MaskedRoI | None,
         reasoning: InteractionReasoningModule,
         box_pair_encoding: BoxPairEncoding | None = None,
+        overall_attention: PairSetEncoder | None = None,
+        union_attention: PairSetEncoder | None = None,
+        reason_over_both: bool = False,
     ) -> None:
         super().__init__()
+        if union_attention is not None and masked_roi is None:
+            raise ValueError(
+                "MODEL.RMLR.CML aligns the union vectors, and MODEL.RMLR.MASKED_ROI.MASK 'none' "
+                "makes none: set SENTENCE_IRE_WEIGHT and WORD_IRE_WEIGHT to 0"
+            )
         self.relation_encoder = relation_encoder if masked_roi is not None else None
         self.masked_roi = masked_roi
         self.box_pair_encoding = box_pair_encoding
         self.reasoning = reasoning
+        self.overall_attention, self.union_attention = overall_attention, union_attention
+        self.reason_over_both = reason_over_both and overall_attention is not None
         self.to_global = nn.Sequential(nn.Linear(in_channels, feature_dim), nn.ReLU())
         self.to_human = nn.Sequential(nn.Linear(token_dim, feature_dim), nn.ReLU())
         self.to_object = nn.Sequential(nn.Linear(token_dim, feature_dim), nn.ReLU())
@@ -62,8 +92,12 @@ class InteractionHeads(nn.Module):
         cls, cfg: CfgNode, input_shape: ShapeSpec, *, token_dim: int, num_verbs: int
     ) -> dict[str, Any]:
         node = cfg.MODEL.RMLR
-        dim, ire, irm, roi = node.FEATURE_DIM, node.IRE, node.IRM, node.MASKED_ROI
-        has_union = roi.MASK != "none"
+        dim, ire, irm, cml = node.FEATURE_DIM, node.IRE, node.IRM, node.CML
+        has_union = node.MASKED_ROI.MASK != "none"
+        pair_dim = (4 if has_union else 3) * dim
+        aligns = {s: cml[f"SENTENCE_{s}_WEIGHT"] or cml[f"WORD_{s}_WEIGHT"] for s in ("IRM", "IRE")}
+        over_overall = cml.ENABLED and (cml.FEEDS_IRM or aligns["IRM"])
+        reasons_over_both = cml.ENABLED and cml.FEEDS_IRM
         return {
             "in_channels": input_shape.channels,
             "token_dim": token_dim,
@@ -71,16 +105,12 @@ class InteractionHeads(nn.Module):
             "relation_dim": ire.HIDDEN_DIM,
             "relation_encoder": InteractiveRelationEncoder(
                 in_channels=input_shape.channels,
-                hidden_dim=ire.HIDDEN_DIM,
-                num_layers=ire.NUM_LAYERS if ire.ENABLED else 0,
-                num_heads=ire.NUM_HEADS,
-                ffn_dim=ire.FFN_DIM,
-                dropout=ire.DROPOUT,
+                **_layers(ire, ire.NUM_LAYERS if ire.ENABLED else 0),
             ),
             "masked_roi": MaskedRoI(
-                mask=roi.MASK,
-                resolution=roi.POOLER_RESOLUTION,
-                sampling_ratio=roi.SAMPLING_RATIO,
+                mask=node.MASKED_ROI.MASK,
+                resolution=node.MASKED_ROI.POOLER_RESOLUTION,
+                sampling_ratio=node.MASKED_ROI.SAMPLING_RATIO,
                 stride=input_shape.stride,
             )
             if has_union
@@ -88,26 +118,32 @@ class InteractionHeads(nn.Module):
             "box_pair_encoding": BoxPairEncoding(token_dim=2 * dim)
             if node.BOX_PAIR_ENCODING
             else None,
+            "overall_attention": PairSetEncoder(in_dim=pair_dim, **_layers(cml, cml.SA_LAYERS))
+            if over_overall
+            else None,
+            "union_attention": PairSetEncoder(in_dim=dim, **_layers(cml, cml.SA_LAYERS))
+            if cml.ENABLED and aligns["IRE"]
+            else None,
+            "reason_over_both": reasons_over_both,
             "reasoning": InteractionReasoningModule(
-                in_dim=(4 if has_union else 3) * dim,
-                hidden_dim=irm.HIDDEN_DIM,
-                num_layers=irm.NUM_LAYERS,
-                num_heads=irm.NUM_HEADS,
-                ffn_dim=irm.FFN_DIM,
-                dropout=irm.DROPOUT,
+                in_dim=pair_dim + (cml.HIDDEN_DIM if reasons_over_both else 0),
                 num_verbs=num_verbs,
+                **_layers(irm, irm.NUM_LAYERS),
             ),
         }
 
-    def forward(self, entities: Entities, pairs: CandidatePairs) -> Tensor:
-        """
-        Returns:
-            verb_logits (M, K) of the packed pairs of the batch.
-        """
+    def forward(self, entities: Entities, pairs: CandidatePairs) -> PairVectors:
+        """Nothing of what is annotated comes in here."""
         features = [self.global_features(entities)[pairs.image_index], self.token_features(pairs)]
         if self.masked_roi is not None:
             features.append(self.union_features(entities, pairs))
-        return self.reasoning(torch.cat(features, dim=1), pairs.counts)
+        overall, attended, union = torch.cat(features, dim=1), None, None
+        if self.overall_attention is not None and (self.training or self.reason_over_both):
+            attended = self.overall_attention(overall, pairs.counts)
+        if self.union_attention is not None and self.training:
+            union = self.union_attention(features[-1], pairs.counts)
+        seen = torch.cat([overall, attended], dim=1) if self.reason_over_both else overall
+        return PairVectors(self.reasoning(seen, pairs.counts), attended, union)
 
     def global_features(self, entities: Entities) -> Tensor:
         """g: (B, feature_dim), mean of the backbone map inside the images."""
@@ -134,3 +170,14 @@ class InteractionHeads(nn.Module):
             pairs.object_boxes,
         )
         return self.to_union(pooled)
+
+
+def _layers(node: CfgNode, num_layers: int) -> dict[str, Any]:
+    """Arguments of an encoder from its part of the config."""
+    return {
+        "hidden_dim": node.HIDDEN_DIM,
+        "num_layers": num_layers,
+        "num_heads": node.NUM_HEADS,
+        "ffn_dim": node.FFN_DIM,
+        "dropout": node.DROPOUT,
+    }

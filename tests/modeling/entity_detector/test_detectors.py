@@ -14,7 +14,7 @@ from hoi_d2.checkpoint import WeightsError
 from hoi_d2.checkpoint.checkpointer import weights_hash
 from hoi_d2.checkpoint.detector_weights import load_detector_weights
 from hoi_d2.modeling.entity_detector.build import build_entity_detector
-from hoi_d2.modeling.losses import match_verbs
+from hoi_d2.modeling.pair_matching import match_pairs
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs
 from hoi_d2.structures import make_hoi_targets
 from tests.checkpoint.small_models import small_config, small_model
@@ -154,7 +154,7 @@ def test_rmlr_runs_and_trains_on_it(model: nn.Module) -> None:
 def assert_positives(pairs: CandidatePairs, targets: list[dict]) -> None:
     """The annotated pair of the first picture is among the candidates and has its verb."""
     entities, interactions = ([x[key] for x in targets] for key in ("instances", "hoi_instances"))
-    verbs = match_verbs(pairs, entities, interactions, iou_threshold=0.9, num_verbs=117)
+    verbs = match_pairs(pairs, entities, interactions, iou_threshold=0.9).candidate_verbs()
     assert verbs[: pairs.counts[0], 76].any()
 
 

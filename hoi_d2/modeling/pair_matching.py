@@ -1,0 +1,85 @@
+"""Which candidate pairs are annotated pairs: many to many, for the verb loss and the alignment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from detectron2.structures import Boxes, Instances, pairwise_iou
+from torch import Tensor
+
+from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs
+from hoi_d2.structures import NO_OBJECT
+
+
+@dataclass(frozen=True)
+class PairMatches:
+    """The matches of a batch and the annotated pairs they are with, packed.
+
+    Attributes:
+        num_candidates: M, rows of the packed candidate pairs.
+        candidates: (E,) candidate of each match.
+        annotations: (E,) annotated pair of each match, a row of what follows.
+        gt_verbs: (P, K) verbs of the annotated pairs that have a visible object.
+        gt_object_classes: (P,) classes of their objects.
+    """
+
+    num_candidates: int
+    candidates: Tensor
+    annotations: Tensor
+    gt_verbs: Tensor
+    gt_object_classes: Tensor
+
+    def candidate_verbs(self) -> Tensor:
+        """(M, K) verbs of each candidate: those of every annotated pair that it matches."""
+        verbs = self.gt_verbs.new_zeros(self.num_candidates, self.gt_verbs.shape[1])
+        verbs.index_add_(0, self.candidates, self.gt_verbs[self.annotations])
+        return verbs.clamp(max=1)
+
+
+@torch.no_grad()
+def match_pairs(
+    pairs: CandidatePairs,
+    entities: list[Instances],
+    interactions: list[Instances],
+    *,
+    iou_threshold: float,
+) -> PairMatches:
+    """A candidate matches where min(IoU of humans, IoU of objects) reaches the threshold (UPT).
+
+    Annotated pairs without a visible object match nothing.
+
+    Args:
+        pairs: candidates of the batch.
+        entities: for each image `gt_boxes`, `gt_classes`.
+        interactions: for each image `gt_pairs` (P, 2) and `gt_verbs` (P, K).
+    """
+    candidates, annotations, verbs, classes = [], [], [], []
+    first_candidate = first_annotation = 0
+    for found, index, gt, targets in zip(
+        pairs.instances, pairs.pair_indices, entities, interactions
+    ):
+        visible = targets[targets.gt_pairs[:, 1] != NO_OBJECT]
+        boxes = _in_size(found, gt.image_size)
+        iou = pairwise_iou(boxes, gt.gt_boxes)  # (N, G): once an image, not per pair
+        human, object_ = visible.gt_pairs.unbind(dim=1)
+        overlap = torch.minimum(iou[index[:, 0]][:, human], iou[index[:, 1]][:, object_])
+        row, column = (overlap >= iou_threshold).nonzero(as_tuple=True)
+        candidates.append(row + first_candidate)
+        annotations.append(column + first_annotation)
+        verbs.append(visible.gt_verbs)
+        classes.append(gt.gt_classes[object_])
+        first_candidate, first_annotation = (
+            first_candidate + len(index),
+            first_annotation + len(visible),
+        )
+    return PairMatches(first_candidate, *map(torch.cat, (candidates, annotations, verbs, classes)))
+
+
+def _in_size(found: Instances, size: tuple[int, int]) -> Boxes:
+    """The boxes in an image of another size: some detectors resize their input themselves."""
+    if tuple(found.image_size) == tuple(size):
+        return found.pred_boxes
+    scale = [size[1] / found.image_size[1], size[0] / found.image_size[0]] * 2
+    boxes = found.pred_boxes.tensor
+    return Boxes(boxes * boxes.new_tensor(scale))

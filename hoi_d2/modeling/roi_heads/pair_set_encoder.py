@@ -1,0 +1,51 @@
+"""Self-attention of cross-modal learning over the pairs of an image."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from hoi_d2.modeling.transformer import SelfAttentionLayer, pad_sets
+
+
+class PairSetEncoder(nn.Module):
+    """Pair vectors -> pair vectors of another width that know of one another.
+
+    RmLR (arXiv 2307.13529), Algorithm 1 step 2(4) and supplement F ("CML-SA").
+
+    Args:
+        in_dim: width of what comes in.
+        hidden_dim, num_layers, num_heads, ffn_dim, dropout: of the encoder.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_dim: int,
+        hidden_dim: int,
+        num_layers: int,
+        num_heads: int,
+        ffn_dim: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.projection = nn.Sequential(nn.Linear(in_dim, hidden_dim), nn.LayerNorm(hidden_dim))
+        self.layers = nn.ModuleList(
+            SelfAttentionLayer(
+                dim=hidden_dim, num_heads=num_heads, ffn_dim=ffn_dim, dropout=dropout
+            )
+            for _ in range(num_layers)
+        )
+
+    def forward(self, vectors: Tensor, counts: list[int]) -> Tensor:
+        """
+        Args:
+            vectors: (M, in_dim), the pairs of the batch one image after the other.
+            counts: pairs of each image.
+
+        Returns:
+            (M, hidden_dim).
+        """
+        padded, valid = pad_sets(self.projection(vectors), counts)
+        for layer in self.layers:
+            padded = layer(padded, valid)
+        return padded[valid]

@@ -1,0 +1,143 @@
+#!/usr/bin/env python
+"""What each part of RmLR brings on the toy world: variants x seeds, table, JSON, plot.
+
+python projects/rmlr_ablation/run.py --seeds 1 2 3 --output output/rmlr_ablation
+
+What is on disk is not run again. The shipped weights are one variant, trained longer:
+python projects/rmlr_ablation/run.py --variants "+ masked RoI" --seeds 1 --iterations 2500 \
+    --batch 16 --flip --output output/toy_shipped
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import hoi_d2  # first: makes detectron2 importable where it has no compiled part
+
+# isort: split
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from detectron2.config import get_cfg
+from remembering_detector import RememberingDetector
+from tabulate import tabulate
+
+from hoi_d2.engine.trainer import HOITrainer
+from hoi_d2.model_zoo import config_file
+
+MASK, CML = "MODEL.RMLR.MASKED_ROI.MASK", "MODEL.RMLR.CML"
+
+
+def _weights(*, sentence: float, word: float) -> list[Any]:
+    return [
+        part
+        for source in ("IRM", "IRE")
+        for level, weight in (("SENTENCE", sentence), ("WORD", word))
+        for part in (f"{CML}.{level}_{source}_WEIGHT", weight)
+    ]
+
+
+# name -> (config, options). Each row has what the rows before it have, where it begins with "+".
+VARIANTS: dict[str, tuple[str, list[Any]]] = {
+    "baseline": ("toy/rmlr.yaml", [MASK, "none"]),
+    "+ IRE": ("toy/rmlr.yaml", [MASK, "image"]),
+    "+ masked RoI": ("toy/rmlr.yaml", []),
+    "+ sentence": ("toy/rmlr_aligned.yaml", _weights(sentence=1.0, word=0.0)),
+    "+ word": ("toy/rmlr_aligned.yaml", _weights(sentence=0.0, word=1.0)),
+    "+ both": ("toy/rmlr_aligned.yaml", []),
+    "masked RoI without IRE": ("toy/rmlr.yaml", ["MODEL.RMLR.IRE.ENABLED", False]),
+    "layers of + both, no text": ("toy/rmlr_aligned.yaml", _weights(sentence=0.0, word=0.0)),
+}
+METRICS = ("full", "rare", "nonrare")
+
+
+def train_and_evaluate(name: str, seed: int, output: Path, options: list[Any]) -> dict[str, float]:
+    """Metrics of one run; a run that is on disk is not repeated."""
+    if (output / "metrics.json").exists():
+        return json.loads((output / "metrics.json").read_text())
+    config, of_variant = VARIANTS[name]
+    cfg = get_cfg()
+    hoi_d2.add_hoi_config(cfg)
+    cfg.merge_from_file(config_file(config))
+    cfg.merge_from_list(
+        ["MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(output), "SEED", seed, *options, *of_variant]
+    )
+    cfg.freeze()
+    output.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    trainer = HOITrainer(cfg)
+    trainer.model.entity_detector = RememberingDetector(trainer.model.entity_detector)
+    trainer.train()
+    return json.loads((output / "metrics.json").read_text())
+
+
+def table(results: dict[str, list[dict]]) -> str:
+    """Mean and standard deviation over the seeds, and each seed, in Markdown."""
+    rows = []
+    for name, runs in results.items():
+        columns = {m: np.array([r[f"hico_det/mAP_default_{m}"] for r in runs]) for m in METRICS}
+        spread = [
+            f"{v.mean():.2f} ± {v.std(ddof=min(1, len(v) - 1)):.2f}" for v in columns.values()
+        ]
+        rows.append([name, *spread, " / ".join(f"{v:.2f}" for v in columns["full"])])
+    headers = ["variant", *METRICS, "full, each seed"]
+    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+
+
+def plot(results: dict[str, list[dict]], path: Path) -> None:
+    """One group of bars a metric, a dot a seed."""
+    figure, axes = plt.subplots(figsize=(9, 4))
+    width = 0.85 / len(results)
+    for position, (name, runs) in enumerate(results.items()):
+        values = np.array([[r[f"hico_det/mAP_default_{m}"] for m in METRICS] for r in runs])
+        x = np.arange(len(METRICS)) + (position - (len(results) - 1) / 2) * width
+        color = plt.get_cmap("viridis")(position / max(len(results) - 1, 1))
+        axes.bar(x, values.mean(axis=0), width, label=name, color=color, alpha=0.85)
+        axes.plot(np.repeat(x, len(runs)), values.T.ravel(), "k.", markersize=3)
+    axes.set_xticks(range(len(METRICS)), METRICS)
+    axes.set_ylabel("mAP, toy_hoi_val")
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--iterations", type=int, default=350)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--flip", action="store_true", help="also train on mirrored pictures")
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--output", type=Path, default=Path("output/rmlr_ablation"))
+    parser.add_argument("options", nargs="*", help="KEY VALUE, ... for all variants")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING)
+    flip = "horizontal" if args.flip else "none"
+    options = ["SOLVER.MAX_ITER", args.iterations, "SOLVER.CHECKPOINT_PERIOD", args.iterations]
+    options += ["SOLVER.IMS_PER_BATCH", args.batch, "INPUT.RANDOM_FLIP", flip, *args.options]
+    results: dict[str, list[dict]] = {name: [] for name in args.variants}
+    for seed in args.seeds:
+        for name in args.variants:
+            start = time.time()
+            folder = args.output / name.replace(" ", "_") / str(seed)
+            metrics = train_and_evaluate(name, seed, folder, options)
+            results[name].append(metrics | {"seed": seed})
+            full = metrics["hico_det/mAP_default_full"]
+            print(f"{name}, seed {seed}: full {full:.2f} ({time.time() - start:.0f} s)", flush=True)
+            (args.output / "results.json").write_text(json.dumps(results, indent=1))
+        done = {name: runs for name, runs in results.items() if runs}
+        print(table(done), flush=True)
+        plot(done, args.output / "ablation.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
