@@ -6,6 +6,7 @@ from detectron2.config import CfgNode
 
 from hoi_d2.engine.config import add_engine_config
 from hoi_d2.modeling.entity_detector.config import add_entity_detector_config
+from hoi_d2.modeling.image_encoder.config import add_image_encoder_config
 from hoi_d2.modeling.language.config import add_language_config
 
 
@@ -21,6 +22,7 @@ def add_hoi_config(cfg: CfgNode) -> None:
     _add_input_keys(cfg)
     _add_detr_keys(cfg)
     add_entity_detector_config(cfg)
+    add_image_encoder_config(cfg)
     _add_hoi_keys(cfg)
     _add_rmlr_keys(cfg)
     add_language_config(cfg)

@@ -141,7 +141,12 @@ def _download(hub_id: str, revision: str) -> Path:
 
     def get(*patterns: str) -> Path:
         return Path(
-            snapshot_download(hub_id, revision=revision or None, allow_patterns=list(patterns))
+            snapshot_download(
+                hub_id,
+                revision=revision or None,
+                allow_patterns=list(patterns),
+                ignore_patterns=["open_clip_*"],  # timm's CLIPs hold the same weights twice
+            )
         )
 
     try:

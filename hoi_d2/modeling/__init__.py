@@ -8,6 +8,7 @@ from hoi_d2.modeling.entity_detector.precomputed import (
     PrecomputedEntityDetector,
 )
 from hoi_d2.modeling.entity_detector.relatives import TransformersEntityDetector
+from hoi_d2.modeling.image_encoder import build_image_encoder
 from hoi_d2.modeling.meta_arch import Detr, RmLR
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
 
@@ -22,4 +23,5 @@ __all__ = [
     "RmLR",
     "TransformersEntityDetector",
     "build_entity_detector",
+    "build_image_encoder",
 ]

@@ -1,0 +1,135 @@
+"""From a config to an image encoder with weights, or with a warning that it has none."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import timm
+from detectron2.config import CfgNode
+from timm.models.byobnet import ByoBlockCfg, ByobNet
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from hoi_d2.modeling.image_encoder.attention_pool import AttentionPoolEncoder
+from hoi_d2.modeling.image_encoder.encoder import ImageEncoder
+from hoi_d2.modeling.image_encoder.vit import VisionTransformerEncoder
+from hoi_d2.modeling.image_encoder.weights import load_image_encoder_weights
+
+logger = logging.getLogger(__name__)
+
+_RESNET_STRIDE = 32
+
+
+def build_image_encoder(cfg: CfgNode) -> ImageEncoder:
+    """The encoder of `cfg.MODEL.IMAGE_ENCODER`.
+
+    Its weights are those of the name's tag or of `WEIGHTS`; none are read where `cfg.MODEL.WEIGHTS`
+    is set, which holds them too. Where the tag's cannot be had, the encoder stays random and a
+    warning says so.
+
+    Raises:
+        ValueError: no such model, a model of another kind, or an input size that does not fit.
+        FileNotFoundError: `WEIGHTS` names nothing.
+        WeightsError: the weights do not fit.
+    """
+    node = cfg.MODEL.IMAGE_ENCODER
+    options = _options(node.OPTIONS)
+    image_size = node.IMAGE_SIZE or cfg.INPUT.SQUARE_SIZE
+    pretrained = _pretrained(node.NAME)
+    projection = options.pop("visual_projection", _projection(node.NAME, pretrained))
+    network = _network(node.NAME, pretrained, image_size, options)
+    _check_image_size(node.NAME, network, image_size)
+    is_transformer = isinstance(network, VisionTransformer)
+    encoder = (VisionTransformerEncoder if is_transformer else AttentionPoolEncoder)(
+        network,
+        image_size=image_size,
+        pixel_mean=tuple(pretrained.mean),
+        pixel_std=tuple(pretrained.std),
+        visual_projection=projection if is_transformer else 0,
+        activation_checkpointing=node.ACTIVATION_CHECKPOINTING,
+    )
+    if not cfg.MODEL.WEIGHTS:
+        _load(encoder, node, pretrained)
+    return encoder
+
+
+def _pretrained(name: str):
+    """What timm knows of a model and its weights.
+
+    Raises:
+        ValueError: no such model, or no such tag; lists the tags.
+    """
+    architecture = name.partition(".")[0]
+    if not timm.is_model(architecture):
+        raise ValueError(f"MODEL.IMAGE_ENCODER.NAME {name!r}: timm has no model {architecture!r}")
+    try:
+        return timm.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError as error:
+        known = ", ".join(timm.list_models(f"{architecture}.*", pretrained=True)) or "none"
+        raise ValueError(
+            f"MODEL.IMAGE_ENCODER.NAME {name!r}: timm has no such weights; there are {known}"
+        ) from error
+
+
+def _projection(name: str, pretrained) -> int:
+    """Width of CLIP's visual projection; 0 where the layer after the tower is a classifier."""
+    architecture, _, tag = name.partition(".")
+    return pretrained.num_classes if "_clip_" in architecture and tag and "_ft_" not in tag else 0
+
+
+def _options(node: CfgNode) -> dict[str, Any]:
+    """Constructor arguments of timm; a ResNet's depths and channels in its own form."""
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in node.items()}
+    if "depths" in options:
+        stages = zip(options.pop("depths"), options.pop("channels"))
+        options["blocks"] = tuple(
+            ByoBlockCfg(type="bottle", d=depth, c=channels, s=1 if i == 0 else 2, br=0.25)
+            for i, (depth, channels) in enumerate(stages)
+        )
+    return options
+
+
+def _network(name: str, pretrained, image_size: int, options: dict[str, Any]) -> nn.Module:
+    architecture = name.partition(".")[0]
+    is_resnet = architecture.startswith("resnet")  # its pool's projection is part of the tower
+    arguments = {"num_classes": pretrained.num_classes if is_resnet else 0, "img_size": image_size}
+    try:
+        network = timm.create_model(architecture, pretrained=False, **(arguments | options))
+    except (TypeError, AssertionError) as error:
+        raise ValueError(f"MODEL.IMAGE_ENCODER.NAME {name!r} cannot be built: {error}") from error
+    if not isinstance(network, (VisionTransformer, ByobNet)):
+        raise ValueError(
+            f"MODEL.IMAGE_ENCODER.NAME {name!r} is a {type(network).__name__}; there must be one "
+            "query in its last stage: a vision transformer with a CLS token, or a CLIP ResNet"
+        )
+    return network
+
+
+def _check_image_size(name: str, network: nn.Module, image_size: int) -> None:
+    is_transformer = isinstance(network, VisionTransformer)
+    patch = network.patch_embed.patch_size[0] if is_transformer else _RESNET_STRIDE
+    if image_size % patch:
+        near = round(image_size / patch) * patch
+        raise ValueError(
+            f"an input of {image_size} pixels does not divide into the patches of {name}, which "
+            f"have {patch}; set MODEL.IMAGE_ENCODER.IMAGE_SIZE and INPUT.SQUARE_SIZE to {near}"
+        )
+
+
+def _load(encoder: ImageEncoder, node: CfgNode, pretrained) -> None:
+    check = {"sha256": node.SHA256, "revision": node.REVISION}
+    if node.WEIGHTS:
+        load_image_encoder_weights(encoder, node.WEIGHTS, **check)
+        return
+    if "." not in node.NAME:
+        return  # from scratch, as asked for
+    try:
+        load_image_encoder_weights(encoder, pretrained.hf_hub_id, **check)
+    except FileNotFoundError as error:
+        logger.warning(
+            "RANDOM WEIGHTS in the image encoder %s, its scores mean nothing: %s. Or name a weight "
+            "file in MODEL.IMAGE_ENCODER.WEIGHTS",
+            node.NAME,
+            error,
+        )

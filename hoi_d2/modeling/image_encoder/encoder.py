@@ -1,0 +1,133 @@
+"""`ImageEncoder`: what DEFR and DEFR-Det need of an image tower."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hoi_d2.modeling.image_encoder.masked_attention import row_weights
+
+
+class ImageEncoder(nn.Module):
+    """A square picture -> one vector; or one for each set of patches that its last stage may see.
+
+    The last stage reads the whole picture through one query (a ViT's CLS token, the mean token of
+    CLIP-ResNet's attention pool). DEFR-Det masks the keys of that query, so everything before it
+    is computed once for a picture (arXiv 2203.05676, section 3.3, equation 5).
+
+    Args:
+        network: of timm.
+        image_size: side R of the input.
+        width: D of the vector.
+        grid: rows and columns of patches in the last stage.
+        pixel_mean, pixel_std: of the channels, on 0..1.
+        visual_projection: E of CLIP's projection into the space of its texts, which is kept out of
+            the vector; 0 = none.
+
+    Attributes:
+        visual_projection: (D, E) or None.
+        is_random: no weights were loaded when it was built.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        image_size: int,
+        width: int,
+        grid: tuple[int, int],
+        pixel_mean: tuple[float, ...],
+        pixel_std: tuple[float, ...],
+        visual_projection: int = 0,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.image_size, self.width, self.grid = image_size, width, grid
+        self.is_random = True
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(3, 1, 1), persistent=False)
+        # It travels with a checkpoint: texts of new classes are pulled back through it.
+        projection = torch.randn(width, visual_projection) * width**-0.5
+        self.register_buffer("visual_projection", projection if visual_projection else None)
+
+    @property
+    def position_table(self) -> str:
+        """Name of the position embedding (1 + rows * columns, D) in `network`."""
+        raise NotImplementedError
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Pixels (B, 3, R, R) on 0..255 -> what `forward` takes."""
+        return (images / 255 - self.pixel_mean) / self.pixel_std
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, R, R) normalised -> (B, D): CLS after the last norm, or the pool's output.
+
+        Raises:
+            ValueError: pictures of another size.
+        """
+        return self.attend(self.tokens_before_last(images))
+
+    def tokens_before_last(self, images: Tensor, *, masked_blocks: int = 1) -> Tensor:
+        """What the last stage reads: (B, 1 + rows * columns, C), the query's token first.
+
+        Args:
+            images: (B, 3, R, R) normalised.
+            masked_blocks: how many blocks `attend` will compute.
+        """
+        raise NotImplementedError
+
+    def attend(
+        self,
+        tokens: Tensor,
+        open_patches: Tensor | None = None,
+        image_index: Tensor | None = None,
+        *,
+        masked_blocks: int = 1,
+    ) -> Tensor:
+        """The last stage for M masks.
+
+        Args:
+            tokens: of `tokens_before_last`, with the same `masked_blocks`.
+            open_patches: (M, rows * columns) bool, what the query sees beside itself; None = one
+                row an image, everything open.
+            image_index: (M,) which image a mask is of.
+            masked_blocks: blocks at the end that are masked. Beyond the last one all tokens are
+                computed for every mask, because they depend on the query's token.
+
+        Returns:
+            (M, D).
+        """
+        raise NotImplementedError
+
+    def query_keys_values(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the last stage's attention: (B, heads, d), and twice (B, heads, 1 + patches, d)."""
+        raise NotImplementedError
+
+    def attention(
+        self, tokens: Tensor, open_patches: Tensor | None = None, image_index: Tensor | None = None
+    ) -> Tensor:
+        """(M, heads, rows, columns): how much of the query's attention each patch gets.
+
+        The share of the query's own token is left out, so that a map sums to less than 1.
+        """
+        if open_patches is None:
+            shape = len(tokens), self.grid[0] * self.grid[1]
+            open_patches = torch.ones(shape, dtype=torch.bool, device=tokens.device)
+            image_index = torch.arange(len(tokens), device=tokens.device)
+        query, keys, _ = self.query_keys_values(tokens)
+        weights = row_weights(query, keys, with_own(open_patches), image_index)
+        return weights[:, :, 1:].unflatten(2, self.grid)
+
+    def check_size(self, images: Tensor) -> None:
+        """Raises ValueError where the pictures are not R x R."""
+        if tuple(images.shape[-2:]) != (self.image_size, self.image_size):
+            height, width = images.shape[-2:]
+            raise ValueError(
+                f"pictures of {width} x {height}, the image encoder takes {self.image_size} x "
+                f"{self.image_size}; set INPUT.SQUARE_SIZE or MODEL.IMAGE_ENCODER.IMAGE_SIZE"
+            )
+
+
+def with_own(open_patches: Tensor) -> Tensor:
+    """(M, 1 + N): the query's own token, which is always open, before the patches."""
+    return torch.cat([open_patches.new_ones(len(open_patches), 1), open_patches], dim=1)

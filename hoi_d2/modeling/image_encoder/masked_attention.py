@@ -1,0 +1,59 @@
+"""One query row per mask over shared keys and values: what makes masked classification cheap."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def attend_rows(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    open_keys: Tensor | None = None,
+    image_index: Tensor | None = None,
+) -> Tensor:
+    """Softmax attention of each image's one query over the keys that a mask leaves open.
+
+    Keys and values are those of the image, however many masks it has. Masks of all images go
+    through one fused call.
+
+    Args:
+        query: (B, heads, d) one for each image.
+        keys, values: (B, heads, N, d).
+        open_keys: (M, N) bool, at least one True in each row; None = one row an image, all open.
+        image_index: (M,) which image a mask is of, in any order.
+
+    Returns:
+        (M, heads * d).
+    """
+    query = query[:, :, None]
+    if open_keys is None:
+        return F.scaled_dot_product_attention(query, keys, values).flatten(1)
+    if not len(open_keys):
+        return query.new_zeros(0, query.shape[1] * query.shape[3])
+    slot, slots = _slots(image_index, len(query))
+    mask = open_keys.new_ones(len(query), slots, open_keys.shape[1])
+    mask[image_index, slot] = open_keys
+    rows = F.scaled_dot_product_attention(
+        query.expand(-1, -1, slots, -1), keys, values, attn_mask=mask[:, None]
+    )
+    return rows[image_index, :, slot].flatten(1)
+
+
+def row_weights(query: Tensor, keys: Tensor, open_keys: Tensor, image_index: Tensor) -> Tensor:
+    """The attention itself, for pictures of it: (M, heads, N) that sum to 1 over N."""
+    scores = torch.einsum("bhd,bhnd->bhn", query, keys) * query.shape[-1] ** -0.5
+    scores = scores[image_index].masked_fill(~open_keys[:, None], -torch.inf)
+    return scores.softmax(dim=-1)
+
+
+def _slots(image_index: Tensor, images: int) -> tuple[Tensor, int]:
+    """The place of each mask among those of its image, and the largest number of an image."""
+    counts = torch.bincount(image_index, minlength=images)
+    first = counts.cumsum(0) - counts
+    order = image_index.argsort(stable=True)
+    slot = torch.empty_like(order)
+    slot[order] = torch.arange(len(order), device=order.device) - first[image_index[order]]
+    return slot, int(counts.max())
