@@ -18,8 +18,6 @@ from hoi_d2.modeling.image_encoder.weights import load_image_encoder_weights
 
 logger = logging.getLogger(__name__)
 
-_RESNET_STRIDE = 32
-
 
 def build_image_encoder(cfg: CfgNode) -> ImageEncoder:
     """The encoder of `cfg.MODEL.IMAGE_ENCODER`.
@@ -79,13 +77,16 @@ def _projection(name: str, pretrained) -> int:
 
 
 def _options(node: CfgNode) -> dict[str, Any]:
-    """Constructor arguments of timm; a ResNet's depths and channels in its own form."""
+    """Constructor arguments of timm; the stages of a ResNet in its own form."""
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in node.items()}
     if "depths" in options:
-        stages = zip(options.pop("depths"), options.pop("channels"))
+        depths, channels = options.pop("depths"), options.pop("channels")
+        strides = options.pop("strides", (1, *[2] * (len(depths) - 1)))
+        kind = options.pop("block", "bottle")
+        narrowing = 0.25 if kind == "bottle" else 1.0
         options["blocks"] = tuple(
-            ByoBlockCfg(type="bottle", d=depth, c=channels, s=1 if i == 0 else 2, br=0.25)
-            for i, (depth, channels) in enumerate(stages)
+            ByoBlockCfg(type=kind, d=depth, c=width, s=stride, br=narrowing)
+            for depth, width, stride in zip(depths, channels, strides, strict=True)
         )
     return options
 
@@ -108,7 +109,8 @@ def _network(name: str, pretrained, image_size: int, options: dict[str, Any]) ->
 
 def _check_image_size(name: str, network: nn.Module, image_size: int) -> None:
     is_transformer = isinstance(network, VisionTransformer)
-    patch = network.patch_embed.patch_size[0] if is_transformer else _RESNET_STRIDE
+    last = network.feature_info[-1]["reduction"]
+    patch = network.patch_embed.patch_size[0] if is_transformer else last
     if image_size % patch:
         near = round(image_size / patch) * patch
         raise ValueError(

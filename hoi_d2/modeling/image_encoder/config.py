@@ -28,6 +28,7 @@ def add_image_encoder_config(cfg: CfgNode) -> None:
     # Keep less for the backward pass and compute it again; for large inputs.
     node.ACTIVATION_CHECKPOINTING = False
     # Further arguments of timm's constructor, for an encoder of another size. A ViT takes
-    # patch_size, embed_dim, depth, num_heads, ...; a CLIP-ResNet depths and channels (of its
-    # stages), stem_chs, num_classes (output). visual_projection: width of CLIP's projection.
+    # patch_size, embed_dim, depth, num_heads, ..., and visual_projection, the width of CLIP's.
+    # A CLIP-ResNet: depths, channels and strides of its stages (stem: 4), block ("bottle" or
+    # "basic"), stem_chs (three), head_hidden_size (of the pool, 64 a head), num_classes (output).
     node.OPTIONS = CfgNode(new_allowed=True)

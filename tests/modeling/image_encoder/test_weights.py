@@ -246,3 +246,23 @@ def test_the_papers_encoders(name, width, projection, hub_id):
     clip = "clip" in name
     mean = (0.48145466, 0.4578275, 0.40821073) if clip else (0.5, 0.5, 0.5)
     torch.testing.assert_close(encoder.pixel_mean.flatten(), torch.tensor(mean))
+
+
+def test_a_small_resnet_with_stages_of_its_own():
+    """Four stages, of which the last keeps the resolution: stride 16."""
+    options = {
+        "depths": [1, 1, 2, 1],
+        "channels": [8, 16, 24, 40],
+        "strides": [1, 2, 2, 1],
+        "block": "basic",
+        "stem_chs": [4, 4, 8],
+        "head_hidden_size": 64,
+        "num_classes": 12,
+    }
+    encoder = build_image_encoder(encoder_config("resnet50_clip", 80, options))
+    assert (encoder.grid, encoder.width) == ((5, 5), 12)
+    mask, index = torch.rand(3, 25) > 0.5, torch.tensor([0, 0, 1])
+    tokens = encoder.tokens_before_last(torch.randn(2, 3, 80, 80))
+    assert encoder.attend(tokens, mask, index).shape == (3, 12)
+    with pytest.raises(ValueError, match="patches of"):
+        build_image_encoder(encoder_config("resnet50_clip", 88, options))
