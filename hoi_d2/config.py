@@ -5,6 +5,7 @@ from __future__ import annotations
 from detectron2.config import CfgNode
 
 from hoi_d2.engine.config import add_engine_config
+from hoi_d2.modeling.defr_config import add_defr_config
 from hoi_d2.modeling.entity_detector.config import add_entity_detector_config
 from hoi_d2.modeling.image_encoder.config import add_image_encoder_config
 from hoi_d2.modeling.language.config import add_language_config
@@ -26,6 +27,7 @@ def add_hoi_config(cfg: CfgNode) -> None:
     _add_hoi_keys(cfg)
     _add_rmlr_keys(cfg)
     add_language_config(cfg)
+    add_defr_config(cfg)
 
 
 def _add_input_keys(cfg: CfgNode) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from hoi_d2.data.vocabulary import Vocabulary, hico_det_vocabulary, vcoco_vocabulary
 
@@ -15,11 +15,15 @@ def vocabulary_of(cfg: CfgNode) -> Vocabulary:
 
     Raises:
         KeyError: neither names one; lists the choices.
+        FileNotFoundError: the classes are in the dataset's file, which is not on disk.
     """
     name = cfg.MODEL.HOI.VOCABULARY or (cfg.DATASETS.TRAIN[0] if cfg.DATASETS.TRAIN else "")
     if name in _NAMED:
         return _NAMED[name]()
     vocabulary = MetadataCatalog.get(name).get("vocabulary") if name else None
+    if vocabulary is None and name in DatasetCatalog.list():
+        DatasetCatalog.get(name)  # MPII's classes are in its file
+        vocabulary = MetadataCatalog.get(name).get("vocabulary")
     if vocabulary is None:
         raise KeyError(
             f"no vocabulary named {name!r}: set MODEL.HOI.VOCABULARY to one of {sorted(_NAMED)} or "

@@ -17,6 +17,11 @@ def _add_loader_keys(node: CfgNode) -> None:
     # Class in hoi_d2.data.mappers that turns a dataset dict into a model input; "DatasetMapper" is
     # detectron2's own, and "package.module.Class" any other.
     node.MAPPER = "HOIDatasetMapper"
+    # SAMPLER_TRAIN may also be "OverSampling" (image-level recognition): an epoch shows images of
+    # rare classes several times, so that each class has MIN_PER_CLASS positive samples.
+    node.OVERSAMPLING = CfgNode({"MIN_PER_CLASS": 40})
+    # "guarantee", or "release": DEFR's code, which leaves classes just below the minimum alone.
+    node.OVERSAMPLING.RULE = "guarantee"
     # detectron2 drops images without annotations by default; here nothing is lost silently.
     node.FILTER_EMPTY_ANNOTATIONS = False
     # A missing or corrupt image is named once and replaced by another one; a run in which more than

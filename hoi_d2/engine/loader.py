@@ -26,6 +26,8 @@ from detectron2.data.samplers import RepeatFactorTrainingSampler
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
+from hoi_d2.data.catalog import vocabulary_of
+from hoi_d2.data.samplers import label_table, oversampling_repeats
 from hoi_d2.engine.dataset_report import report_dataset
 from hoi_d2.engine.launch import STOP_SIGNALS
 from hoi_d2.engine.samples import (
@@ -286,6 +288,15 @@ def _repeat_factors(cfg: CfgNode, records: list[dict[str, Any]]) -> torch.Tensor
         return RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
             records, cfg.DATALOADER.REPEAT_THRESHOLD
         )
+    if name == "OverSampling":
+        node = cfg.DATALOADER.OVERSAMPLING
+        labels = label_table(records, vocabulary_of(cfg))
+        repeats = oversampling_repeats(labels, min_per_class=node.MIN_PER_CLASS, rule=node.RULE)
+        logger.info(
+            "over-sampling: an epoch is %d samples of %d images", repeats.sum(), len(records)
+        )
+        return torch.as_tensor(repeats, dtype=torch.float32)
     raise ValueError(
-        f"DATALOADER.SAMPLER_TRAIN {name}: TrainingSampler or RepeatFactorTrainingSampler"
+        f"DATALOADER.SAMPLER_TRAIN {name}: TrainingSampler, RepeatFactorTrainingSampler or "
+        "OverSampling"
     )

@@ -1,6 +1,7 @@
 """Registered META_ARCHITECTUREs: each forward is its paper's figure."""
 
+from hoi_d2.modeling.meta_arch.defr import DEFR
 from hoi_d2.modeling.meta_arch.detr import Detr
 from hoi_d2.modeling.meta_arch.rmlr import RmLR
 
-__all__ = ["Detr", "RmLR"]
+__all__ = ["DEFR", "Detr", "RmLR"]

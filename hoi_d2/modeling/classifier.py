@@ -1,0 +1,225 @@
+"""DEFR's classifier: one row a HOI class, which begins as the vector of the class's sentence.
+
+DEFR (Jin et al., arXiv 2203.05676), section 3.1 and equation 1: s_i = gamma x.w_i + b_i.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from detectron2.config import CfgNode
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hoi_d2.checkpoint.weight_files import WeightsError, local_files, read_weights
+from hoi_d2.data.catalog import vocabulary_of
+from hoi_d2.modeling.language.prompts import hoi_sentences
+from hoi_d2.modeling.language.text_encoder import encode_sentences
+
+logger = logging.getLogger(__name__)
+_PROJECTION = "visual_projection.weight"  # of transformers' CLIP, (E, D)
+
+
+class CosineClassifier(nn.Module):
+    """gamma times the cosine of feature and row; the length of neither matters, at any time.
+
+    Args:
+        rows: (C, D) first weights.
+        scale: gamma.
+        is_random: the rows come from no language model.
+    """
+
+    def __init__(self, rows: Tensor, *, scale: float, is_random: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(rows.clone())
+        self.scale, self.is_random = scale, is_random
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, D) image features -> (N, C) scaled logits in float32.
+
+        Not in half precision: at gamma 100, bfloat16 would be wrong by 0.4.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            rows = F.normalize(self.weight.float(), dim=1)
+            return self.scale * F.linear(F.normalize(features.float(), dim=1), rows)
+
+
+class LinearClassifier(nn.Module):
+    """gamma x.w + b with free rows and a bias that begins at zero.
+
+    Args:
+        rows: (C, D) first weights.
+        scale: gamma.
+        normalize_features: to length 1, before anything else.
+        is_random: the rows come from no language model.
+    """
+
+    def __init__(
+        self,
+        rows: Tensor,
+        *,
+        scale: float,
+        normalize_features: bool = True,
+        is_random: bool = False,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(rows.clone())
+        self.bias = nn.Parameter(rows.new_zeros(len(rows)))
+        self.scale, self.normalize_features = scale, normalize_features
+        self.is_random = is_random
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, D) image features -> (N, C) scaled logits in float32."""
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.float()
+            if self.normalize_features:
+                features = F.normalize(features, dim=1)
+            return self.scale * F.linear(features, self.weight.float()) + self.bias.float()
+
+
+def build_hoi_classifier(
+    cfg: CfgNode, *, width: int, visual_projection: Tensor | None = None
+) -> CosineClassifier | LinearClassifier:
+    """The head that `cfg.MODEL.CLASSIFIER` asks for, over the HOI classes of the vocabulary.
+
+    Args:
+        cfg: the whole config.
+        width: D of the image features.
+        visual_projection: (D, E) of the image encoder, where it is a CLIP ViT.
+
+    Returns:
+        (N, D) -> (N, C) scaled logits.
+
+    Raises:
+        ValueError: a key has a value that it cannot have, or text vectors and image features do
+            not fit; says what would.
+    """
+    node = cfg.MODEL.CLASSIFIER
+    sentences = hoi_sentences(vocabulary_of(cfg), template=cfg.MODEL.LANGUAGE.TEMPLATE)
+    if node.INIT not in ("language", "random"):
+        raise ValueError(f'MODEL.CLASSIFIER.INIT {node.INIT!r}: "language" or "random"')
+    # A checkpoint brings its own rows; the text encoder may not be there any more.
+    is_random = node.INIT == "random" or bool(cfg.MODEL.WEIGHTS)
+    if is_random:
+        rows = random_rows(len(sentences), width, head=node.HEAD)
+    else:
+        rows, is_random = language_rows(
+            cfg, sentences, width=width, visual_projection=visual_projection
+        )
+    if node.HEAD == "cosine":
+        return CosineClassifier(rows, scale=node.SCALE, is_random=is_random)
+    if node.HEAD == "linear":
+        return LinearClassifier(
+            rows,
+            scale=node.SCALE,
+            normalize_features=node.NORMALIZE_FEATURES,
+            is_random=is_random,
+        )
+    raise ValueError(f'MODEL.CLASSIFIER.HEAD {node.HEAD!r}: "cosine" or "linear"')
+
+
+def random_rows(classes: int, width: int, *, head: str) -> Tensor:
+    """(C, D) as the release draws them: N(0, 1/D) for cosine, `nn.Linear`'s default for linear."""
+    if head == "linear":
+        return nn.Linear(width, classes).weight.detach()
+    return torch.randn(classes, width) * width**-0.5
+
+
+def language_rows(
+    cfg: CfgNode,
+    sentences: Sequence[str],
+    *,
+    width: int,
+    visual_projection: Tensor | None = None,
+) -> tuple[Tensor, bool]:
+    """Unit vectors of sentences in the space of the image features.
+
+    CLIP's text vectors T (C, E) meet its image feature behind the visual projection P (D, E), which
+    the image encoder leaves out: x P . t = x . (t P^T), so the rows are T P^T.
+
+    Args:
+        cfg: `MODEL.LANGUAGE` names the encoder, `MODEL.CLASSIFIER.PROJECTION` the projection.
+        sentences: one a class; any, not only those of a dataset.
+        width: D of the image features.
+        visual_projection: (D, E) of the image encoder, if it has one.
+
+    Returns:
+        (C, D), and whether they are random because encoder or projection could not be had.
+
+    Raises:
+        ValueError: the widths do not fit.
+    """
+    language = cfg.MODEL.LANGUAGE
+    encoded = encode_sentences(
+        sentences,
+        encoder=language.ENCODER,
+        revision=language.REVISION,
+        pooling=language.POOLING,
+        cache_dir=language.CACHE_DIR,
+    )
+    rows, is_random = encoded.sentence.float(), encoded.is_random
+    if language.POOLING == "clip":
+        projection = visual_projection
+        if cfg.MODEL.CLASSIFIER.PROJECTION:
+            projection, is_stand_in = read_projection(
+                cfg.MODEL.CLASSIFIER.PROJECTION, shape=(width, rows.shape[1])
+            )
+            is_random |= is_stand_in
+        if projection is not None and projection.shape == (width, rows.shape[1]):
+            rows = rows @ projection.float().cpu().T
+    if rows.shape[1] != width:
+        raise ValueError(_misfit(cfg, rows.shape[1], width, visual_projection))
+    return F.normalize(rows, dim=1), is_random
+
+
+def read_projection(source: str, *, shape: tuple[int, int]) -> tuple[Tensor, bool]:
+    """CLIP's visual projection (D, E) alone, out of a CLIP of transformers.
+
+    Args:
+        source: a file, a folder or a hub id.
+        shape: (D, E), for what stands in where it is not to be had.
+
+    Returns:
+        The projection, and whether it is a random stand-in.
+
+    Raises:
+        WeightsError: the file has no such tensor.
+    """
+    try:
+        files = local_files(source)
+    except FileNotFoundError as error:
+        logger.warning(
+            "RANDOM VISUAL PROJECTION: %s. Remedy: fetch it once where there is a network "
+            "(`hf download %s`), or let MODEL.CLASSIFIER.PROJECTION name a folder that holds it",
+            *(error, source),
+        )
+        generator = torch.Generator().manual_seed(0)
+        return torch.randn(shape, generator=generator) * shape[0] ** -0.5, True
+    for file in files:
+        if file.suffix != ".safetensors":
+            weights = read_weights(file).weights
+            if _PROJECTION in weights:
+                return weights[_PROJECTION].T, False
+            continue
+        with safe_open(file, framework="pt") as tensors:  # one of some hundred megabytes
+            if _PROJECTION in tensors.keys():
+                return tensors.get_tensor(_PROJECTION).T, False
+    raise WeightsError(f"{source} has no {_PROJECTION}: it is not a CLIP ViT of transformers")
+
+
+def _misfit(cfg: CfgNode, text_width: int, width: int, projection: Tensor | None) -> str:
+    language = cfg.MODEL.LANGUAGE
+    message = (
+        f"text vectors of {language.ENCODER} ({language.POOLING}) have width {text_width}, image "
+        f"features width {width}: they cannot be rows of this classifier. "
+    )
+    if language.POOLING != "clip":
+        return message + "Choose a text encoder of that width, or MODEL.CLASSIFIER.INIT random"
+    has = "has none" if projection is None else f"has one of {tuple(projection.shape)}"
+    return message + (
+        f"CLIP's are pulled back through its visual projection ({width}, {text_width}); the image "
+        f"encoder {has}. Name the CLIP that belongs to the texts in MODEL.CLASSIFIER.PROJECTION"
+    )
