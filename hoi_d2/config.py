@@ -6,6 +6,7 @@ from detectron2.config import CfgNode
 
 from hoi_d2.engine.config import add_engine_config
 from hoi_d2.modeling.defr_config import add_defr_config
+from hoi_d2.modeling.defr_det_config import add_defr_det_config
 from hoi_d2.modeling.entity_detector.config import add_entity_detector_config
 from hoi_d2.modeling.image_encoder.config import add_image_encoder_config
 from hoi_d2.modeling.language.config import add_language_config
@@ -28,6 +29,7 @@ def add_hoi_config(cfg: CfgNode) -> None:
     _add_rmlr_keys(cfg)
     add_language_config(cfg)
     add_defr_config(cfg)
+    add_defr_det_config(cfg)
 
 
 def _add_input_keys(cfg: CfgNode) -> None:

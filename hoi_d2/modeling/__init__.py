@@ -9,12 +9,13 @@ from hoi_d2.modeling.entity_detector.precomputed import (
 )
 from hoi_d2.modeling.entity_detector.relatives import TransformersEntityDetector
 from hoi_d2.modeling.image_encoder import build_image_encoder
-from hoi_d2.modeling.meta_arch import DEFR, Detr, RmLR
+from hoi_d2.modeling.meta_arch import DEFR, DEFRDet, Detr, RmLR
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
 
 __all__ = [
     "DEFR",
     "ENTITY_DETECTOR_REGISTRY",
+    "DEFRDet",
     "DetectronEntityDetector",
     "Detr",
     "DetrEntityDetector",

@@ -1,7 +1,8 @@
 """Registered META_ARCHITECTUREs: each forward is its paper's figure."""
 
 from hoi_d2.modeling.meta_arch.defr import DEFR
+from hoi_d2.modeling.meta_arch.defr_det import DEFRDet
 from hoi_d2.modeling.meta_arch.detr import Detr
 from hoi_d2.modeling.meta_arch.rmlr import RmLR
 
-__all__ = ["DEFR", "Detr", "RmLR"]
+__all__ = ["DEFR", "DEFRDet", "Detr", "RmLR"]

@@ -24,9 +24,9 @@ class CandidatePairs:
         counts: M_i of each image.
         image_index: (M,) which image a pair is of.
         human_boxes, object_boxes: (M, 4) XYXY.
-        human_tokens, object_tokens: (M, d).
+        human_tokens, object_tokens: (M, d); None where the detector has no tokens.
+        human_scores, object_scores: (M,) of the two detections.
         object_classes: (M,).
-        pair_scores: (M,) product of the two detection scores.
     """
 
     instances: list[Instances]
@@ -35,10 +35,16 @@ class CandidatePairs:
     image_index: Tensor
     human_boxes: Tensor
     object_boxes: Tensor
-    human_tokens: Tensor
-    object_tokens: Tensor
+    human_tokens: Tensor | None
+    object_tokens: Tensor | None
+    human_scores: Tensor
+    object_scores: Tensor
     object_classes: Tensor
-    pair_scores: Tensor
+
+    @property
+    def pair_scores(self) -> Tensor:
+        """(M,) product of the two detection scores."""
+        return self.human_scores * self.object_scores
 
     def __len__(self) -> int:
         return len(self.image_index)
@@ -72,8 +78,9 @@ class PairGenerator(nn.Module):
         self.max_instances = max_instances
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, *, person: int = 0):
-        node = cfg.MODEL.RMLR.PAIRS
+    def from_config(cls, cfg: CfgNode, *, person: int = 0, pairs: CfgNode | None = None):
+        """`pairs`: the keys; None = RmLR's."""
+        node = cfg.MODEL.RMLR.PAIRS if pairs is None else pairs
         return {
             "person": person,
             "nms_threshold": node.NMS_THRESHOLD,
@@ -86,7 +93,7 @@ class PairGenerator(nn.Module):
     def forward(self, detections: list[Instances]) -> CandidatePairs:
         """
         Args:
-            detections: for each image `pred_boxes`, `scores`, `pred_classes` and `tokens`.
+            detections: for each image `pred_boxes`, `scores`, `pred_classes`, and perhaps `tokens`.
 
         Raises:
             ValueError: a box or a score is not finite.
@@ -100,7 +107,8 @@ class PairGenerator(nn.Module):
         boxes = torch.cat([i.pred_boxes.tensor for i in instances])
         scores = torch.cat([i.scores for i in instances])
         classes = torch.cat([i.pred_classes for i in instances])
-        tokens = torch.cat([i.tokens for i in instances])
+        has_tokens = all(i.has("tokens") for i in instances)
+        tokens = torch.cat([i.tokens for i in instances]) if has_tokens else None
         image_index = torch.repeat_interleave(torch.tensor(counts)).to(boxes.device)
         return CandidatePairs(
             instances=instances,
@@ -109,10 +117,11 @@ class PairGenerator(nn.Module):
             image_index=image_index,
             human_boxes=boxes[human],
             object_boxes=boxes[object_],
-            human_tokens=tokens[human],
-            object_tokens=tokens[object_],
+            human_tokens=tokens[human] if has_tokens else None,
+            object_tokens=tokens[object_] if has_tokens else None,
+            human_scores=scores[human],
+            object_scores=scores[object_],
             object_classes=classes[object_],
-            pair_scores=scores[human] * scores[object_],
         )
 
     def select(self, detections: Instances) -> Instances:

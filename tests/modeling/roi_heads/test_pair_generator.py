@@ -75,3 +75,13 @@ def test_broken_detections_are_refused(field):
         found.pred_boxes.tensor[1, 2] = float("nan")
     with pytest.raises(ValueError, match="not finite"):
         PairGenerator()([found])
+
+
+def test_a_detector_may_have_no_tokens():
+    found = detections([0, 5, 0], [0.9, 0.8, 0.7])
+    found.remove("tokens")
+    pairs = PairGenerator()([found])
+    assert pairs.human_tokens is None and pairs.object_tokens is None
+    torch.testing.assert_close(pairs.human_scores, torch.tensor([0.9, 0.9, 0.7, 0.7]))
+    torch.testing.assert_close(pairs.object_scores, torch.tensor([0.7, 0.8, 0.9, 0.8]))
+    torch.testing.assert_close(pairs.pair_scores, pairs.human_scores * pairs.object_scores)

@@ -1,0 +1,32 @@
+"""The config keys of DEFR-Det."""
+
+from __future__ import annotations
+
+from detectron2.config import CfgNode
+
+
+def add_defr_det_config(cfg: CfgNode) -> None:
+    """Adds `cfg.MODEL.DEFR_DET`, in place (Jin et al., arXiv 2203.05676, section 3.3)."""
+    node = cfg.MODEL.DEFR_DET = CfgNode()
+    # What the CLS query sees of a pair: "human_or_object" (patches of either box), "union" (of the
+    # rectangle around both), or "image" (all: no mask).
+    node.MASK = "human_or_object"
+    # Blocks at the end that are masked; the paper: the last one, which costs next to nothing. With
+    # more, these blocks are computed whole for every pair.
+    node.MASKED_BLOCKS = 1
+    # "sigmoid" of the scaled logit; or "softmax" over the classes that go with the pair's object,
+    # for CLIP without any training, whose logits are all far above 0.
+    node.SCORE = "sigmoid"
+    # Powers of the two detection scores, which the class score is multiplied by. The release notes
+    # 7 and 3 for B/16, 6 and 3 for L/14, which look tuned on the test pictures; the paper has none.
+    # Tune on training pictures only.
+    node.POWER_HUMAN = 2.8
+    node.POWER_OBJECT = 2.8
+    # How the detector's input is squashed to the encoder's square; the release: bilinear here,
+    # bicubic in recognition.
+    node.RESIZE = "bilinear"
+    pairs = node.PAIRS = CfgNode()  # see MODEL.RMLR.PAIRS
+    pairs.NMS_THRESHOLD = 0.5
+    pairs.SCORE_THRESHOLD = 0.2
+    pairs.MIN_INSTANCES = 0
+    pairs.MAX_INSTANCES = 15

@@ -1,0 +1,55 @@
+"""Boxes -> the patches that a query may see."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hoi_d2.modeling.roi_heads.masked_roi import union_boxes
+
+MASKS = ("human_or_object", "union", "image")
+
+
+def pair_patches(
+    human_boxes: Tensor, object_boxes: Tensor, grid: tuple[int, int], *, mask: str
+) -> Tensor:
+    """The patches that belong to a human-object pair.
+
+    Args:
+        human_boxes, object_boxes: (M, 4) XYXY as shares of the picture, 0..1.
+        grid: rows and columns of patches.
+        mask: "human_or_object": patches that either box touches (DEFR-Det); "union": those of the
+            rectangle around both; "image": all.
+
+    Returns:
+        (M, rows * columns) bool.
+
+    Raises:
+        ValueError: no such mask.
+    """
+    if mask == "human_or_object":
+        return box_patches(human_boxes, grid) | box_patches(object_boxes, grid)
+    if mask == "union":
+        return box_patches(union_boxes(human_boxes, object_boxes), grid)
+    if mask == "image":
+        shape = len(human_boxes), grid[0] * grid[1]
+        return torch.ones(shape, dtype=torch.bool, device=human_boxes.device)
+    raise ValueError(f"MODEL.DEFR_DET.MASK must be one of {', '.join(MASKS)}, got {mask!r}")
+
+
+def box_patches(boxes: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(M, rows * columns) bool: patches that a box (M, 4) reaches into.
+
+    Rows floor(y1) to ceil(y2) - 1 and columns alike, in units of patches; nothing outside the grid.
+    """
+    rows, columns = grid
+    # A side that lies on a border of patches must not open the next one by a rounding error.
+    edges = boxes.double() * boxes.new_tensor([columns, rows] * 2, dtype=torch.float64)
+    edges = torch.where((edges - edges.round()).abs() < 1e-4, edges.round(), edges)
+    x1, y1 = edges[:, :2].floor().unbind(dim=1)
+    x2, y2 = edges[:, 2:].ceil().unbind(dim=1)
+    row = torch.arange(rows, device=boxes.device)
+    column = torch.arange(columns, device=boxes.device)
+    in_rows = (row >= y1[:, None]) & (row < y2[:, None])
+    in_columns = (column >= x1[:, None]) & (column < x2[:, None])
+    return (in_rows[:, :, None] & in_columns[:, None]).flatten(1)

@@ -1,0 +1,188 @@
+"""DEFR-Det against its equations, pair by pair; and with the checkpoint of a DEFR."""
+
+import pytest
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import META_ARCH_REGISTRY, build_model
+from torch.nn import functional as F
+
+from hoi_d2.modeling.image_encoder.patch_masks import MASKS
+from hoi_d2.modeling.language.prompts import sentence_table
+from hoi_d2.modeling.meta_arch.defr_det import DEFRDet
+from tests.modeling.image_encoder.small_encoders import CLIP_VIT, RESNET, VIT
+from tests.modeling.image_encoder.test_masked_attention import naive_pool, naive_vit
+from tests.modeling.tiny import GivenDetections, model_input, tiny_config
+
+PERSON, BICYCLE = 0, 1
+BOXES = [[5, 5, 30, 60], [10, 30, 60, 62], [40, 2, 70, 50]]
+SCORES = (0.9, 0.8, 0.7)
+CLASSES = (PERSON, BICYCLE, PERSON)
+
+
+def config(architecture="DEFR-Det", *options, kind="vit"):
+    cfg = tiny_config(architecture, "MODEL.CLASSIFIER.INIT", "random", *options)
+    cfg.INPUT.SQUARE_SIZE = 32 if kind == "vit" else 96
+    node = cfg.MODEL.IMAGE_ENCODER
+    node.NAME = CLIP_VIT if kind == "vit" else "resnet50_clip"
+    node.OPTIONS = CfgNode(VIT if kind == "vit" else RESNET)
+    cfg.MODEL.DEFR_DET.PAIRS.NMS_THRESHOLD = 1.0
+    return cfg
+
+
+def defr_det(*options, kind="vit", boxes=BOXES, scores=SCORES, classes=CLASSES):
+    torch.manual_seed(0)
+    model = build_model(config("DEFR-Det", *options, kind=kind)).eval()
+    for parameter in model.image_encoder.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    model.entity_detector.detect = GivenDetections(model.entity_detector, boxes, scores, classes)
+    return model
+
+
+def test_is_registered_under_the_papers_name():
+    assert META_ARCH_REGISTRY.get("DEFR-Det") is DEFRDet
+
+
+def share(box, size):
+    return torch.tensor(box) / torch.tensor([size[1], size[0]] * 2)
+
+
+def slow_mask(model, human, object_, mask):
+    rows, columns = model.image_encoder.grid
+    if mask == "image":
+        return torch.ones(rows * columns, dtype=torch.bool)
+    boxes = [human, object_]
+    if mask == "union":
+        low, high = torch.minimum(human, object_), torch.maximum(human, object_)
+        boxes = [torch.cat([low[:2], high[2:]])]
+    open_ = torch.zeros(rows, columns, dtype=torch.bool)
+    for x1, y1, x2, y2 in (b * torch.tensor([columns, rows] * 2) for b in boxes):
+        open_[int(y1) : int(y2.ceil()), int(x1) : int(x2.ceil())] = True
+    return open_.flatten()
+
+
+def slow_scores(model, x, mask, blocks):
+    """{(pair, verb): score} of one picture: a whole forward of the network for each pair."""
+    size = x["image"].shape[-2:]
+    side = model.image_encoder.image_size
+    square = F.interpolate(
+        x["image"][None].float(), (side, side), mode="bilinear", antialias=True
+    ).round()
+    encoder, vocabulary = model.image_encoder, model.vocabulary
+    picture = ((square / 255 - encoder.pixel_mean) / encoder.pixel_std)[0]
+    naive = naive_vit if model.mask_kind == "vit" else naive_pool
+    kept = [0, 2, 1]  # humans first
+    table, found = sentence_table(vocabulary), {}
+    for human in (0, 1):
+        for other in range(3):
+            if human == other:
+                continue
+            a, b = kept[human], kept[other]
+            patches = slow_mask(model, share(BOXES[a], size), share(BOXES[b], size), mask)
+            feature = naive(encoder, picture, patches, blocks)
+            logits = model.classifier(feature[None])[0]
+            for verb in vocabulary.valid_verbs[CLASSES[b]].nonzero()[0]:
+                chance = logits[table[CLASSES[b], verb]].sigmoid()
+                prior = SCORES[a] ** model.powers[0] * SCORES[b] ** model.powers[1]
+                found[(human, other), int(verb)] = float(chance) * prior
+    return found
+
+
+def as_dict(found):
+    keys = zip(map(tuple, found.pair_indices.tolist()), found.verb_classes.tolist())
+    return dict(zip(keys, found.scores.tolist()))
+
+
+CASES = [
+    ("vit", "hico_det", "human_or_object", 1, (2.8, 2.8)),
+    ("vit", "hico_det", "union", 1, (7.0, 3.0)),
+    ("vit", "hico_det", "image", 1, (0.0, 0.0)),
+    ("vit", "hico_det", "human_or_object", 3, (2.8, 2.8)),
+    ("vit", "vcoco", "human_or_object", 1, (2.8, 1.0)),
+    ("resnet", "hico_det", "human_or_object", 1, (2.8, 2.8)),
+]
+
+
+@pytest.mark.parametrize("kind, vocabulary, mask, blocks, powers", CASES)
+@torch.no_grad()
+def test_equals_a_whole_forward_for_each_pair(kind, vocabulary, mask, blocks, powers):
+    keys = {"MASK": mask, "MASKED_BLOCKS": blocks, "POWER_HUMAN": powers[0]}
+    keys["POWER_OBJECT"] = powers[1]
+    options = [v for key, value in keys.items() for v in (f"MODEL.DEFR_DET.{key}", value)]
+    model = defr_det(*options, "MODEL.HOI.VOCABULARY", vocabulary, kind=kind)
+    model.classifier.scale = 3.0  # far from where sigmoid is 0 or 1
+    model.mask_kind = kind
+    x = model_input()
+    found = as_dict(model([x])[0]["hoi_instances"])
+    right = slow_scores(model, x, mask, blocks)
+    assert found.keys() == right.keys() and right
+    for key, score in right.items():
+        assert found[key] == pytest.approx(score, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_a_batch_equals_its_images(mask):
+    model = defr_det("MODEL.DEFR_DET.MASK", mask)
+    sizes = [(64, 64), (96, 64), (64, 128), (90, 77)]
+    inputs = [model_input(h, w, seed=i) for i, (h, w) in enumerate(sizes)]
+    for together, x in zip(model(inputs), inputs):
+        left, right = as_dict(together["hoi_instances"]), as_dict(model([x])[0]["hoi_instances"])
+        assert left == pytest.approx(right, rel=1e-4, abs=1e-6) and left
+
+
+@pytest.mark.parametrize(
+    "boxes, scores, classes",
+    [
+        ([], [], []),
+        (BOXES[:1], [0.9], [PERSON]),  # alone
+        (BOXES[:2], [0.9, 0.8], [BICYCLE, BICYCLE]),  # nobody
+        (BOXES, [0.9, 0.1, 0.1], CLASSES),  # the others are below the threshold
+    ],
+)
+def test_no_pairs(boxes, scores, classes):
+    output = defr_det(boxes=boxes, scores=scores, classes=classes)([model_input()])[0]
+    assert len(output["hoi_instances"]) == 0
+    assert output["hoi_instances"].image_size == (128, 160)
+
+
+def test_the_output_is_on_the_original_picture():
+    output = defr_det()([model_input()])[0]
+    found, entities = output["hoi_instances"], output["instances"]
+    torch.testing.assert_close(entities.pred_boxes.tensor[0], 2 * torch.tensor(BOXES[0]).float())
+    torch.testing.assert_close(
+        found.object_boxes.tensor, entities.pred_boxes.tensor[found.pair_indices[:, 1]]
+    )
+    hois = defr_det().vocabulary.hois[found.hoi_classes.numpy()]
+    assert (hois[:, 1] == found.verb_classes.numpy()).all()
+    assert (found.scores[:-1] >= found.scores[1:]).all()
+
+
+def test_softmax_is_over_the_classes_of_the_object():
+    options = ("MODEL.DEFR_DET.SCORE", "softmax", "MODEL.DEFR_DET.POWER_HUMAN", 0.0)
+    found = defr_det(*options, "MODEL.DEFR_DET.POWER_OBJECT", 0.0)([model_input()])[0]
+    sums = {}
+    for (pair, _), score in as_dict(found["hoi_instances"]).items():
+        sums[pair] = sums.get(pair, 0.0) + score
+    assert sums == pytest.approx(dict.fromkeys([(0, 1), (0, 2), (1, 0), (1, 2)], 1.0), rel=1e-4)
+
+
+def test_caps_and_thresholds():
+    found = defr_det("MODEL.HOI.MAX_DETECTIONS", 3)([model_input()])[0]["hoi_instances"]
+    assert len(found) == 3
+    found = defr_det("MODEL.HOI.SCORE_THRESHOLD", 1.0)([model_input()])[0]["hoi_instances"]
+    assert len(found) == 0
+
+
+def test_it_is_not_trained():
+    with pytest.raises(RuntimeError, match="META_ARCHITECTURE DEFR"):
+        defr_det().train()([model_input()])
+
+
+@pytest.mark.parametrize("key", ["MASK", "SCORE", "RESIZE"])
+def test_values_that_cannot_be(key):
+    with pytest.raises(ValueError, match=f"DEFR_DET.{key} must be one of"):
+        build_model(config("DEFR-Det", f"MODEL.DEFR_DET.{key}", "nothing"))
+
+
+def test_says_which_weights_are_random():
+    assert defr_det().random_weights() == ["image_encoder", "classifier", "entity_detector"]
+    assert DEFRDet.frozen_prefixes == ("entity_detector",)
