@@ -23,7 +23,7 @@ from hoi_d2.data.transforms import detection_augmentations
 from hoi_d2.engine.prediction import HOIPrediction
 from hoi_d2.model_zoo import config_file, model_name, model_names, pretrained_weights
 
-HOI_ARCHITECTURES = ("RmLR", "DEFRDet")
+HOI_ARCHITECTURES = ("RmLR", "DEFR-Det")
 ImageLike = str | os.PathLike | Image.Image | np.ndarray
 
 
