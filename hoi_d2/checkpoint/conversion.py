@@ -7,6 +7,7 @@ Our names are those of transformers 5 below `network.detr.`. Known layouts:
   also a whole UPT, of which the detector is taken.
 - transformers: `facebook/detr-resnet-50`, `microsoft/conditional-detr-resnet-50`, and what
   transformers' `save_pretrained` writes; backbone of timm or of transformers.
+- resnet: a classifier's ResNet of torchvision or timm, from which a detector's training starts.
 - detr, rmlr: what this project saves.
 """
 
@@ -85,7 +86,7 @@ class DetectorWeights:
 
 
 def recognise_layout(file: WeightFile) -> str:
-    """ "facebook", "upt", "transformers", "detr", "rmlr", or "" = none of them."""
+    """ "facebook", "upt", "transformers", "resnet", "detr", "rmlr", or "" = none of them."""
     names = file.weights.keys()
     if any(name.startswith("interaction_heads.") for name in names):
         return "rmlr"
@@ -97,6 +98,8 @@ def recognise_layout(file: WeightFile) -> str:
         return "upt"
     if "class_embed.weight" in names and any(n.startswith("transformer.") for n in names):
         return "upt" if file.weights_key == "model_state_dict" else "facebook"
+    if {"conv1.weight", "layer1.0.conv1.weight", "fc.weight"} <= names:
+        return "resnet"
     return ""
 
 
@@ -115,6 +118,8 @@ def detector_weights(file: WeightFile, *, classes: str = "") -> DetectorWeights:
         weights, names = _own_detector(file), _own_classes(file)
     elif layout == "transformers":
         weights, names = _renamed(file.weights, _TRANSFORMERS_RULES), file.labels
+    elif layout == "resnet":
+        weights, names = backbone_weights(file.weights), None
     elif layout:
         weights = _renamed(_split_fused(_facebook_part(file.weights)), _FACEBOOK_RULES)
         names = None
@@ -126,6 +131,12 @@ def detector_weights(file: WeightFile, *, classes: str = "") -> DetectorWeights:
     elif names is None and classifier is not None and layout not in ("detr", "rmlr"):
         names = _foreign_classes(classifier, layout, file.name)
     return DetectorWeights(layout, weights, names)
+
+
+def backbone_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A classifier's ResNet without its classes, in our names."""
+    below = {f"model.backbone.model.{n}": t for n, t in weights.items() if n.split(".")[0] != "fc"}
+    return _renamed(below, ())
 
 
 def unknown_layout(file: WeightFile) -> WeightsError:

@@ -58,7 +58,7 @@ def as_own_checkpoint(model: nn.Module, name: str, data: dict[str, Any]) -> dict
     weights = data[key] if key else data
     file = WeightFile(name, weights, key, {}, labels_beside(name))
     layout = recognise_layout(file)
-    is_foreign = layout in ("facebook", "upt", "transformers")
+    is_foreign = layout in ("facebook", "upt", "transformers", "resnet")
     if hasattr(model, "entity_detector") and (is_foreign or layout == "detr"):
         raise detector_alone(name, layout)
     if not (is_foreign and hasattr(getattr(model, "network", None), "detr")):

@@ -17,6 +17,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from hoi_d2.data import trees
+from hoi_d2.data.datasets.coco_without_vcoco import load_coco_without_vcoco_test
 from hoi_d2.data.datasets.hico import load_hico
 from hoi_d2.data.datasets.hico_det import load_hico_det
 from hoi_d2.data.datasets.hoi_json import load_hoi_json, occurring_hois, read_vocabulary
@@ -26,6 +27,7 @@ from hoi_d2.data.datasets.vcoco import load_vcoco
 from hoi_d2.data.image_sizes import add_image_sizes, hico_sizes_key, use_coco_2017_names
 from hoi_d2.data.vocabulary import (
     ZERO_SHOT_SPLITS,
+    coco_objects,
     hico_det_rare_hois,
     hico_det_test_images_without_pairs,
     hico_det_unseen_hois,
@@ -36,6 +38,7 @@ from hoi_d2.data.vocabulary import (
 from hoi_d2.data.zero_shot import without_unseen
 
 _QPIC_TEST_IMAGES = 9546
+_COCO_2017 = "unpacking annotations_trainval2017.zip and train2017.zip of https://cocodataset.org"
 
 
 class MissingDatasetError(FileNotFoundError):
@@ -147,7 +150,7 @@ def _where_it_was_sought(split: Split, root: Path) -> str:
     return (
         f"{split.name}: there is no {root / candidates[0]}, nor any other of "
         f"{', '.join(names)} in {', '.join(folders)} under {root.absolute()}. Set "
-        f"DETECTRON2_DATASETS to the folder that holds your data sets, or make the file with: "
+        f"DETECTRON2_DATASETS to the folder that holds your data sets, or get the file by: "
         f"{split.prepare}"
     )
 
@@ -157,6 +160,7 @@ def builtin_splits() -> list[Split]:
     return [
         *(_hico_det_split(p, z) for z in ("", *ZERO_SHOT_SPLITS) for p in ("train", "test")),
         *map(_vcoco_split, ("train", "val", "trainval", "test")),
+        _coco_without_vcoco_split(),
         *map(_hico_split, ("train", "test")),
         *map(_mpii_split, ("trainval", "train", "val")),
     ]
@@ -238,6 +242,23 @@ def _vcoco_metadata() -> dict[str, Any]:
         "rare_hois": [],
         "evaluator_type": "vcoco",
     }
+
+
+def _coco_without_vcoco_split() -> Split:
+    """COCO 2017's training set for a detector that will be used on V-COCO."""
+    name = "coco_2017_train_without_vcoco_test"
+
+    def files(root: Path) -> dict[str, list[str]]:
+        annotations = [f"{t}/annotations/instances_train2017.json" for t in trees.COCO_TREES]
+        return {"json_file": annotations, "image_root": trees.coco_images("train2017")}
+
+    def load(found: dict[str, str], root: Path) -> list[dict]:
+        return load_coco_without_vcoco_test(found["json_file"], found["image_root"], name=name)
+
+    def metadata() -> dict[str, Any]:
+        return {"thing_classes": list(coco_objects()), "evaluator_type": "coco"}
+
+    return Split(name, files, _COCO_2017, load, metadata)
 
 
 def _hico_split(part: str) -> Split:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
+from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import Boxes, BoxMode, Instances
 
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.classification_mapper import HOIClassificationMapper
@@ -52,8 +53,7 @@ class HOIDatasetMapper:
         steps = detection_augmentations(cfg, is_train)
         if not is_train:
             return {"is_train": False, "augmentations": steps}
-        num_verbs = len(vocabulary_of(cfg).verbs)
-        return {"is_train": True, "augmentations": steps, "num_verbs": num_verbs}
+        return {"is_train": True, "augmentations": steps, "num_verbs": _number_of_verbs(cfg)}
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
         """Maps one dataset dict, which stays as it is.
@@ -78,8 +78,8 @@ class HOIDatasetMapper:
         self, dataset_dict: dict[str, Any], transforms: T.TransformList, image_size: tuple[int, int]
     ) -> tuple[Instances, Instances]:
         entities = dataset_dict["annotations"]
-        pairs = dataset_dict["hoi_annotations"]
-        boxes = np.asarray([e["bbox"] for e in entities], dtype=np.float64).reshape(-1, 4)
+        pairs = dataset_dict.get("hoi_annotations", ())  # a plain detection set has none
+        boxes = np.asarray([_xyxy(e) for e in entities], dtype=np.float64).reshape(-1, 4)
         height, width = image_size
         boxes = transforms.apply_box(boxes).reshape(-1, 4)
         boxes = boxes.clip(min=0, max=[width, height, width, height])
@@ -113,6 +113,20 @@ class HOIDatasetMapper:
         for row, verbs in enumerate(verbs_of.values()):
             gt_verbs[row, list(verbs)] = 1
         return gt_pairs, gt_verbs
+
+
+def _number_of_verbs(cfg: CfgNode) -> int:
+    """K of the config's vocabulary; a plain detection set has none."""
+    if not cfg.MODEL.HOI.VOCABULARY and cfg.DATASETS.TRAIN:
+        if MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("evaluator_type") == "coco":
+            return 0
+    return len(vocabulary_of(cfg).verbs)
+
+
+def _xyxy(entity: dict[str, Any]) -> Sequence[float]:
+    if entity["bbox_mode"] == BoxMode.XYXY_ABS:
+        return entity["bbox"]
+    return BoxMode.convert(entity["bbox"], entity["bbox_mode"], BoxMode.XYXY_ABS)
 
 
 def _are_wanted(entities: Sequence[dict], pairs: Sequence[dict[str, int]]) -> np.ndarray:

@@ -165,6 +165,12 @@ def vcoco_actions() -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1)
+def vcoco_test_images() -> frozenset[int]:
+    """COCO's ids of the 4,946 pictures of V-COCO's test set, all of them in COCO's val2014."""
+    return frozenset(_read("vcoco_images")["test_images"])
+
+
+@lru_cache(maxsize=1)
 def hico_few_shot_hois() -> dict[int, tuple[int, ...]]:
     """HICO's few-shot groups: i -> the HOIs with at most i positive training pictures.
 

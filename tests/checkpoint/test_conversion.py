@@ -215,6 +215,26 @@ def test_model_weights_takes_a_directory(tmp_path: Path, image: Tensor) -> None:
         TrainingCheckpointer(model).load(str(tmp_path / "nothing.pth"))
 
 
+def test_a_training_starts_from_a_classifiers_backbone(tmp_path: Path, image: Tensor) -> None:
+    """torchvision's ResNet fills the backbone; strict loading refuses it."""
+    published = published_detr(91)
+    body = published.backbone[0]["body"].state_dict()
+    counters = {n.replace("running_mean", "num_batches_tracked"): torch.tensor(1) for n in body}
+    classes = {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
+    counters = {n: t for n, t in counters.items() if n.endswith("num_batches_tracked")}
+    torch.save(body | counters | classes, tmp_path / "resnet.pth")
+    model = small_model(*COCO_91)
+    checkpointer = TrainingCheckpointer(model)
+    checkpointer.load(str(tmp_path / "resnet.pth"))
+    assert checkpointer.random_parts == [""]  # the rest of it
+    with torch.no_grad():
+        found = model.network.features(image[None], None)
+        expected = published.features(image)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(WeightsError, match=r"resnet\.pth does not fit Detr: .* missing"):
+        HOICheckpointer(model).load(tmp_path / "resnet.pth")
+
+
 def test_own_layout_comes_back_bit_for_bit(tmp_path: Path) -> None:
     model, cfg = small_model(*COCO_91), CfgNode({"A": 1})
     randomise(model)

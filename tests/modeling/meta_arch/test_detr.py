@@ -1,7 +1,12 @@
+from pathlib import Path
+
 import pytest
 import torch
+from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 
+from hoi_d2.config import add_hoi_config
+from hoi_d2.solver.build import build_optimizer
 from tests.modeling.tiny import model_input, tiny_config
 
 
@@ -70,3 +75,26 @@ def test_learns_one_picture():
         history.append({k: float(v.detach()) for k, v in losses.items()})
     assert history[-1]["loss_giou"] < 0.6 * history[0]["loss_giou"]
     assert history[-1]["loss_dense_encoder_class"] < 0.6 * history[0]["loss_dense_encoder_class"]
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures", "epochs"),
+    [
+        ("R50_HICO", 37633, 30),
+        ("R101_HICO", 37633, 30),
+        ("R50_VCOCO", 5400, 30),
+        ("R101_VCOCO", 5400, 30),
+    ],
+)
+def test_fine_tuning_follows_the_published_recipe(name: str, pictures: int, epochs: int) -> None:
+    cfg = get_cfg()
+    add_hoi_config(cfg)
+    cfg.merge_from_file(str(Path(__file__).parents[3] / f"configs/Detr/{name}.yaml"))
+    solver = cfg.SOLVER
+    assert solver.IMS_PER_BATCH == 16
+    assert solver.MAX_ITER == pytest.approx(epochs * pictures / 16, abs=1)
+    assert cfg.MODEL.DETR.RESNET.DEPTHS[2] == (6 if name.startswith("R50") else 23)
+    rates = {group["lr"] for group in build_optimizer(cfg, detr()).param_groups}
+    assert sorted(rates) == pytest.approx([1e-6, 1e-5])
+    assert (solver.WEIGHT_DECAY, solver.CLIP_GRADIENTS.CLIP_VALUE) == (1e-4, 0.1)
+    assert not [s for s in solver.STEPS if s < solver.MAX_ITER]  # no drop

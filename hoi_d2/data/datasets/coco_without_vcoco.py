@@ -1,0 +1,60 @@
+"""COCO without V-COCO's test pictures: what a detector for V-COCO may be trained on.
+
+COCO 2017's training set holds most of COCO 2014's val set, and with it nearly all of V-COCO's test
+set. A detector that has seen those pictures gives V-COCO figures that are too good.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from detectron2.data.datasets import load_coco_json
+
+from hoi_d2.data.vocabulary import vcoco_test_images
+
+logger = logging.getLogger(__name__)
+
+
+def load_coco_without_vcoco_test(
+    json_file: str | os.PathLike, image_root: str | os.PathLike, *, name: str | None = None
+) -> list[dict]:
+    """A COCO instances file's pictures but those of V-COCO's test set.
+
+    Args:
+        json_file: COCO's `instances_*.json`.
+        image_root: the folder of the pictures.
+        name: the registered name, whose metadata gets COCO's category ids.
+
+    Returns:
+        detectron2's dataset dicts, in the file's order; none is of V-COCO's test set.
+    """
+    records = load_coco_json(os.fspath(json_file), os.fspath(image_root), name)
+    kept = [r for r in records if r["image_id"] not in vcoco_test_images()]
+    left_out = len(records) - len(kept)
+    logger.info("%s: %d pictures of V-COCO's test set are left out", json_file, left_out)
+    check_no_vcoco_test(kept, json_file)
+    return kept
+
+
+def check_no_vcoco_test(records: list[dict], source: str | os.PathLike) -> None:
+    """Makes sure that no record is of V-COCO's test set, by id and by file name.
+
+    COCO's file names end in the id in every edition (`COCO_val2014_000000000192.jpg`,
+    `000000000192.jpg`), so that a file with ids of its own does not get through.
+
+    Raises:
+        ValueError: some are; names the first.
+    """
+    test = vcoco_test_images()
+    seen = [r for r in records if r["image_id"] in test or _id_in_name(r["file_name"]) in test]
+    if seen:
+        raise ValueError(
+            f"{os.fspath(source)}: {len(seen)} pictures are of V-COCO's test set, the first is "
+            f"{seen[0]['file_name']}; a detector for V-COCO must not be trained on them"
+        )
+
+
+def _id_in_name(file_name: str) -> int | None:
+    digits = os.path.splitext(os.path.basename(file_name))[0].rsplit("_", 1)[-1]
+    return int(digits) if digits.isascii() and digits.isdigit() else None
