@@ -29,7 +29,14 @@ EVALUATORS = {
     "hico": "hoi_d2.evaluation.hico_evaluation.HICOEvaluator",
     "mpii": "hoi_d2.evaluation.mpii_evaluation.MPIIEvaluator",
 }
-DETECTORS = {"Detr", "GeneralizedRCNN", "ProposalNetwork", "RetinaNet", "FCOS"}
+DETECTORS = {
+    "Detr",
+    "FCOS",
+    "GeneralizedRCNN",
+    "ProposalNetwork",
+    "RetinaNet",
+    "TransformersDetector",
+}
 
 
 def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:

@@ -9,7 +9,7 @@ from hoi_d2.modeling.entity_detector.precomputed import (
 )
 from hoi_d2.modeling.entity_detector.relatives import TransformersEntityDetector
 from hoi_d2.modeling.image_encoder import build_image_encoder
-from hoi_d2.modeling.meta_arch import DEFR, DEFRDet, Detr, RmLR
+from hoi_d2.modeling.meta_arch import DEFR, DEFRDet, Detr, RmLR, TransformersDetector
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "OracleEntityDetector",
     "PrecomputedEntityDetector",
     "RmLR",
+    "TransformersDetector",
     "TransformersEntityDetector",
     "build_entity_detector",
     "build_image_encoder",

@@ -77,6 +77,26 @@ def pictures() -> list[dict]:
     ]
 
 
+def test_channels_are_in_the_order_that_the_detector_wants(tmp_path: Path) -> None:
+    """A detector of blue first gives for a picture what one of red first gives for its mirror."""
+    keys = (*HICO, *options("faster_rcnn", tmp_path))
+    few, mean = keys[-1], [1.0, 2.0, 3.0]
+    found = []
+    for order in ("RGB", "BGR"):
+        torch.manual_seed(1)
+        turned = mean if order == "RGB" else mean[::-1]
+        opts = [*few, "INPUT.FORMAT", order, "MODEL.PIXEL_MEAN", turned]
+        opts += ["MODEL.PIXEL_STD", [50.0, 50.0, 50.0]]
+        model = small_model(*keys[:-1], opts, architecture="RmLR")
+        stem = model.entity_detector.detector.backbone.bottom_up.stem.conv1.weight
+        if order == "BGR":
+            with torch.no_grad():
+                stem.copy_(stem.flip(1))
+        found.append(detect(model, pictures()))
+    for a, b in zip(*(x.instances for x in found)):
+        assert_same(a, b)
+
+
 KINDS = ["detr", "faster_rcnn", "rt_detr", "deformable"]
 
 
