@@ -11,13 +11,15 @@ ROOT = Path(__file__).parent
 
 
 class BuildWithConfigs(build_py):
-    """Takes `configs/` along, so that `hoi-d2 demo` works from a wheel in any folder."""
+    """Takes `configs/` and `tools/` along: `hoi-d2` works from a wheel in any folder."""
 
     def run(self) -> None:
         super().run()
         if not self.editable_mode:
-            target = Path(self.build_lib, "hoi_d2", "model_zoo", "configs")
-            shutil.copytree(ROOT / "configs", target, dirs_exist_ok=True)
+            for name in ("configs", "tools"):
+                target = Path(self.build_lib, "hoi_d2", "model_zoo", name)
+                ignore = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(ROOT / name, target, dirs_exist_ok=True, ignore=ignore)
 
 
 def version() -> str:

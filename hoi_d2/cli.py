@@ -1,42 +1,159 @@
-"""The console command `hoi-d2`: the same functions as `tools/`, from any folder."""
+"""The console command `hoi-d2`: the same code as `tools/`, from any folder."""
 
 from __future__ import annotations
 
 import importlib
+import os
+import runpy
 import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+_LIGHT = "HOI_D2_SKIP_REGISTRATION"  # what tools set to start fast; of no use here
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Args:
+        target: `module:function`, which takes the arguments, or the name of a file of `tools`.
+        text: what it does, in a line.
+        example: its arguments in a sensible call.
+    """
+
+    target: str
+    text: str
+    example: str
+
+
+DATA_COMMANDS = {
+    "validate": Command(
+        "validate_data.py", "name every wrong record of a file", "mine.json --image-root pictures"
+    ),
+    "visualize": Command(
+        "visualize_data.py", "draw annotations", "toy_hoi_val --output look --num 20 --html"
+    ),
+    "analyze": Command(
+        "analyze_dataset.py", "class frequencies, box sizes, ...", "mine.json --output numbers"
+    ),
+    "convert": Command(
+        "convert_annotations.py",
+        "from Label Studio or CVAT",
+        "label_studio export.json --output mine.json",
+    ),
+    "prepare-hico-det": Command(
+        "prepare_hico_det.py", "HICO-DET", "--archive hico_20160224_det.tar.gz --download"
+    ),
+    "prepare-vcoco": Command(
+        "prepare_vcoco.py", "V-COCO", "--annotations instances_vcoco_test.json"
+    ),
+    "prepare-hico": Command("prepare_hico.py", "HICO", "--archive hico_20150920.tar.gz"),
+    "prepare-mpii": Command("prepare_mpii.py", "MPII", "--archive mpii_human_pose_v1.tar.gz"),
+    "toy": Command("make_toy_dataset.py", "the toy world as files", "datasets --train 50 --val 20"),
+}
 
 COMMANDS = {
-    "demo": ("hoi_d2.engine.demo:main", "find and draw interactions; without --input the toy demo"),
-    "train": ("hoi_d2.engine.setup:main", "train a model, as tools/train_net.py"),
-    "eval": ("hoi_d2.cli:evaluate", "evaluate a model, as tools/train_net.py --eval-only"),
-    "env": ("hoi_d2.cli:environment", "versions, and what is missing"),
+    "demo": Command(
+        "hoi_d2.engine.demo:main",
+        "find and draw interactions; without a picture, the whole project on the toy world",
+        "--config-file toy/rmlr.yaml --input photo.jpg folder --output drawn",
+    ),
+    "train": Command(
+        "hoi_d2.engine.setup:main",
+        "train a model",
+        "--config-file toy/rmlr.yaml --num-gpus 1 OUTPUT_DIR output/mine",
+    ),
+    "eval": Command(
+        "hoi_d2.cli:evaluate",
+        "evaluate a model, or with --results a result file",
+        "--config-file toy/rmlr.yaml MODEL.WEIGHTS hoi_d2://toy/rmlr.safetensors",
+    ),
+    "data": Command(
+        "hoi_d2.cli:data",
+        "check, draw, count, convert and prepare data sets",
+        "validate mine.json --image-root pictures",
+    ),
+    "export": Command(
+        "export_model.py",
+        "a model as ONNX",
+        "--config-file toy/rmlr.yaml --output rmlr.onnx",
+    ),
+    "benchmark": Command(
+        "benchmark.py", "how long things take", "infer --config-file toy/rmlr.yaml"
+    ),
+    "env": Command("hoi_d2.cli:environment", "versions, and what is missing", ""),
 }
 
 
-def usage() -> str:
-    lines = [f"  {name:10s} {text}" for name, (_, text) in COMMANDS.items()]
-    return "\n".join(["usage: hoi-d2 COMMAND [arguments]; COMMAND --help tells more", *lines])
+def usage(name: str, commands: dict[str, Command]) -> str:
+    """One line and an example for each command."""
+    lines = [f"usage: {name} COMMAND [arguments]; COMMAND --help tells more", ""]
+    for word, command in commands.items():
+        lines += [f"  {word:17s} {command.text}", f"      {name} {word} {command.example}".rstrip()]
+    return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs a command; returns its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+def dispatch(name: str, commands: dict[str, Command], arguments: list[str]) -> int:
+    """Runs one of the commands; returns its exit code."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage())
+        print(usage(name, commands))
         return 0 if arguments else 2
-    name, *rest = arguments
-    if name not in COMMANDS:
-        print(f"hoi-d2: no command {name}\n{usage()}", file=sys.stderr)
+    word, *rest = arguments
+    if word not in commands:
+        print(f"{name}: no command {word}\n{usage(name, commands)}", file=sys.stderr)
         return 2
-    module, function = COMMANDS[name][0].split(":")
+    target = commands[word].target
+    if target.endswith(".py"):
+        return run_tool(target, rest, name=f"{name} {word}")
+    module, function = target.split(":")
+    sys.argv[0] = f"{name} {word}"  # what argparse calls it
     result = getattr(importlib.import_module(module), function)(rest)
     return result if isinstance(result, int) else 0
 
 
-def evaluate(arguments: list[str]) -> None:
+def run_tool(file: str, arguments: list[str], *, name: str) -> int:
+    """Runs a file of `tools` in this process."""
+    before, light = sys.argv, os.environ.get(_LIGHT)
+    sys.argv = [name, *arguments]
+    try:
+        runpy.run_path(str(tools_folder() / file), run_name="__main__")
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        sys.argv = before
+        if light is None:
+            os.environ.pop(_LIGHT, None)
+    return 0
+
+
+def tools_folder() -> Path:
+    """`tools`: inside an installed package, or beside it in a checkout."""
+    packaged = _PACKAGE / "model_zoo" / "tools"
+    return packaged if packaged.is_dir() else _PACKAGE.parent / "tools"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command; returns its exit code."""
+    return dispatch("hoi-d2", COMMANDS, sys.argv[1:] if arguments is None else arguments)
+
+
+def data(arguments: list[str]) -> int:
+    """`hoi-d2 data ...`"""
+    return dispatch("hoi-d2 data", DATA_COMMANDS, arguments)
+
+
+def evaluate(arguments: list[str]) -> int:
+    """Scores a result file where one is given; else runs a model over the test set."""
+    if any(a == "--results" or a.startswith("--results=") for a in arguments):
+        return run_tool("evaluate_results.py", arguments, name="hoi-d2 eval")
     from hoi_d2.engine.setup import main as train_main
 
     train_main(["--eval-only", *arguments])
+    return 0
 
 
 def environment(arguments: list[str]) -> None:

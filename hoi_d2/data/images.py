@@ -50,9 +50,7 @@ def read_image(file_name: str | os.PathLike, *, apply_exif: bool = True) -> np.n
         raise image_error(name, "file", "not there", "a picture")
     try:
         with Image.open(name) as image:
-            if apply_exif:
-                image = ImageOps.exif_transpose(image)
-            return _to_rgb(image)
+            return pil_to_rgb(image, apply_exif=apply_exif)
     except Exception as error:  # decoders raise nearly anything on a broken file
         what = f"{type(error).__name__}: {error}"
         raise image_error(name, "content", what, "a picture that can be decoded") from error
@@ -103,7 +101,10 @@ def image_size(file_name: str | os.PathLike, *, apply_exif: bool = True) -> tupl
     return (width, height) if turned else (height, width)
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def pil_to_rgb(image: Image.Image, *, apply_exif: bool = True) -> np.ndarray:
+    """(H, W, 3) uint8 of a Pillow image of any mode; of an animation the first frame."""
+    if apply_exif:
+        image = ImageOps.exif_transpose(image)
     if image.mode == "F" or image.mode.startswith("I"):
         # Pillow would clip these at 255, which makes a 16-bit photograph white.
         grey = _to_bytes(np.asarray(image), image.mode)

@@ -24,6 +24,7 @@ class Triplet:
         object: name of the object; None = no object.
         object_box: XYXY pixels; None = no object.
         score: 0..1.
+        person_id: number of the person over the frames of a video; None = nobody is followed.
     """
 
     human_box: tuple[float, ...]
@@ -31,6 +32,7 @@ class Triplet:
     object: str | None
     object_box: tuple[float, ...] | None
     score: float
+    person_id: int | None = None
 
     def __str__(self) -> str:
         return f"{self.verb} {self.object or ''} {self.score:.2f}"
@@ -42,7 +44,8 @@ class Triplet:
             for name, box in (("human_box", self.human_box), ("object_box", self.object_box))
         }
         words = {"verb": self.verb, "object": self.object, "score": round(self.score, 4)}
-        return words | boxes
+        person = {} if self.person_id is None else {"person_id": self.person_id}
+        return words | boxes | person
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,15 @@ class HOIPrediction:
     def triplets(self) -> list[Triplet]:
         """The interactions in words, best first."""
         found, words = self.hoi_instances, self.vocabulary
+        followed = found.person_ids.tolist() if found.has("person_ids") else []
+        people = [i if i >= 0 else None for i in followed] or [None] * len(found)
         rows = zip(
             found.human_boxes.tensor.tolist(),
             found.verb_classes.tolist(),
             found.object_classes.tolist(),
             found.object_boxes.tensor.tolist(),
             found.scores.tolist(),
+            people,
         )
         return [
             Triplet(
@@ -79,8 +85,9 @@ class HOIPrediction:
                 words.objects[obj] if obj >= 0 else None,
                 tuple(box) if obj >= 0 else None,
                 score,
+                person,
             )
-            for human, verb, obj, box, score in rows
+            for human, verb, obj, box, score, person in rows
         ]
 
     def select(

@@ -12,13 +12,14 @@ import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
+from detectron2.structures import Instances
 from PIL import Image
 
 from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
 from hoi_d2.checkpoint.class_names import vocabulary_in
 from hoi_d2.config import add_hoi_config
 from hoi_d2.data.catalog import vocabulary_of
-from hoi_d2.data.images import read_image
+from hoi_d2.data.images import pil_to_rgb, read_image
 from hoi_d2.data.transforms import detection_augmentations
 from hoi_d2.engine.prediction import HOIPrediction
 from hoi_d2.model_zoo import config_file, model_name, model_names, pretrained_weights
@@ -105,7 +106,7 @@ class HOIPredictor:
             )
         return [
             HOIPrediction(
-                p, o["instances"].to("cpu"), o["hoi_instances"].to("cpu"), self.vocabulary
+                p, o["instances"].to("cpu"), best_first(o["hoi_instances"]), self.vocabulary
             )
             for p, o in zip(pictures, outputs)
         ]
@@ -121,7 +122,7 @@ class HOIPredictor:
 def to_rgb(image: ImageLike) -> np.ndarray:
     """(H, W, 3) uint8 RGB of a path, a PIL image or a BGR array."""
     if isinstance(image, Image.Image):
-        return np.asarray(image.convert("RGB"))
+        return pil_to_rgb(image)
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(
@@ -129,6 +130,12 @@ def to_rgb(image: ImageLike) -> np.ndarray:
             )
         return np.ascontiguousarray(image[:, :, ::-1])
     return read_image(image)
+
+
+def best_first(hoi_instances: Instances) -> Instances:
+    """On the CPU, by falling score."""
+    found = hoi_instances.to("cpu")
+    return found[found.scores.argsort(descending=True, stable=True)]
 
 
 def list_models(*, pretrained: bool = False) -> list[str]:

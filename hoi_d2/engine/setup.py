@@ -17,6 +17,7 @@ from hoi_d2.config import add_hoi_config
 from hoi_d2.data.builtin import register_own_datasets
 from hoi_d2.engine.launch import launch
 from hoi_d2.engine.trainer import HOITrainer, evaluate_weights
+from hoi_d2.model_zoo import config_file
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -29,7 +30,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
     cfg = get_cfg()
     add_hoi_config(cfg)
     if args.config_file:
-        cfg.merge_from_file(args.config_file)
+        cfg.merge_from_file(config_file(args.config_file))
     cfg.merge_from_list(args.opts)
     no_gpu = cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available()
     if no_gpu:

@@ -16,7 +16,7 @@ from detectron2.utils.logger import setup_logger
 
 from hoi_d2.config import add_hoi_config
 from hoi_d2.data import toy
-from hoi_d2.engine.demo import run_on_pictures
+from hoi_d2.engine.demo_pictures import run_on_pictures
 from hoi_d2.engine.predictor import HOIPredictor
 from hoi_d2.engine.trainer import HOITrainer, evaluate_weights
 from hoi_d2.model_zoo import config_file
@@ -37,7 +37,7 @@ def run_toy_demo(output: Path) -> int:
     print(f"\n1/3  interactions in {len(pictures)} toy pictures")
     predictor = HOIPredictor.from_config(CONFIG, ["MODEL.WEIGHTS", SHIPPED])
     (output / "pictures").mkdir(exist_ok=True)
-    run_on_pictures(predictor, pictures, output / "pictures", draw={"score_threshold": 0.2})
+    run_on_pictures(predictor, pictures, output / "pictures")
     print(f"\n2/3  evaluating the shipped weights on {toy.SPLITS['val'][1]} pictures")
     shipped = _evaluate(output / "shipped", SHIPPED)
     _keep(output, output / "shipped")

@@ -137,7 +137,7 @@ def _draw_all(
     """Draws and saves record after record; one that cannot be drawn is named and left out."""
     pictures: list[GalleryPicture] = []
     failures: list[str] = []
-    names = _file_names(records, suffix)
+    names = picture_names(records, suffix)
     for record, name in zip(tqdm(records, desc="drawing", unit=" pictures", disable=None), names):
         try:
             drawn, rows, numbers = draw(record)
@@ -151,7 +151,7 @@ def _draw_all(
     return pictures, failures
 
 
-def _file_names(records: Iterable[dict[str, Any]], suffix: str) -> list[str]:
+def picture_names(records: Iterable[dict[str, Any]], suffix: str) -> list[str]:
     """The pictures' own names, made safe for a file system and a link, and each used once."""
     names: dict[str, None] = {}
     for record in records:

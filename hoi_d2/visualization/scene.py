@@ -30,6 +30,7 @@ class Interaction:
         object_class: entity class, -1 without object.
         score: None for ground truth.
         state: "" or one of HIT, MISS, FALSE_ALARM.
+        person: number of the person over the frames of a video, -1 = nobody is followed.
     """
 
     human_box: np.ndarray
@@ -38,6 +39,7 @@ class Interaction:
     object_class: int = -1
     score: float | None = None
     state: str = ""
+    person: int = -1
 
 
 @dataclass
@@ -52,7 +54,8 @@ class Entity:
 
 @dataclass
 class Pair:
-    """A human, an object (-1 = none) and the label of everything the one does with the other."""
+    """A human, an object (-1 = none) and the label of everything the one does with the other;
+    `person` is the number of a human who is followed over frames."""
 
     human: int
     object: int
@@ -60,6 +63,7 @@ class Pair:
     state: str
     verbs: list[int] = field(default_factory=list)
     score: float | None = None
+    person: int = -1
 
     def text(self, vocabulary: Vocabulary, *, times: int = 1) -> str:
         """`"ride, straddle bicycle 0.87"`; the score is that of the best verb. `times` counts the
@@ -69,6 +73,8 @@ class Pair:
             words += " " + vocabulary.objects[self.object_class].replace("_", " ")
         if times > 1:
             words += f" ×{times}"  # noqa: RUF001
+        if self.person >= 0:
+            words = f"#{self.person} {words}"
         return words if self.score is None else f"{words} {self.score:.2f}"
 
 
@@ -163,6 +169,7 @@ def build_scene(
             target = pool.index_of(box, item.object_class)
         key = (human, target, item.object_class, item.state)
         pair = pairs.setdefault(key, Pair(human, target, item.object_class, item.state))
+        pair.person = max(pair.person, item.person)
         if item.verb not in pair.verbs:
             pair.verbs.append(item.verb)
         if item.score is not None:
@@ -181,10 +188,13 @@ def _finite(box: np.ndarray, row: int, role: str) -> np.ndarray:
 
 
 def _number_people(entities: list[Entity], pairs: Sequence[Pair]) -> None:
-    """Colour numbers: 0, 1, ... for those who act, in the order in which they appear."""
-    acting = dict.fromkeys(pair.human for pair in pairs)
-    for number, human in enumerate(acting):
-        entities[human].person = number
+    """Colour numbers: of those who are followed their own, so that a colour stays with a person;
+    else 0, 1, ... for those who act, in the order in which they appear."""
+    acting: dict[int, int] = {}
+    for pair in pairs:
+        acting[pair.human] = max(pair.person, acting.get(pair.human, -1))
+    for number, (human, person) in enumerate(acting.items()):
+        entities[human].person = number if person < 0 else person
     for pair in pairs:
         if pair.object >= 0 and entities[pair.human].person not in entities[pair.object].people:
             entities[pair.object].people.append(entities[pair.human].person)

@@ -22,7 +22,8 @@ def interactions_from_instances(
     """The best rows of a model's `hoi_instances`, highest score first.
 
     Args:
-        hoi_instances: fields as `structures.make_hoi_instances` makes them, on any device.
+        hoi_instances: fields as `structures.make_hoi_instances` makes them, on any device; of a
+            video perhaps also `person_ids`.
         score_threshold: rows below are left out.
         top_k: at most that many; None = all.
     """
@@ -33,6 +34,8 @@ def interactions_from_instances(
     objects = hoi_instances.object_boxes.tensor.detach().double().cpu().numpy()
     classes = hoi_instances.object_classes.cpu().numpy()
     verbs = hoi_instances.verb_classes.cpu().numpy()
+    followed = hoi_instances.has("person_ids")
+    people = hoi_instances.person_ids.tolist() if followed else [-1] * len(scores)
     return [
         Interaction(
             human_box=humans[i],
@@ -40,6 +43,7 @@ def interactions_from_instances(
             object_box=None if np.isnan(objects[i]).any() else objects[i],
             object_class=int(classes[i]),
             score=float(scores[i]),
+            person=people[i],
         )
         for i in order
     ]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from hoi_d2.visualization.browse import Dataset
 from hoi_d2.visualization.comparison import compare
-from hoi_d2.visualization.pages import _file_names, draw_comparison, draw_dataset
+from hoi_d2.visualization.pages import draw_comparison, draw_dataset, picture_names
 from hoi_d2.visualization.report import (
     class_counts,
     classes_named,
@@ -63,8 +63,8 @@ def test_what_cannot_be_drawn_is_named_and_skipped(dataset, tmp_path):
         (["a b#c%.jpg"], ["a_b_c_.png"]),
     ],
 )
-def test_file_names(files, names):
-    assert _file_names([{"file_name": f} for f in files], ".png") == names
+def testpicture_names(files, names):
+    assert picture_names([{"file_name": f} for f in files], ".png") == names
 
 
 @pytest.fixture
