@@ -105,6 +105,7 @@ def _add_rmlr_keys(cfg: CfgNode) -> None:
     """RmLR (Cao et al., ICCV 2023, arXiv 2307.13529)."""
     node = cfg.MODEL.RMLR = CfgNode()
     node.HEADS = "InteractionHeads"  # in detectron2's ROI_HEADS_REGISTRY
+    node.EXTRA = CfgNode(new_allowed=True)  # keys of heads that are no part of hoi_d2 (projects/)
     pairs = node.PAIRS = CfgNode()  # UPT's rule, which RmLR follows
     pairs.NMS_THRESHOLD = 0.5  # class-wise, on the detector's boxes
     pairs.SCORE_THRESHOLD = 0.2

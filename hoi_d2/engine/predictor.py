@@ -98,7 +98,7 @@ class HOIPredictor:
 
     def _predict(self, images: Sequence[ImageLike]) -> list[HOIPrediction]:
         pictures = [to_rgb(image) for image in images]
-        outputs = self.model([self._input(p) for p in pictures])
+        outputs = self.model([self.model_input(p) for p in pictures])
         if not all("hoi_instances" in output for output in outputs):
             raise ValueError(
                 f"{self.cfg.MODEL.META_ARCHITECTURE} finds no interactions; these models do: "
@@ -111,7 +111,8 @@ class HOIPredictor:
             for p, o in zip(pictures, outputs)
         ]
 
-    def _input(self, picture: np.ndarray) -> dict[str, Any]:
+    def model_input(self, picture: np.ndarray) -> dict[str, Any]:
+        """What the model takes for an (H, W, 3) RGB picture."""
         height, width = picture.shape[:2]
         for augmentation in self.augmentations:
             picture = augmentation.get_transform(picture).apply_image(picture)

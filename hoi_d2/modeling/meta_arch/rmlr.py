@@ -124,7 +124,7 @@ class RmLR(nn.Module):
             images, mask = self.entity_detector.preprocess(batched_inputs)
             entities = self.entity_detector.detect(images, mask)
         pairs = self.pair_generator(entities.instances)
-        vectors = self.interaction_heads(entities, pairs)
+        vectors = self.interaction_heads(entities, pairs, images)
         if not self.training:
             return self.interactions(vectors.verb_logits, pairs, batched_inputs)
         matches = self.match(pairs, batched_inputs)

@@ -9,6 +9,7 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY
+from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from hoi_d2.modeling.entity_detector.build import Entities
@@ -132,11 +133,20 @@ class InteractionHeads(nn.Module):
             ),
         }
 
-    def forward(self, entities: Entities, pairs: CandidatePairs) -> PairVectors:
-        """Nothing of what is annotated comes in here."""
+    def forward(
+        self, entities: Entities, pairs: CandidatePairs, images: ImageList | None = None
+    ) -> PairVectors:
+        """Nothing of what is annotated comes in here.
+
+        Args:
+            entities: of the batch.
+            pairs: candidates made of them.
+            images: what the detector saw, for heads that look at the picture again
+                (projects/pose_ire).
+        """
         features = [self.global_features(entities)[pairs.image_index], self.token_features(pairs)]
         if self.masked_roi is not None:
-            features.append(self.union_features(entities, pairs))
+            features.append(self.union_features(entities, pairs, images))
         overall, attended, union = torch.cat(features, dim=1), None, None
         if self.overall_attention is not None and (self.training or self.reason_over_both):
             attended = self.overall_attention(overall, pairs.counts)
@@ -159,7 +169,9 @@ class InteractionHeads(nn.Module):
         sizes = torch.tensor(sizes, device=tokens.device)[pairs.image_index]
         return self.box_pair_encoding(tokens, pairs.human_boxes, pairs.object_boxes, sizes)
 
-    def union_features(self, entities: Entities, pairs: CandidatePairs) -> Tensor:
+    def union_features(
+        self, entities: Entities, pairs: CandidatePairs, images: ImageList | None
+    ) -> Tensor:
         """m: (M, feature_dim), masked RoI on the IRE's map."""
         relation_map = self.relation_encoder(entities.feature_map, entities.feature_mask)
         pooled = self.masked_roi(

@@ -4,6 +4,8 @@ import torch
 import transformers
 from tokenizers import ByteLevelBPETokenizer
 
+from hoi_d2.modeling.language.text_encoder import EncodedSentences
+
 WORDS = "a an person is and the photo of riding bicycle holding umbrella sit ##ting on bed".split()
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 CORPUS = ["a person is riding a bicycle", "a person is holding an umbrella"] * 3
@@ -63,3 +65,13 @@ def _model(kind, vocab_size):
     vision = {**SIZES, "intermediate_size": 32, "image_size": 16, "patch_size": 8}
     config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)
     return transformers.CLIPModel(config)
+
+
+def encoded(sentences, *, seed=0, width=6):
+    """Random vectors for sentences of any number of words, in no time."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.tensor([len(s.split()) for s in sentences])
+    longest = max(lengths.tolist(), default=0)
+    mask = torch.arange(longest) < lengths[:, None]
+    words = torch.randn(len(sentences), longest, width, generator=generator) * mask[..., None]
+    return EncodedSentences(torch.randn(len(sentences), width, generator=generator), words, mask)

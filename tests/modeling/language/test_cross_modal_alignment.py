@@ -10,23 +10,14 @@ from hoi_d2.modeling.language.linguistic_knowledge import (
     isometry,
     normalised,
 )
-from hoi_d2.modeling.language.text_encoder import EncodedSentences
 from hoi_d2.modeling.pair_matching import PairMatches
+from tests.modeling.language.small_encoders import encoded
 
 SENTENCES = ["hold a cup", "fill a cup", "hold a dog", "walk a dog fast"]
 VERBS = 4
 TABLE = torch.tensor([[0, 1, -1, -1], [2, -1, 3, -1]])  # two objects
 DIM, HEADS = 8, 2
 TERMS = {(level, source): 1.0 for level in ("sentence", "word") for source in ("irm", "ire")}
-
-
-def encoded(sentences, *, seed=0, width=6):
-    generator = torch.Generator().manual_seed(seed)
-    lengths = torch.tensor([len(s.split()) for s in sentences])
-    longest = max(lengths.tolist(), default=0)
-    mask = torch.arange(longest) < lengths[:, None]
-    words = torch.randn(len(sentences), longest, width, generator=generator) * mask[..., None]
-    return EncodedSentences(torch.randn(len(sentences), width, generator=generator), words, mask)
 
 
 @pytest.fixture(autouse=True)

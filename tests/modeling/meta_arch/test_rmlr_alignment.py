@@ -6,7 +6,7 @@ from detectron2.modeling import build_model
 
 from hoi_d2.checkpoint.hoi_checkpointer import HOICheckpointer
 from hoi_d2.modeling.language import linguistic_knowledge
-from tests.modeling.language.test_cross_modal_alignment import encoded
+from tests.modeling.language.small_encoders import encoded
 from tests.modeling.tiny import GivenDetections, model_input, tiny_config
 
 PERSON, BICYCLE = 0, 1

@@ -1,0 +1,105 @@
+"""Every row of RmLR's tables: the config reads, and says what its name says."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.config import get_cfg
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import META_ARCH_REGISTRY, ROI_HEADS_REGISTRY
+
+from hoi_d2.config import add_hoi_config
+from hoi_d2.data.catalog import vocabulary_of
+from hoi_d2.modeling.language.cross_modal_alignment import build_alignment
+
+ROOT = Path(__file__).parents[2]
+ROWS = sorted((ROOT / "configs" / "RmLR").glob("*.yaml"))
+POSE_ROWS = sorted((ROOT / "projects" / "pose_ire" / "configs").glob("*.yaml"))
+ALL_TERMS = {("sentence", "irm"), ("word", "irm"), ("sentence", "ire"), ("word", "ire")}
+
+
+def read(path):
+    cfg = get_cfg()
+    add_hoi_config(cfg)
+    cfg.merge_from_file(str(path))
+    return cfg
+
+
+def head_of(cfg):
+    """The head at full size, without memory for its weights."""
+    with torch.device("meta"):
+        return ROI_HEADS_REGISTRY.get(cfg.MODEL.RMLR.HEADS)(
+            cfg,
+            ShapeSpec(channels=2048, stride=32),
+            token_dim=256,
+            num_verbs=len(vocabulary_of(cfg).verbs),
+        )
+
+
+def test_there_are_rows():
+    assert len(ROWS) > 20 and len(POSE_ROWS) == 4
+
+
+@pytest.mark.parametrize("path", [p for p in ROWS if p.stem != "own_data"], ids=lambda p: p.stem)
+def test_a_row(path):
+    cfg, name = read(path), path.stem
+    head, alignment = head_of(cfg), build_alignment(cfg, vocabulary_of(cfg))
+    on_vcoco = "VCOCO" in name
+    assert cfg.MODEL.META_ARCHITECTURE in META_ARCH_REGISTRY
+    assert cfg.DATASETS.TRAIN == (("vcoco_trainval",) if on_vcoco else ("hico_det_train",))
+    assert head.reasoning.predictor.out_features == (29 if on_vcoco else 117)
+    assert len(cfg.MODEL.DETR.RESNET.DEPTHS) == 4
+    assert cfg.MODEL.DETR.RESNET.DEPTHS[2] == (23 if "R101" in name else 6)
+    if not name.startswith("base"):
+        assert cfg.OUTPUT_DIR == f"output/RmLR/{name}"
+
+    plain = "without-alignment" in name or "UPT" in name
+    expected = set() if plain else ALL_TERMS
+    expected = {t for t in expected if "-only" not in name or f"{t[0]}-only" in name}
+    assert set(alignment.weights if alignment else ()) == expected
+
+    layers = {"irm1_sa1": (1, 1), "irm2_sa1": (2, 1), "irm2_sa2": (2, 2)}
+    irm, sa = next((v for k, v in layers.items() if k in name), (1, 2))
+    assert len(head.reasoning.layers) == irm
+    if not plain:
+        assert len(head.overall_attention.layers) == len(head.union_attention.layers) == sa
+        assert head.overall_attention.layers[0].value.in_features == 1024
+    assert head.reason_over_both == (not plain and "training-branch" not in name)
+
+    mask = next((m for m in ("union", "image") if f"mask-{m}" in name), "human_or_object")
+    if "UPT" in name:
+        assert head.masked_roi is None and head.relation_encoder is None
+    else:
+        assert head.masked_roi.mask == mask
+        assert len(head.relation_encoder.layers) == (0 if "without-ire" in name else 2)
+    assert (head.box_pair_encoding is not None) == ("UPT" in name or "box-pair" in name)
+
+
+@pytest.mark.parametrize("path", [p for p in ROWS if p.stem != "own_data"], ids=lambda p: p.stem)
+def test_the_recipe(path):
+    """Supplement B; UPT's where that is silent (methods of both are in the config's comment)."""
+    cfg = read(path)
+    solver, pairs, loss = cfg.SOLVER, cfg.MODEL.RMLR.PAIRS, cfg.MODEL.RMLR.LOSS
+    pictures = 5400 if "VCOCO" in path.stem else 37633
+    assert solver.MAX_ITER == pytest.approx(20 * pictures / 8, abs=1)
+    assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.OPTIMIZER) == (8, 1e-4, "ADAMW")
+    assert solver.LR_SCHEDULER_NAME == "WarmupCosineLR"
+    assert (solver.CLIP_GRADIENTS.CLIP_TYPE, solver.CLIP_GRADIENTS.CLIP_VALUE) == (
+        "full_model",
+        0.1,
+    )
+    assert (min(cfg.INPUT.MIN_SIZE_TRAIN), max(cfg.INPUT.MIN_SIZE_TRAIN)) == (480, 800)
+    assert (pairs.MIN_INSTANCES, pairs.MAX_INSTANCES) == (3, 15)
+    assert (pairs.SCORE_THRESHOLD, pairs.NMS_THRESHOLD) == (0.2, 0.5)
+    assert (loss.PRIOR_EXPONENT_TRAIN, loss.PRIOR_EXPONENT_TEST) == (1.0, 2.8)
+    assert (loss.ALPHA, loss.GAMMA, loss.MATCH_IOU) == (0.5, 0.2, 0.5)
+
+
+@pytest.mark.parametrize("path", POSE_ROWS, ids=lambda p: p.stem)
+def test_a_pose_row_is_its_row_with_another_head(path):
+    pose, plain = read(path), read(ROOT / "configs" / "RmLR" / path.name)
+    assert pose.MODEL.RMLR.HEADS == "PoseInteractionHeads"
+    assert pose.MODEL.RMLR.EXTRA.POSE_MODEL
+    pose.MODEL.RMLR.HEADS, pose.OUTPUT_DIR = plain.MODEL.RMLR.HEADS, plain.OUTPUT_DIR
+    pose.MODEL.RMLR.EXTRA = plain.MODEL.RMLR.EXTRA
+    assert pose.dump() == plain.dump()
