@@ -125,12 +125,7 @@ class HOIPredictor:
             config: a file, or the name of one that comes with the package.
             options: KEY, VALUE, ... overrides.
         """
-        cfg = get_cfg()
-        add_hoi_config(cfg)
-        cfg.merge_from_file(config_file(config))
-        cfg.merge_from_list(list(options))
-        cfg.freeze()
-        return cls(cfg)
+        return cls(read_config(config, options))
 
     @torch.inference_mode()
     def __call__(self, images: ImageLike | Sequence[ImageLike]):
@@ -162,6 +157,16 @@ class HOIPredictor:
             picture = augmentation.get_transform(picture).apply_image(picture)
         tensor = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
         return {"image": tensor, "height": height, "width": width}
+
+
+def read_config(config: str, options: Sequence[Any] = ()) -> CfgNode:
+    """A config with its overrides, frozen; see `HOIPredictor.from_config`."""
+    cfg = get_cfg()
+    add_hoi_config(cfg)
+    cfg.merge_from_file(config_file(config))
+    cfg.merge_from_list(list(options))
+    cfg.freeze()
+    return cfg
 
 
 def to_rgb(image: ImageLike) -> np.ndarray:
