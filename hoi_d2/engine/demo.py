@@ -9,12 +9,15 @@ import argparse
 import sys
 from pathlib import Path
 
+from hoi_d2.checkpoint.weight_files import WeightsError
+from hoi_d2.data.open_vocabulary import open_vocabulary, read_classes
 from hoi_d2.engine.demo_pictures import find_pictures, run_on_pictures
 from hoi_d2.engine.demo_report import DrawOptions
 from hoi_d2.engine.demo_video import run_on_video
-from hoi_d2.engine.predictor import HOIPredictor
+from hoi_d2.engine.predictor import HOIPredictor, read_config
 from hoi_d2.visualization.browse import index_of
 
+DEFAULT_CONFIG, OPEN_CONFIG = "toy/rmlr.yaml", "DEFR-Det/zeroshot-ViT-B-16.yaml"
 RANDOM_WARNING = "WARNING: random weights, the scores mean nothing: {parts}"
 EPILOG = """\
 examples:
@@ -36,7 +39,11 @@ def argument_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config-file", default="toy/rmlr.yaml", metavar="F")
+    parser.add_argument(
+        "--config-file",
+        metavar="F",
+        help=f"default: {DEFAULT_CONFIG}; with --classes: {OPEN_CONFIG}",
+    )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--input", nargs="+", metavar="PATH", help="pictures, folders or globs")
     source.add_argument("--video", metavar="V", help="a video file")
@@ -44,7 +51,12 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--camera", type=int, default=0, help="its number, with --webcam")
     parser.add_argument("--max-frames", type=int, help="of a video or camera; default: all")
     parser.add_argument("--track", action="store_true", help="follow people (extra [video])")
-    parser.add_argument("--classes", nargs="+", metavar="C", help="own classes (DEFR-Det)")
+    parser.add_argument(
+        "--classes",
+        nargs="+",
+        metavar="C",
+        help='own classes, for DEFR-Det: "riding a horse" ..., or text files (.txt) of them',
+    )
     parser.add_argument("--output", default="output/demo", metavar="DIR")
     parser.add_argument("--score-threshold", type=float, default=0.2, help="of what is drawn")
     parser.add_argument("--top-k", type=int, default=20, help="triplets drawn in a picture")
@@ -56,22 +68,21 @@ def argument_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     args = argument_parser().parse_args(arguments)
-    if args.classes:
-        sys.exit("--classes needs an open-vocabulary model (DEFR-Det), which is not there yet")
     if not (args.input or args.video or args.webcam):
         from hoi_d2.engine.toy_demo import run_toy_demo
 
         return run_toy_demo(Path(args.output))
     try:
         return _run(args)
-    except (FileNotFoundError, ImportError, KeyError, ValueError) as error:
-        print(f"demo: {error.args[0] if error.args else error}", file=sys.stderr)
+    except (FileNotFoundError, ImportError, KeyError, ValueError, WeightsError) as error:
+        message = error.args[0] if isinstance(error, KeyError) else error
+        print(f"demo: {message}", file=sys.stderr)
         return 2
 
 
 def _run(args: argparse.Namespace) -> int:
     pictures = find_pictures(args.input) if args.input else []
-    predictor = HOIPredictor.from_config(args.config_file, args.opts)
+    predictor = _predictor(args)
     if predictor.random_parts:
         print(RANDOM_WARNING.format(parts=", ".join(predictor.random_parts)), file=sys.stderr)
     names = predictor.vocabulary.verbs
@@ -85,3 +96,32 @@ def _run(args: argparse.Namespace) -> int:
     return run_on_video(
         predictor, source, output, draw=draw, track=args.track, max_frames=args.max_frames
     )
+
+
+def _predictor(args: argparse.Namespace) -> HOIPredictor:
+    """The model of the command line, with its own classes.
+
+    Raises:
+        FileNotFoundError: a config, a weight file or a file of classes is not to be had.
+        ValueError: weights do not fit, or classes that cannot be, or a model without room for them.
+    """
+    config = args.config_file or (OPEN_CONFIG if args.classes else DEFAULT_CONFIG)
+    if not args.classes:
+        return HOIPredictor.from_config(config, args.opts)
+    try:
+        classes = list(open_vocabulary(read_classes(args.classes)).phrases)
+    except ValueError as error:
+        raise ValueError(f"--classes: {error}") from error
+    cfg = read_config(config, [*args.opts, "MODEL.HOI.CLASSES", classes])
+    if cfg.MODEL.META_ARCHITECTURE != "DEFR-Det":
+        raise ValueError(
+            f"--classes: {config} is a {cfg.MODEL.META_ARCHITECTURE}, whose classes are fixed; "
+            f"take a DEFR-Det, such as {OPEN_CONFIG}"
+        )
+    if cfg.MODEL.WEIGHTS:
+        raise ValueError(
+            "--classes: the checkpoint of MODEL.WEIGHTS has classes of its own. To read pictures "
+            "with its image encoder, name it in MODEL.IMAGE_ENCODER.WEIGHTS, and set MODEL.WEIGHTS "
+            'to ""'
+        )
+    return HOIPredictor(cfg)
