@@ -115,6 +115,9 @@ def _add_rmlr_keys(cfg: CfgNode) -> None:
     # Of humans and of objects each: the best MIN are kept even below the threshold, MAX at most.
     pairs.MIN_INSTANCES = 3
     pairs.MAX_INSTANCES = 15
+    # At most so many pairs of an image, the best by score product; 0 = all. A limit on memory, and
+    # logged where it bites: MAX_INSTANCES alone allows 15 x 29.
+    pairs.MAX_PAIRS = 0
 
     # Visual vectors of a pair (supplement B): global 512, union 512, two entity tokens of 512.
     node.FEATURE_DIM = 512

@@ -17,11 +17,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # name -> (module:function taking the rest of the command line, whether it needs torch)
-BENCHMARKS: dict[str, tuple[str, bool] | None] = {
-    "train": None,
+BENCHMARKS: dict[str, tuple[str, bool]] = {
+    "train": ("hoi_d2.engine.benchmark_train:main", True),
     "infer": ("hoi_d2.engine.benchmark_infer:main", True),
     "evaluate": ("hoi_d2.evaluation.benchmark:main", False),
-    "data": None,
+    "data": ("hoi_d2.engine.benchmark_data:main", True),
 }
 
 
@@ -34,11 +34,7 @@ def main(argv: list[str]) -> int:
     if name not in BENCHMARKS:
         print(f"error: {name!r} is none of {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
-    entry = BENCHMARKS[name]
-    if entry is None:
-        print(f"error: the benchmark {name!r} is not there yet", file=sys.stderr)
-        return 2
-    target, needs_torch = entry
+    target, needs_torch = BENCHMARKS[name]
     if not needs_torch:
         os.environ.setdefault("HOI_D2_SKIP_REGISTRATION", "1")
     module, function = target.split(":")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Learning curves of one or several runs in one picture, from the metrics.json of training.
+"""Learning curves of one or several runs in one picture, from their train_log.jsonl.
 
     python tools/plot_log.py output/run1 output/run2 --output output/curves.png
     python tools/plot_log.py with=output/a without=output/b --metrics "loss_*" "*/mAP_default_full"
@@ -24,7 +24,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("runs", nargs="+", help="folder or metrics.json, or NAME=PATH")
+    parser.add_argument("runs", nargs="+", help="folder or log file, or NAME=PATH")
     parser.add_argument("--output", type=Path, default=Path("learning_curves.png"))
     parser.add_argument("--metrics", nargs="+", default=list(DEFAULT_METRICS), help="patterns")
     parser.add_argument("--window", type=int, default=20, help="points of the running median")

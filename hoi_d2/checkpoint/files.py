@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,12 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], Any]) -> Non
         temporary.unlink(missing_ok=True)
         raise
     _sync_directory(path.parent)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Writes `content` as JSON, whole or not at all."""
+    text = json.dumps(content, indent=1) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def _sync_directory(directory: Path) -> None:

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode, get_cfg
@@ -26,7 +24,7 @@ from detectron2.structures import Boxes, ImageList
 from tabulate import tabulate
 from torch import Tensor, nn
 
-from hoi_d2.checkpoint.files import write_atomically
+from hoi_d2.checkpoint.files import write_json
 from hoi_d2.config import add_hoi_config
 from hoi_d2.model_zoo import config_file
 from hoi_d2.modeling.entity_detector.build import Entities
@@ -106,12 +104,11 @@ def main(argv: Sequence[str]) -> int:
         torch.set_num_threads(args.threads)
     names = [PLAIN, *(v for v in args.variants if v != PLAIN)]
     result = benchmark(
-        _config(args.config_file, args.opts), names, tuple(args.size), args.batch, args.rounds
+        load_config(args.config_file, args.opts), names, tuple(args.size), args.batch, args.rounds
     )
     print(table(result))
     if args.json:
-        text = json.dumps(result, indent=1) + "\n"
-        write_atomically(Path(args.json), lambda file: file.write(text.encode()))
+        write_json(args.json, result)
     return 0
 
 
@@ -177,7 +174,8 @@ def table(result: dict) -> str:
     return f"{head}\n{tabulate(rows, headers=headers)}"
 
 
-def _config(path: str, opts: Sequence[str]) -> CfgNode:
+def load_config(path: str, opts: Sequence[str]) -> CfgNode:
+    """The config of a benchmark, on the CPU where there is no GPU."""
     cfg = get_cfg()
     add_hoi_config(cfg)
     cfg.merge_from_file(config_file(path))
@@ -221,7 +219,7 @@ def _run(
     entities = times.run("detector", find)
     tokens = torch.cat([found.tokens for found in entities.instances])
     boxes = torch.cat([found.pred_boxes.tensor for found in entities.instances])
-    crowd = _crowded(entities, model.pair_generator)
+    crowd = crowded(entities, model.pair_generator)
     pairs = times.run("pairs", lambda: model.pair_generator(crowd.instances))
     logits = times.run("head", lambda: model.interaction_heads(crowd, pairs)).verb_logits
     times.run("post-processing", lambda: model.interactions(logits, pairs, inputs))
@@ -251,7 +249,7 @@ def _plain_detect(detector: nn.Module, images: ImageList, mask: Tensor) -> Entit
     return detector.entities(found, images)
 
 
-def _crowded(entities: Entities, pair_generator: nn.Module) -> Entities:
+def crowded(entities: Entities, pair_generator: nn.Module) -> Entities:
     """The same tokens and map under boxes, classes and scores that give the most pairs."""
     generator = torch.Generator().manual_seed(0)
     instances = []

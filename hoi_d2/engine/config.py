@@ -64,6 +64,7 @@ def _add_state_keys(node: CfgNode) -> None:
     # from where the config took them.
     node.CHECKPOINT_FROZEN = False
     node.LOG_PERIOD = 20  # iterations between two lines on the console and in the log file
+    node.DRAW_CURVES = True  # curves.png and curves.csv of the log when a run ends
     node.WANDB_PROJECT = ""  # also log to this Weights & Biases project (needs the wandb extra)
 
 

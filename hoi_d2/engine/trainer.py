@@ -41,7 +41,7 @@ from hoi_d2.engine.pictures import PictureHook
 from hoi_d2.engine.protocols import frozen_prefixes
 from hoi_d2.engine.rng import rng_state, set_rng_state
 from hoi_d2.engine.train_step import TrainStep, distribute, unwrapped
-from hoi_d2.engine.writers import build_writers
+from hoi_d2.engine.writers import build_writers, draw_curves
 from hoi_d2.solver import build_lr_scheduler, build_optimizer
 
 logger = logging.getLogger(__name__)
@@ -160,6 +160,8 @@ class HOITrainer(DefaultTrainer):
         finally:
             self._trainer.close()
         if comm.is_main_process():
+            if self.cfg.SOLVER.DRAW_CURVES:
+                draw_curves(self.cfg.OUTPUT_DIR)
             verify_results(self.cfg, self._last_eval_results)
         return self._last_eval_results
 

@@ -16,9 +16,11 @@ from detectron2.utils.events import EventStorage, EventWriter, JSONWriter, Tenso
 from detectron2.utils.events import get_event_storage as current_storage
 
 from hoi_d2.checkpoint.files import write_atomically
+from hoi_d2.visualization.learning_curves import LOG_NAME, plot_learning_curves
 
-LOG_NAME = "train_log.jsonl"
+logger = logging.getLogger(__name__)
 METRICS_NAME = "metrics.json"
+CURVES_NAME = "curves.png"
 _WINDOW = 20
 
 
@@ -31,7 +33,6 @@ class ProgressPrinter(EventWriter):
     """
 
     def __init__(self, max_iter: int, batch_size: int) -> None:
-        self.logger = logging.getLogger(__name__)
         self.max_iter, self.batch_size = max_iter, batch_size
         self._last: tuple[int, float] | None = None
 
@@ -50,7 +51,7 @@ class ProgressPrinter(EventWriter):
             parts.append(f"lr {storage.history('lr').latest():.3g}")
         memory = peak_memory_mb()
         storage.put_scalar("peak_memory_mb", memory, smoothing_hint=False)
-        self.logger.info("%s", "  ".join([*parts, f"peak memory {memory:.0f} MB"]))
+        logger.info("%s", "  ".join([*parts, f"peak memory {memory:.0f} MB"]))
 
     def _speed(self, storage: EventStorage) -> list[str]:
         now = time.perf_counter()
@@ -133,6 +134,17 @@ def cut_log(path: Path, start_iter: int) -> None:
         if row["iteration"] < start_iter:
             kept.append(line + "\n")
     write_atomically(path, lambda file: file.write("".join(kept).encode()))
+
+
+def draw_curves(output_dir: str) -> None:
+    """Draws OUTPUT_DIR/curves.png of the run's log, and curves.csv; a run never fails for it."""
+    path = Path(output_dir) / CURVES_NAME
+    try:
+        drawn = plot_learning_curves(path, {Path(output_dir).name: output_dir})
+    except (OSError, ValueError) as error:
+        logger.warning("no learning curves: %s", error)
+        return
+    logger.info("%s: %s", path, ", ".join(drawn))
 
 
 def peak_memory_mb() -> float:

@@ -1,4 +1,4 @@
-"""Learning curves of one or several runs, from the metrics.json that training writes."""
+"""Learning curves of one or several runs, from the log that training writes, train_log.jsonl."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ from hoi_d2.visualization.plots import save_figure
 Series = tuple[np.ndarray, np.ndarray]
 """(T,) iterations, ascending, and (T,) values."""
 
+LOG_NAME = "train_log.jsonl"
+"""Where a training writes its numbers, one JSON object a line; metrics.json has the last ones."""
+
+_DETECTRON2_LOG_NAME = "metrics.json"  # the same form; a run of detectron2's own trainer
+
 DEFAULT_METRICS = ("total_loss", "*/mAP*", "*/AP*", "lr")
 
 
@@ -26,14 +31,17 @@ def read_metrics(path: str | Path) -> dict[str, Series]:
     that was killed may be cut off: it is left out.
 
     Args:
-        path: metrics.json (one JSON object a line), or the run's folder.
+        path: the log (one JSON object a line), or the run's folder with train_log.jsonl or, of
+            detectron2's own trainer, metrics.json.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: a line that is not the last is not a JSON object; names it.
     """
     path = Path(path)
-    path = path / "metrics.json" if path.is_dir() else path
+    if path.is_dir():
+        ours = path / LOG_NAME
+        path = ours if ours.exists() else path / _DETECTRON2_LOG_NAME
     series: dict[str, dict[int, float]] = {}
     lines = path.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, start=1):
@@ -53,7 +61,7 @@ def _parse(line: str, *, last: bool, place: str) -> dict:
     except json.JSONDecodeError as error:
         if last:
             return {}
-        raise ValueError(f"{place}: not JSON ({error.msg}); is it a run's metrics.json?") from error
+        raise ValueError(f"{place}: not JSON ({error.msg}); is it the log of a run?") from error
     if not isinstance(record, dict):
         raise ValueError(f"{place}: expected an object with the metrics of an iteration")
     return record
@@ -88,7 +96,7 @@ def plot_learning_curves(
 
     Args:
         path: of the PNG; the CSV has the columns run, metric, iteration, value, all raw.
-        runs: name -> metrics.json or the folder it is in.
+        runs: name -> the log or the folder it is in.
         metrics: names or patterns such as `loss_*`; the order of the panels.
         window: logged values that a loss is smoothed over, where it has many more than that.
         log_scale: logarithmic values.

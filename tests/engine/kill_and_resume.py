@@ -31,6 +31,7 @@ from hoi_d2.checkpoint import checkpointer as checkpointer_module
 from hoi_d2.engine.train_step import TrainStep
 from hoi_d2.engine.trainer import HOITrainer
 from tests.engine import tiny
+from tests.engine.processes import forkserver
 
 PHASES = ("reading", "backward", "updated", "writing", "renamed", "evaluating")
 MAX_ITER = 60
@@ -107,8 +108,7 @@ def run_with_kills(
     directory: Path, kills: list[tuple[int, str]], overrides: tuple = ()
 ) -> list[tuple[str, ...]]:
     """Rows (iteration, phase, how the process ended, iteration it had started at)."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["hoi_d2", "hoi_d2.engine.trainer", "tests.engine.tiny"])
+    context = forkserver()
     rows = []
     for kill in [*kills, None]:
         process = context.Process(target=train, args=(str(directory), kill, overrides))

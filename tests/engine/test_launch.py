@@ -14,6 +14,7 @@ from hoi_d2.engine.launch import launch
 from hoi_d2.engine.rng import preserved_rng
 from hoi_d2.engine.trainer import HOITrainer
 from tests.engine import tiny, toy_few
+from tests.engine.processes import run_alone, run_by_torchrun
 from tests.engine.test_trainer import log_rows, metrics
 
 ROOT = Path(__file__).parents[2]
@@ -55,14 +56,23 @@ def assert_same_run(first: Path, second: Path) -> None:
         assert {n: row[n] for n in names} == pytest.approx({n: other[n] for n in names}, rel=1e-5)
 
 
+TOY_OPTIONS = ("SOLVER.IMS_PER_BATCH", "6", "SOLVER.CHECKPOINT_PERIOD", "0")
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory) -> Path:
+    """RmLR on 13 pictures of the toy world, evaluated on 5."""
+    directory = tmp_path_factory.mktemp("one")
+    assert run_alone(toy_few.train, [*TOY_OPTIONS, "OUTPUT_DIR", str(directory)]) == 0
+    return directory
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="counts CPU processes")
-@pytest.mark.slow
-def test_two_processes_equal_one_on_the_toy_world(tmp_path):
-    """RmLR on 13 pictures, evaluated on 5: neither divides by two."""
-    train_here(toy_few.few_cfg("OUTPUT_DIR", str(tmp_path / "one")))
-    result = run(*starters("tests.engine.toy_few", tmp_path / "two")["torchrun"])
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert_same_run(tmp_path / "two", tmp_path / "one")
+@pytest.mark.parametrize("number", [2, 3])
+def test_torchrun_equals_one_process_on_the_toy_world(one_process, tmp_path, number):
+    """Neither 13 nor 5 divides by the number of processes."""
+    run_by_torchrun(number, toy_few.train, [*TOY_OPTIONS, "OUTPUT_DIR", str(tmp_path)])
+    assert_same_run(tmp_path, one_process)
 
 
 @pytest.mark.slow

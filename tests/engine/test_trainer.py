@@ -4,10 +4,12 @@ import json
 import multiprocessing
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 
 from hoi_d2.engine.trainer import HOITrainer, evaluate_weights
+from hoi_d2.engine.writers import draw_curves
 from tests.engine import tiny
 
 
@@ -44,6 +46,14 @@ def test_learns_and_says_how(tmp_path, caplog):
     line = next(r.getMessage() for r in caplog.records if "iter 20/80" in r.getMessage())
     for part in ("eta 0:00", "images/s", "data wait", "loss_class", "peak memory"):
         assert part in line
+
+
+def test_curves_are_drawn_at_the_end(tmp_path, caplog):
+    make_trainer(tmp_path, "SOLVER.DRAW_CURVES", True).train()
+    assert cv2.imread(str(tmp_path / "curves.png")) is not None
+    assert "tiny/mAP" in (tmp_path / "curves.csv").read_text()
+    draw_curves(str(tmp_path / "empty"))
+    assert "no learning curves" in caplog.text
 
 
 def test_frozen_bytes_never_change(tmp_path):

@@ -148,4 +148,5 @@ def add_tiny_config(cfg: CfgNode) -> None:
     cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.MAX_ITER, cfg.SOLVER.BASE_LR = 4, 12, 0.01
     cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.LR_SCHEDULER_NAME = 2, "WarmupCosineLR"
     cfg.SOLVER.CHECKPOINT_PERIOD, cfg.SOLVER.LOG_PERIOD = 5, 4
+    cfg.SOLVER.DRAW_CURVES = False  # takes longer than the training
     cfg.SEED = 3

@@ -52,5 +52,10 @@ def run(args) -> object:
     return setup.run(args)
 
 
+def train(arguments: list[str]) -> None:
+    """The command line `tools/train_net.py ARGUMENTS`, in this process."""
+    setup.main(arguments, function=run)
+
+
 if __name__ == "__main__":
     setup.main(function=run)

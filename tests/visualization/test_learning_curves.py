@@ -13,7 +13,7 @@ def run(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         text = "".join(line if isinstance(line, str) else json.dumps(line) + "\n" for line in lines)
-        (folder / "metrics.json").write_text(text)
+        (folder / "train_log.jsonl").write_text(text)
         return str(folder)
 
     return write
@@ -44,10 +44,19 @@ def test_read_metrics(lines, expected, run):
     assert {k: (x.tolist(), y.tolist()) for k, (x, y) in found.items()} == expected
 
 
+def test_the_log_comes_before_the_metrics_and_detectron2s_own_is_read_too(run, tmp_path):
+    folder = run("a", [loss(0, 2.0)])
+    (tmp_path / "a" / "metrics.json").write_text('{\n "hico_det/mAP": 7\n}\n')
+    assert list(read_metrics(folder)) == ["total_loss"]
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "metrics.json").write_text(json.dumps(loss(3, 1.0)))
+    assert list(read_metrics(tmp_path / "b")) == ["total_loss"]
+
+
 @pytest.mark.parametrize("line", ["{broken\n", "[1, 2]\n"])
 def test_a_broken_line_is_named(line, run):
     folder = run("a", [loss(0, 1.0), line, loss(1, 1.0)])
-    with pytest.raises(ValueError, match=r"metrics.json, line 2"):
+    with pytest.raises(ValueError, match=r"train_log.jsonl, line 2"):
         read_metrics(folder)
 
 

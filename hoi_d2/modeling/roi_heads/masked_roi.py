@@ -3,13 +3,18 @@
 RmLR (arXiv 2307.13529), Algorithm 1 step 1(7), says that a masked RoI makes the union features and
 no more. Our reading (config `MODEL.RMLR.MASKED_ROI`): RoIAlign on the union box, then the mean over
 the bins whose centre lies in the human's or the object's box.
+
+RoIAlign and the mean are linear in the map and separable in x and y. So the weight that each cell
+has in a pair's vector comes from the boxes alone, and one product of matrices pools all pairs: the
+same numbers as RoIAlign's kernel, several times faster on a CPU, most of all backward.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import roi_align
+
+from hoi_d2.modeling.transformer import pad_sets
 
 MASKS = ("human_or_object", "union", "image", "none")
 
@@ -21,14 +26,21 @@ class MaskedRoI(nn.Module):
         mask: "human_or_object"; "union" = every bin of the union box; "image" = the whole map,
             no RoI. ("none" is for the caller: no union vector at all.)
         resolution: bins a side.
-        sampling_ratio: samples a bin and side.
+        sampling_ratio: samples a bin and side, at least 1.
         stride: pixels of a cell of the map.
+
+    Raises:
+        ValueError: an unknown mask, or no samples.
     """
 
     def __init__(self, *, mask: str, resolution: int, sampling_ratio: int, stride: int) -> None:
         super().__init__()
         if mask not in MASKS:
             raise ValueError(f"MODEL.RMLR.MASKED_ROI.MASK must be one of {MASKS}, got {mask!r}")
+        if sampling_ratio < 1:
+            raise ValueError(
+                f"MODEL.RMLR.MASKED_ROI.SAMPLING_RATIO must be at least 1, got {sampling_ratio}"
+            )
         self.mask = mask
         self.resolution = resolution
         self.sampling_ratio = sampling_ratio
@@ -46,42 +58,56 @@ class MaskedRoI(nn.Module):
         Args:
             feature_map: (B, C, h, w).
             feature_mask: (B, h, w) bool, True inside the images.
-            image_index: (M,) which image a pair is of.
+            image_index: (M,) which image a pair is of, ascending.
             human_boxes, object_boxes: (M, 4) XYXY pixels of the network's input.
 
         Returns:
-            (M, C).
+            (M, C), in float32 where boxes are pooled.
         """
         if self.mask == "image":
             return masked_mean(feature_map, feature_mask)[image_index]
-        union = union_boxes(human_boxes, object_boxes)
-        rois = torch.cat([image_index[:, None].to(union.dtype), union], dim=1)
-        bins = roi_align(
-            extend_border(feature_map, feature_mask),
-            rois.to(feature_map.dtype),
-            self.resolution,
-            spatial_scale=1 / self.stride,
-            sampling_ratio=self.sampling_ratio,
-            aligned=True,
-        )
+        with torch.autocast(feature_map.device.type, enabled=False):
+            weights = self.cell_weights(feature_mask, image_index, human_boxes, object_boxes)
+            counts = torch.bincount(image_index, minlength=len(feature_map)).tolist()
+            padded, valid = pad_sets(weights.flatten(1), counts)
+            return (padded @ feature_map.float().flatten(2).transpose(1, 2))[valid]
+
+    @torch.no_grad()
+    def cell_weights(
+        self, feature_mask: Tensor, image_index: Tensor, human_boxes: Tensor, object_boxes: Tensor
+    ) -> Tensor:
+        """(M, h, w) float32: how much each cell of its image's map counts in a pair's vector."""
+        union = union_boxes(human_boxes, object_boxes).float()
         if self.mask == "union":
-            return bins.mean(dim=(2, 3))
-        inside = bins_inside(union, human_boxes, object_boxes, self.resolution)
-        return masked_mean(bins, inside)
+            inside = union.new_ones(len(union), self.resolution, self.resolution)
+        else:
+            inside = bins_inside(union, human_boxes, object_boxes, self.resolution).to(union.dtype)
+        inside = inside / inside.sum(dim=(1, 2), keepdim=True)
+        sizes = feature_mask.any(dim=2).sum(dim=1), feature_mask.any(dim=1).sum(dim=1)
+        rows, columns = (
+            self._bin_weights(
+                union[:, axis], union[:, axis + 2], size[image_index], feature_mask.shape[2 - axis]
+            )
+            for axis, size in ((1, sizes[0]), (0, sizes[1]))
+        )
+        return torch.einsum("mij,mih,mjw->mhw", inside, rows, columns)
 
+    def _bin_weights(self, start: Tensor, end: Tensor, size: Tensor, cells: int) -> Tensor:
+        """Along one axis, (M, resolution, cells): weights of the cells in the mean of a bin.
 
-def extend_border(feature_map: Tensor, feature_mask: Tensor) -> Tensor:
-    """(B, C, h, w) with the padding replaced by the nearest cell inside the image.
-
-    RoIAlign does that at the border of a map; a padded image must give the same numbers.
-    """
-    height, width = feature_mask.shape[1:]
-    device = feature_map.device
-    rows, columns = feature_mask.any(dim=2).sum(dim=1), feature_mask.any(dim=1).sum(dim=1)
-    y = torch.minimum(torch.arange(height, device=device), rows[:, None] - 1)
-    x = torch.minimum(torch.arange(width, device=device), columns[:, None] - 1)
-    image = torch.arange(len(feature_map), device=device)[:, None, None]
-    return feature_map.permute(0, 2, 3, 1)[image, y[:, :, None], x[:, None]].permute(0, 3, 1, 2)
+        Args:
+            start, end: (M,) of the boxes, pixels.
+            size: (M,) cells inside the image; what lies beyond is as its last cell.
+            cells: of the map.
+        """
+        number = self.resolution * self.sampling_ratio
+        steps = (torch.arange(number, device=start.device) + 0.5) / number
+        place = (start[:, None] + steps * (end - start)[:, None]) / self.stride - 0.5
+        last = size[:, None] - 1
+        centers = torch.arange(cells, device=start.device)
+        nearest = torch.minimum(place.clamp(min=0), last)
+        weights = (1 - (nearest[:, :, None] - centers).abs()).clamp(min=0)  # bilinear
+        return weights.unflatten(1, (self.resolution, self.sampling_ratio)).mean(dim=2)
 
 
 def union_boxes(a: Tensor, b: Tensor) -> Tensor:

@@ -5,13 +5,17 @@ UPT: Efficient Two-Stage Detection of Human-Object Interactions, Zhang et al., C
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -58,6 +62,8 @@ class PairGenerator(nn.Module):
         nms_threshold: IoU of the class-wise suppression.
         score_threshold: entities below it are kept only to reach `min_instances`.
         min_instances, max_instances: of humans, and of objects, in an image.
+        max_pairs: of an image: those with the best product of scores; 0 = all. Logged where it
+            bites; in training the log has the share of such images, "capped_images".
     """
 
     @configurable
@@ -69,6 +75,7 @@ class PairGenerator(nn.Module):
         score_threshold: float = 0.2,
         min_instances: int = 3,
         max_instances: int = 15,
+        max_pairs: int = 0,
     ) -> None:
         super().__init__()
         self.person = person
@@ -76,6 +83,8 @@ class PairGenerator(nn.Module):
         self.score_threshold = score_threshold
         self.min_instances = min_instances
         self.max_instances = max_instances
+        self.max_pairs = max_pairs
+        self._capped = 0  # images so far
 
     @classmethod
     def from_config(cls, cfg: CfgNode, *, person: int = 0, pairs: CfgNode | None = None):
@@ -87,6 +96,7 @@ class PairGenerator(nn.Module):
             "score_threshold": node.SCORE_THRESHOLD,
             "min_instances": node.MIN_INSTANCES,
             "max_instances": node.MAX_INSTANCES,
+            "max_pairs": node.MAX_PAIRS,
         }
 
     @torch.no_grad()
@@ -99,7 +109,7 @@ class PairGenerator(nn.Module):
             ValueError: a box or a score is not finite.
         """
         instances = [self.select(d) for d in detections]
-        pair_indices = [self.pair(i) for i in instances]
+        pair_indices = self._capped_pairs(instances)
         counts = [len(p) for p in pair_indices]
         sizes = torch.tensor([0, *(len(i) for i in instances)]).cumsum(0).tolist()
         packed = torch.cat([p + start for p, start in zip(pair_indices, sizes)])
@@ -146,6 +156,30 @@ class PairGenerator(nn.Module):
         """`candidates` come by falling score."""
         above = int((scores[candidates] >= self.score_threshold).sum())
         return candidates[: min(max(above, self.min_instances), self.max_instances)]
+
+    def _capped_pairs(self, instances: list[Instances]) -> list[Tensor]:
+        pairs = [self.pair(i) for i in instances]
+        if not self.max_pairs:
+            return pairs
+        capped = [self._best_pairs(p, i.scores) for p, i in zip(pairs, instances)]
+        number = sum(len(p) > len(c) for p, c in zip(pairs, capped))
+        if number and not self._capped:
+            logger.warning(
+                "MODEL.RMLR.PAIRS.MAX_PAIRS: an image has %d pairs, the best %d are kept; such "
+                "images are counted from here on without a line each",
+                *(max(map(len, pairs)), self.max_pairs),
+            )
+        self._capped += number
+        if self.training:
+            get_event_storage().put_scalar("capped_images", number / len(pairs))
+        return capped
+
+    def _best_pairs(self, pairs: Tensor, scores: Tensor) -> Tensor:
+        """The `max_pairs` best by the product of their scores, in the order they had."""
+        if len(pairs) <= self.max_pairs:
+            return pairs
+        order = scores[pairs].prod(dim=1).argsort(descending=True, stable=True)
+        return pairs[order[: self.max_pairs].sort().values]
 
     def pair(self, instances: Instances) -> Tensor:
         """(M, 2): every human with every other entity, persons as objects included."""

@@ -1,10 +1,10 @@
 import pytest
 import torch
+from torchvision.ops import roi_align
 
 from hoi_d2.modeling.roi_heads.masked_roi import (
     MaskedRoI,
     bins_inside,
-    extend_border,
     masked_mean,
     union_boxes,
 )
@@ -90,14 +90,79 @@ def test_masked_mean_ignores_what_is_outside():
     torch.testing.assert_close(masked_mean(x, mask), expected)
 
 
-def test_the_border_goes_on_into_the_padding():
-    feature_map, mask = torch.randn(2, 3, 4, 5), torch.ones(2, 4, 5, dtype=torch.bool)
-    mask[1, 3:], mask[1, :, 2:] = False, False
-    extended = extend_border(feature_map, mask)
-    torch.testing.assert_close(extended[0], feature_map[0])
-    inside = feature_map[1:, :, :3, :2]
-    expected = torch.nn.functional.pad(inside, (0, 3, 0, 1), mode="replicate")
-    torch.testing.assert_close(extended[1:], expected)
+def extend_border(feature_map, mask):
+    """The padding replaced by the nearest cell inside the image, as RoIAlign does at a border."""
+    extended = feature_map.clone()
+    for image, inside in enumerate(mask):
+        rows, columns = int(inside.any(1).sum()), int(inside.any(0).sum())
+        cells = feature_map[image : image + 1, :, :rows, :columns]
+        padding = (0, mask.shape[2] - columns, 0, mask.shape[1] - rows)
+        extended[image] = torch.nn.functional.pad(cells, padding, mode="replicate")[0]
+    return extended
+
+
+def by_roi_align(roi, feature_map, mask, image_index, human, object_):
+    union = union_boxes(human, object_)
+    rois = torch.cat([image_index[:, None].float(), union], dim=1)
+    bins = roi_align(
+        extend_border(feature_map, mask),
+        rois,
+        roi.resolution,
+        spatial_scale=1 / roi.stride,
+        sampling_ratio=roi.sampling_ratio,
+        aligned=True,
+    )
+    if roi.mask == "union":
+        return bins.mean(dim=(2, 3))
+    return masked_mean(bins, bins_inside(union, human, object_, roi.resolution))
+
+
+@pytest.mark.parametrize("kind", ["human_or_object", "union"])
+@pytest.mark.parametrize("counts", [[1, 0], [7, 12], [0, 30]])
+@pytest.mark.parametrize("resolution, sampling_ratio", [(7, 2), (3, 1), (14, 3)])
+def test_equals_roi_align_and_its_gradient(kind, counts, resolution, sampling_ratio):
+    """The second image is padded; boxes reach its border, some are a fraction of a cell."""
+    generator = torch.Generator().manual_seed(1)
+    mask = torch.ones(2, 9, 13, dtype=torch.bool)
+    mask[1, 6:], mask[1, :, 10:] = False, False
+    index = torch.repeat_interleave(torch.tensor(counts))
+    size = torch.tensor([[13.0, 9.0], [10.0, 6.0]])[index] * STRIDE
+    corners = torch.rand(2, len(index), 2, generator=generator) * size
+    extent = torch.rand(2, len(index), 2, generator=generator) ** 3 * size
+    human, object_ = torch.cat([corners, torch.minimum(corners + extent, size)], dim=2)
+    roi = MaskedRoI(mask=kind, resolution=resolution, sampling_ratio=sampling_ratio, stride=STRIDE)
+    maps = [torch.randn(2, 5, 9, 13, generator=generator).requires_grad_()]
+    maps.append(maps[0].detach().clone().requires_grad_())
+    found = roi(maps[0], mask, index, human, object_)
+    expected = by_roi_align(roi, maps[1], mask, index, human, object_)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    weight = torch.randn(found.shape, generator=generator)
+    for pooled in (found, expected):
+        (pooled * weight).sum().backward()
+    torch.testing.assert_close(maps[0].grad, maps[1].grad, rtol=1e-5, atol=1e-5)
+
+
+def test_padding_changes_no_number():
+    box = torch.tensor([[4.0, 6, 90, 70]])
+    alone = pool("union", ramp(), box, box)
+    padded = torch.nn.functional.pad(ramp(), (0, 5, 0, 3), value=99.0)
+    mask = torch.zeros(1, *padded.shape[2:], dtype=torch.bool)
+    mask[:, :12, :16] = True
+    roi = MaskedRoI(mask="union", resolution=7, sampling_ratio=2, stride=STRIDE)
+    torch.testing.assert_close(roi(padded, mask, torch.zeros(1).long(), box, box), alone)
+
+
+def test_low_precision_maps_are_pooled_in_float32():
+    box = torch.tensor([[4.0, 6, 90, 70]])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = pool("union", ramp().bfloat16(), box, box)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, pool("union", ramp().bfloat16().float(), box, box))
+
+
+def test_no_samples_are_refused():
+    with pytest.raises(ValueError, match="SAMPLING_RATIO"):
+        MaskedRoI(mask="union", resolution=7, sampling_ratio=0, stride=8)
 
 
 def test_an_unknown_mask_is_refused():

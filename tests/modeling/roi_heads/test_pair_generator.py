@@ -1,6 +1,7 @@
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
 
 from hoi_d2.modeling.roi_heads.pair_generator import PairGenerator
 
@@ -85,3 +86,21 @@ def test_a_detector_may_have_no_tokens():
     torch.testing.assert_close(pairs.human_scores, torch.tensor([0.9, 0.9, 0.7, 0.7]))
     torch.testing.assert_close(pairs.object_scores, torch.tensor([0.7, 0.8, 0.9, 0.8]))
     torch.testing.assert_close(pairs.pair_scores, pairs.human_scores * pairs.object_scores)
+
+
+@pytest.mark.parametrize("max_pairs, kept", [(0, 4), (9, 4), (4, 4), (3, 3), (1, 1)])
+def test_the_cap_keeps_the_best_pairs_in_order_and_is_logged(caplog, max_pairs, kept):
+    images = [detections([0, 5, 0], [0.9, 0.8, 0.7]), detections([], [])]
+    generator, everything = PairGenerator(max_pairs=max_pairs), PairGenerator()(images)
+    with EventStorage() as storage:
+        found = [generator(images) for _ in range(2)][1]
+    assert found.counts == [kept, 0] and len(found) == kept
+    best = sorted(everything.pair_scores.tolist(), reverse=True)[:kept]
+    assert sorted(found.pair_scores.tolist(), reverse=True) == pytest.approx(best)
+    rows = everything.pair_indices[0].tolist()
+    assert [rows.index(row) for row in found.pair_indices[0].tolist()] == sorted(
+        rows.index(row) for row in found.pair_indices[0].tolist()
+    )
+    assert caplog.text.count("MAX_PAIRS") == (1 if kept < 4 else 0)
+    if max_pairs:
+        assert storage.history("capped_images").latest() == (0.5 if kept < 4 else 0)
