@@ -30,3 +30,4 @@ def add_defr_det_config(cfg: CfgNode) -> None:
     pairs.SCORE_THRESHOLD = 0.2
     pairs.MIN_INSTANCES = 0
     pairs.MAX_INSTANCES = 15
+    pairs.MAX_PAIRS = 0

@@ -165,7 +165,7 @@ class PairGenerator(nn.Module):
         number = sum(len(p) > len(c) for p, c in zip(pairs, capped))
         if number and not self._capped:
             logger.warning(
-                "MODEL.RMLR.PAIRS.MAX_PAIRS: an image has %d pairs, the best %d are kept; such "
+                "PAIRS.MAX_PAIRS: an image has %d pairs, the best %d are kept; such "
                 "images are counted from here on without a line each",
                 *(max(map(len, pairs)), self.max_pairs),
             )
