@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from torchvision.ops import FrozenBatchNorm2d
 
 DIM, HEADS, QUERIES = 32, 4, 7
@@ -15,30 +15,42 @@ DIM, HEADS, QUERIES = 32, 4, 7
 class PublishedDetr(nn.Module):
     """One image at a time: (3, H, W) normalised -> tokens, logits, boxes."""
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        block: type[nn.Module] = BasicBlock,
+        depths: tuple[int, ...] = (1, 1, 1, 1),
+        dim: int = DIM,
+        heads: int = HEADS,
+        ffn_dim: int = 48,
+        layers: int = 2,
+        queries: int = QUERIES,
+    ) -> None:
         super().__init__()
-        body = ResNet(BasicBlock, [1, 1, 1, 1], norm_layer=FrozenBatchNorm2d)
+        self.dim = dim
+        body = ResNet(block, list(depths), norm_layer=FrozenBatchNorm2d)
         del body.fc
         self.backbone = nn.ModuleList([nn.ModuleDict({"body": body})])
-        self.input_proj = nn.Conv2d(512, DIM, 1)
-        sizes = {"d_model": DIM, "nhead": HEADS, "dim_feedforward": 48, "batch_first": True}
+        self.input_proj = nn.Conv2d(512 * block.expansion, dim, 1)
+        sizes = {"d_model": dim, "nhead": heads, "dim_feedforward": ffn_dim, "batch_first": True}
         self.transformer = nn.ModuleDict(
             {
-                "encoder": _layers(nn.TransformerEncoderLayer, sizes),
-                "decoder": _layers(nn.TransformerDecoderLayer, sizes),
+                "encoder": _layers(nn.TransformerEncoderLayer, sizes, layers),
+                "decoder": _layers(nn.TransformerDecoderLayer, sizes, layers),
             }
         )
-        self.transformer["decoder"]["norm"] = nn.LayerNorm(DIM)
-        self.query_embed = nn.Embedding(QUERIES, DIM)
-        self.class_embed = nn.Linear(DIM, num_classes + 1)
-        widths = [(DIM, DIM), (DIM, DIM), (DIM, 4)]
+        self.transformer["decoder"]["norm"] = nn.LayerNorm(dim)
+        self.query_embed = nn.Embedding(queries, dim)
+        self.class_embed = nn.Linear(dim, num_classes + 1)
+        widths = [(dim, dim), (dim, dim), (dim, 4)]
         mlp = nn.ModuleDict({"layers": nn.ModuleList(nn.Linear(*w) for w in widths)})
         self.bbox_embed = mlp
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = self.input_proj(self.features(image))
-        positions = sine_positions(*x.shape[-2:])
+        positions = sine_positions(*x.shape[-2:], self.dim)
         x = x.flatten(2).transpose(1, 2)
         for layer in self.transformer["encoder"]["layers"]:
             located = x + positions
@@ -58,29 +70,35 @@ class PublishedDetr(nn.Module):
         return tokens[0], self.class_embed(tokens)[0], boxes[0]
 
     def features(self, image: Tensor) -> Tensor:
-        """(1, 512, h, w)."""
+        """(1, C, h, w)."""
         body = self.backbone[0]["body"]
         x = body.maxpool(body.bn1(body.conv1(image[None])).relu())
         return body.layer4(body.layer3(body.layer2(body.layer1(x))))
 
 
-def sine_positions(height: int, width: int) -> Tensor:
-    """(1, height * width, DIM): first half rows, second half columns; sine and cosine in turn."""
+def sine_positions(height: int, width: int, dim: int) -> Tensor:
+    """(1, height * width, dim): first half rows, second half columns; sine and cosine in turn."""
     rows = []
     for y in range(1, height + 1):
         for x in range(1, width + 1):
             row = []
             for value, size in ((y, height), (x, width)):
                 angle = value / (size + 1e-6) * 2 * math.pi
-                for i in range(DIM // 2):
-                    scaled = angle / 10000 ** (2 * (i // 2) / (DIM // 2))
+                for i in range(dim // 2):
+                    scaled = angle / 10000 ** (2 * (i // 2) / (dim // 2))
                     row.append(math.cos(scaled) if i % 2 else math.sin(scaled))
             rows.append(row)
     return torch.tensor(rows)[None]
 
 
-def _layers(kind: type[nn.Module], sizes: dict) -> nn.ModuleDict:
-    return nn.ModuleDict({"layers": nn.ModuleList(kind(**sizes) for _ in range(2))})
+def _layers(kind: type[nn.Module], sizes: dict, number: int) -> nn.ModuleDict:
+    return nn.ModuleDict({"layers": nn.ModuleList(kind(**sizes) for _ in range(number))})
+
+
+def full_size_detr(depths: tuple[int, ...]) -> PublishedDetr:
+    """Of the size that Facebook published; (3, 4, 6, 3) is R-50, (3, 4, 23, 3) R-101."""
+    sizes = {"dim": 256, "heads": 8, "ffn_dim": 2048, "layers": 6, "queries": 100}
+    return PublishedDetr(91, block=Bottleneck, depths=depths, **sizes).eval()
 
 
 def published_detr(num_classes: int, seed: int = 0) -> PublishedDetr:
