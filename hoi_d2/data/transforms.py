@@ -31,6 +31,38 @@ class RandomColorJitter(T.Augmentation):
         return T.PILColorTransform(self.jitter)
 
 
+class DetrResize(T.ResizeShortestEdge):
+    """Resizes to DETR's output size, by Pillow's bilinear filter.
+
+    DETR cuts the longer side off to whole pixels, where detectron2 rounds it: a picture of
+    375 x 500 becomes 800 x 1066, not 800 x 1067.
+    """
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        """The resize of one picture; size 0 leaves it as it is."""
+        height, width = image.shape[:2]
+        if self.is_range:
+            size = np.random.randint(self.short_edge_length[0], self.short_edge_length[1] + 1)
+        else:
+            size = np.random.choice(self.short_edge_length)
+        if size == 0:
+            return NoOpTransform()
+        new = detr_size(height, width, int(size), self.max_size)
+        return T.ResizeTransform(height, width, *new, self.interp)
+
+
+def detr_size(height: int, width: int, size: int, max_size: int) -> tuple[int, int]:
+    """New height and width: the shorter side becomes `size`, the longer at most `max_size`.
+
+    The rule of DETR's published transforms (Carion et al., 2020).
+    """
+    short, long = min(height, width), max(height, width)
+    if long / short * size > max_size:
+        size = round(max_size * short / long)
+    other = int(size * long / short)
+    return (size, other) if height <= width else (other, size)
+
+
 class MaybeCrop(T.Augmentation):
     """With some probability: shrink to a small size, then cut out a random window.
 
@@ -53,7 +85,7 @@ class MaybeCrop(T.Augmentation):
         super().__init__()
         steps: list[T.Augmentation] = [T.RandomCrop(crop_type, list(crop_size))]
         if sizes:
-            steps.insert(0, T.ResizeShortestEdge(list(sizes), sample_style="choice"))
+            steps.insert(0, DetrResize(list(sizes), sample_style="choice"))
         self.probability, self.steps = probability, T.AugmentationList(steps)
 
     def __call__(self, aug_input: T.AugInput) -> Transform:
@@ -71,7 +103,7 @@ def detection_augmentations(cfg: CfgNode, is_train: bool) -> list[T.Augmentation
     """
     node = cfg.INPUT
     if not is_train:
-        return [T.ResizeShortestEdge(node.MIN_SIZE_TEST, node.MAX_SIZE_TEST, "choice")]
+        return [DetrResize(node.MIN_SIZE_TEST, node.MAX_SIZE_TEST, "choice")]
     steps: list[T.Augmentation] = []
     if any(node.COLOR_JITTER):
         steps.append(RandomColorJitter(*node.COLOR_JITTER))
@@ -83,5 +115,5 @@ def detection_augmentations(cfg: CfgNode, is_train: bool) -> list[T.Augmentation
         crop = node.CROP
         steps.append(MaybeCrop(crop.PROBABILITY, crop.RESIZE_BEFORE, crop.TYPE, crop.SIZE))
     sampling = node.MIN_SIZE_TRAIN_SAMPLING
-    steps.append(T.ResizeShortestEdge(node.MIN_SIZE_TRAIN, node.MAX_SIZE_TRAIN, sampling))
+    steps.append(DetrResize(node.MIN_SIZE_TRAIN, node.MAX_SIZE_TRAIN, sampling))
     return steps
