@@ -9,6 +9,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from hostile_files import HOSTILE, ODD, write_picture
 from PIL import Image
 
 from hoi_d2.data import toy
@@ -73,34 +74,10 @@ def test_unknown_verb_gets_help(folder, tmp_path, capsys):
     assert "did you mean ride" in capsys.readouterr().err
 
 
-def hostile(path, kind: str) -> None:
-    picture = Image.fromarray(scene(1)[:, :, ::-1])
-    if kind == "text":
-        path.write_text("not a picture")
-    elif kind == "truncated":
-        picture.save(path, "JPEG")
-        path.write_bytes(path.read_bytes()[:2000])
-    elif kind == "huge":  # 20,000 x 20,000: a bomb of a few kilobytes
-        Image.new("1", (20000, 20000)).save(path, "PNG")
-    elif kind == "empty":
-        path.write_bytes(b"")
-    elif kind == "cmyk":
-        picture.convert("CMYK").save(path, "JPEG")
-    elif kind == "16-bit":
-        grey = np.asarray(picture.convert("L")).astype(np.uint16) * 257
-        Image.fromarray(grey).save(path, "PNG")
-    elif kind == "animated":
-        picture.save(path, "GIF", save_all=True, append_images=[picture.rotate(90)])
-    elif kind == "turned":
-        exif = Image.Exif()
-        exif[0x0112] = 6
-        picture.transpose(Image.Transpose.ROTATE_90).save(path, "JPEG", exif=exif, quality=95)
-
-
-@pytest.mark.parametrize("kind", ["text", "truncated", "huge", "empty"])
+@pytest.mark.parametrize("kind", [k for k in HOSTILE if k != "large"])
 def test_a_file_that_is_no_picture_is_named_and_skipped(kind, folder, tmp_path, capsys):
     bad = folder / "a" / "bad.png"
-    hostile(bad, kind)
+    write_picture(bad, kind)
     assert run(tmp_path / "out", "--input", folder / "a") == 1
     error = capsys.readouterr().err
     assert "skipped" in error and "bad.png" in error and "Traceback" not in error
@@ -108,10 +85,10 @@ def test_a_file_that_is_no_picture_is_named_and_skipped(kind, folder, tmp_path, 
     assert run(tmp_path / "out", "--input", bad) == 2
 
 
-@pytest.mark.parametrize("kind", ["cmyk", "16-bit", "animated", "turned"])
+@pytest.mark.parametrize("kind", ODD)
 def test_odd_pictures_are_pictures(kind, tmp_path):
     path = tmp_path / "odd_1.png"
-    hostile(path, kind)
+    write_picture(path, kind)
     assert run(tmp_path / "out", "--input", path) == 0
     height, width = scene(1).shape[:2]
     with Image.open(tmp_path / "out" / "odd_1.png") as drawn:

@@ -1,0 +1,9 @@
+#!/usr/bin/env python
+"""A web page that finds and draws interactions in uploaded pictures (extra [demo]); see --help."""
+
+import sys
+
+from hoi_d2.engine.web_page import main
+
+if __name__ == "__main__":
+    sys.exit(main())
