@@ -34,13 +34,8 @@ from hoi_d2.model_zoo import config_file
 MASK, CML = "MODEL.RMLR.MASKED_ROI.MASK", "MODEL.RMLR.CML"
 
 
-def _weights(*, sentence: float, word: float) -> list[Any]:
-    return [
-        part
-        for source in ("IRM", "IRE")
-        for level, weight in (("SENTENCE", sentence), ("WORD", word))
-        for part in (f"{CML}.{level}_{source}_WEIGHT", weight)
-    ]
+def _without(level: str) -> list[Any]:
+    return [part for s in ("IRM", "IRE") for part in (f"{CML}.{level}_{s}_WEIGHT", 0.0)]
 
 
 # name -> (config, options). Each row has what the rows before it have, where it begins with "+".
@@ -48,11 +43,13 @@ VARIANTS: dict[str, tuple[str, list[Any]]] = {
     "baseline": ("toy/rmlr.yaml", [MASK, "none"]),
     "+ IRE": ("toy/rmlr.yaml", [MASK, "image"]),
     "+ masked RoI": ("toy/rmlr.yaml", []),
-    "+ sentence": ("toy/rmlr_aligned.yaml", _weights(sentence=1.0, word=0.0)),
-    "+ word": ("toy/rmlr_aligned.yaml", _weights(sentence=0.0, word=1.0)),
+    "+ sentence": ("toy/rmlr_aligned.yaml", _without("WORD")),
+    "+ word": ("toy/rmlr_aligned.yaml", _without("SENTENCE")),
     "+ both": ("toy/rmlr_aligned.yaml", []),
-    "masked RoI without IRE": ("toy/rmlr.yaml", ["MODEL.RMLR.IRE.ENABLED", False]),
-    "layers of + both, no text": ("toy/rmlr_aligned.yaml", _weights(sentence=0.0, word=0.0)),
+    "layers of + both, no text": (
+        "toy/rmlr_aligned.yaml",
+        [*_without("WORD"), *_without("SENTENCE")],
+    ),
 }
 METRICS = ("full", "rare", "nonrare")
 
@@ -114,6 +111,9 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--iterations", type=int, default=350)
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument(
+        "--weight", type=float, help="of each alignment term; default: the config's"
+    )
     parser.add_argument("--flip", action="store_true", help="also train on mirrored pictures")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--output", type=Path, default=Path("output/rmlr_ablation"))
@@ -123,6 +123,9 @@ def main() -> int:
     flip = "horizontal" if args.flip else "none"
     options = ["SOLVER.MAX_ITER", args.iterations, "SOLVER.CHECKPOINT_PERIOD", args.iterations]
     options += ["SOLVER.IMS_PER_BATCH", args.batch, "INPUT.RANDOM_FLIP", flip, *args.options]
+    if args.weight is not None:
+        for term in ("SENTENCE_IRM", "WORD_IRM", "SENTENCE_IRE", "WORD_IRE"):
+            options += [f"{CML}.{term}_WEIGHT", args.weight]
     results: dict[str, list[dict]] = {name: [] for name in args.variants}
     for seed in args.seeds:
         for name in args.variants:
