@@ -95,6 +95,9 @@ def _add_hoi_keys(cfg: CfgNode) -> None:
     # Vocabulary of verbs, objects and HOI classes: "" takes the one of DATASETS.TRAIN[0];
     # "hico_det", "vcoco" or the name of any registered dataset.
     node.VOCABULARY = ""
+    # Own classes, for a model that reads them (DEFR-Det with CLIP): phrases such as "riding a
+    # horse", in the place of the vocabulary's; its objects stay. The demo's --classes sets it.
+    node.CLASSES = []
     # Interactions below this score are dropped; 0 keeps every possible verb of every pair.
     node.SCORE_THRESHOLD = 0.0
     # At most this many interactions an image, best first; 0 = all (the official metric has no cap).

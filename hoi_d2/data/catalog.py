@@ -5,6 +5,7 @@ from __future__ import annotations
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from hoi_d2.data.open_vocabulary import open_vocabulary
 from hoi_d2.data.vocabulary import Vocabulary, hico_det_vocabulary, vcoco_vocabulary
 
 _NAMED = {"hico_det": hico_det_vocabulary, "vcoco": vcoco_vocabulary}
@@ -13,11 +14,21 @@ _NAMED = {"hico_det": hico_det_vocabulary, "vcoco": vcoco_vocabulary}
 def vocabulary_of(cfg: CfgNode) -> Vocabulary:
     """The vocabulary of a model: `MODEL.HOI.VOCABULARY`, or that of the training set.
 
+    With `MODEL.HOI.CLASSES`, the own classes that are named there over its objects.
+
     Raises:
         KeyError: neither names one; lists the choices.
         FileNotFoundError: the classes are in the dataset's file, which is not on disk.
+        ValueError: own classes are empty or occur twice.
     """
     name = cfg.MODEL.HOI.VOCABULARY or (cfg.DATASETS.TRAIN[0] if cfg.DATASETS.TRAIN else "")
+    if cfg.MODEL.HOI.CLASSES:
+        known = _vocabulary_named(name) if name else hico_det_vocabulary()  # COCO's objects
+        return open_vocabulary(cfg.MODEL.HOI.CLASSES, known.objects, person=known.person)
+    return _vocabulary_named(name)
+
+
+def _vocabulary_named(name: str) -> Vocabulary:
     if name in _NAMED:
         return _NAMED[name]()
     vocabulary = MetadataCatalog.get(name).get("vocabulary") if name else None

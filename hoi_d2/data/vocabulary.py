@@ -32,6 +32,7 @@ class Vocabulary:
         hois: (C, 2) object id and verb id of each HOI class; (0, 2) where there are none.
         valid_verbs: (num_objects, num_verbs) bool; which verbs an object can take.
         person: the entity id of a person.
+        phrases: of an open vocabulary: each verb with its object in the user's own words.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Vocabulary:
     hois: np.ndarray = field(repr=False)
     valid_verbs: np.ndarray = field(repr=False)
     person: int = 0
+    phrases: tuple[str, ...] = ()
 
     @classmethod
     def from_hois(

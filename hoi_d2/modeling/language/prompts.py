@@ -95,6 +95,11 @@ def hoi_sentences(vocabulary: Vocabulary, *, template: str = "rmlr") -> list[str
         'a person is boarding an airplane'
     """
     sentence, together = _template(template)
+    if vocabulary.phrases:
+        own = [
+            _fill(sentence, VerbPhrase(p, p, takes_object=False), "") for p in vocabulary.phrases
+        ]
+        return own + [_fill(together, VerbPhrase("", ""), o) for o in _together_objects(vocabulary)]
     phrases = verb_phrases(vocabulary)
     sentences = []
     for obj, verb in interaction_classes(vocabulary):
@@ -116,10 +121,29 @@ def interaction_classes(vocabulary: Vocabulary) -> np.ndarray:
 
 def sentence_table(vocabulary: Vocabulary) -> np.ndarray:
     """(num_objects, num_verbs) row of the sentence of each combination; -1 = it has none."""
+    if vocabulary.phrases:
+        return np.where(vocabulary.valid_verbs, np.arange(len(vocabulary.phrases)), -1)
     table = np.full((len(vocabulary.objects), len(vocabulary.verbs)), -1, dtype=np.int64)
     classes = interaction_classes(vocabulary)
     table[classes[:, 0], classes[:, 1]] = np.arange(len(classes))
     return table
+
+
+def together_rows(vocabulary: Vocabulary) -> np.ndarray:
+    """(num_objects,) row of the sentence that a person and an object are there and no more.
+
+    Own classes have such sentences after their own, so that there is something else that a pair
+    may be; -1 = none (HICO-DET has a class for it).
+    """
+    rows = np.full(len(vocabulary.objects), -1, dtype=np.int64)
+    if vocabulary.phrases:
+        used = vocabulary.valid_verbs.any(axis=1)
+        rows[used] = len(vocabulary.phrases) + np.arange(used.sum())
+    return rows
+
+
+def _together_objects(vocabulary: Vocabulary) -> list[str]:
+    return [o for o, used in zip(vocabulary.objects, vocabulary.valid_verbs.any(axis=1)) if used]
 
 
 def verb_phrases(vocabulary: Vocabulary) -> list[VerbPhrase]:

@@ -22,7 +22,7 @@ from hoi_d2.modeling.classifier import CosineClassifier, LinearClassifier, build
 from hoi_d2.modeling.entity_detector.build import EntityDetector, build_entity_detector
 from hoi_d2.modeling.image_encoder import ImageEncoder, build_image_encoder
 from hoi_d2.modeling.image_encoder.patch_masks import MASKS, pair_patches
-from hoi_d2.modeling.language.prompts import sentence_table
+from hoi_d2.modeling.language.prompts import sentence_table, together_rows
 from hoi_d2.modeling.postprocessing import hoi_postprocess
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
 
@@ -86,6 +86,7 @@ class DEFRDet(nn.Module):
         self.detector_is_random = detector_is_random
         tables = {
             "class_of": sentence_table(vocabulary),  # (num_objects, K): output, -1 = none
+            "together": together_rows(vocabulary)[:, None],  # (num_objects, 1)
             "valid_verbs": vocabulary.valid_verbs,
             "hoi_of": vocabulary.hoi_of,
         }
@@ -173,11 +174,12 @@ class DEFRDet(nn.Module):
     def class_scores(self, logits: Tensor, pairs: CandidatePairs) -> Tensor:
         """(M, C) logits of all classes -> (M, K) scores of the verbs with the pair's object."""
         classes = self.class_of[pairs.object_classes]
-        verbs = logits.float().gather(1, classes.clamp(min=0))
         if self.score == "sigmoid":
-            return verbs.sigmoid() * (classes >= 0)
-        # An object without any class has no row but -inf, which softmax would make NaN.
-        return verbs.masked_fill(classes < 0, -torch.inf).softmax(dim=1).nan_to_num(0.0)
+            return _pick(logits, classes).sigmoid()
+        # "A person and a horse", which own classes have beside them, takes its share and is gone.
+        everything = torch.cat([classes, self.together[pairs.object_classes]], dim=1)
+        chances = _pick(logits, everything).softmax(dim=1)
+        return chances[:, :-1].nan_to_num(0.0)  # NaN: an object without any class
 
     def pair_priors(self, pairs: CandidatePairs) -> Tensor:
         """(M, K): s_h^a s_o^b where the verb is possible for the object, else 0."""
@@ -215,6 +217,12 @@ class DEFRDet(nn.Module):
             "entity_detector": self.detector_is_random,
         }
         return [name for name, is_random in parts.items() if is_random]
+
+
+def _pick(logits: Tensor, classes: Tensor) -> Tensor:
+    """(M, C) logits at (M, K) classes in float32; -inf where a class is -1."""
+    picked = logits.float().gather(1, classes.clamp(min=0))
+    return picked.masked_fill(classes < 0, -torch.inf)
 
 
 META_ARCH_REGISTRY._do_register("DEFR-Det", DEFRDet)  # no Python name can have that hyphen

@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 
+from hoi_d2.data.open_vocabulary import open_vocabulary
 from hoi_d2.data.vocabulary import Vocabulary, hico_det_vocabulary, vcoco_vocabulary
 from hoi_d2.modeling.language.prompts import (
     TEMPLATES,
     hoi_sentences,
     interaction_classes,
     sentence_table,
+    together_rows,
     with_article,
 )
 
@@ -98,3 +100,20 @@ def test_articles(noun, expected):
 def test_wrong_templates_are_refused(template):
     with pytest.raises(ValueError, match="template"):
         hoi_sentences(hico_det_vocabulary(), template=template)
+
+
+def test_own_classes_are_said_in_their_own_words():
+    own = open_vocabulary(["riding a brown horse", "smiling"], ["person", "dog", "horse"])
+    sentences = hoi_sentences(own, template="photo")
+    assert sentences == [
+        "a photo of a person riding a brown horse",
+        "a photo of a person smiling",
+        "a photo of a person and a person",
+        "a photo of a person and a dog",
+        "a photo of a person and a horse",
+    ]
+    assert sentence_table(own).tolist() == [[-1, 1], [-1, 1], [0, 1]]
+    assert together_rows(own).tolist() == [2, 3, 4]
+    known = open_vocabulary(["riding a brown horse"], ["person", "dog", "horse"])
+    assert together_rows(known).tolist() == [-1, -1, 1]
+    assert (together_rows(hico_det_vocabulary()) == -1).all()

@@ -6,6 +6,9 @@ from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from torch.nn import functional as F
 
+from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.checkpoint.hoi_checkpointer import HOICheckpointer
+from hoi_d2.checkpoint.weight_files import WeightsError
 from hoi_d2.modeling.image_encoder.patch_masks import MASKS
 from hoi_d2.modeling.language.prompts import sentence_table
 from hoi_d2.modeling.meta_arch.defr_det import DEFRDet
@@ -165,6 +168,31 @@ def test_softmax_is_over_the_classes_of_the_object():
     assert sums == pytest.approx(dict.fromkeys([(0, 1), (0, 2), (1, 0), (1, 2)], 1.0), rel=1e-4)
 
 
+def test_own_classes_compete_with_nothing_in_particular():
+    """Softmax over the classes of the object and "a person and a bicycle", which is not given."""
+    own = ["riding a bike", "pushing a bike", "watching a unicorn", "feeding a horse"]
+    zero = ("MODEL.DEFR_DET.POWER_HUMAN", 0.0, "MODEL.DEFR_DET.POWER_OBJECT", 0.0)
+    model = defr_det("MODEL.HOI.CLASSES", own, "MODEL.DEFR_DET.SCORE", "softmax", *zero)
+    assert len(model.classifier.weight) == 4 + 80
+    x = model_input()
+    found = model([x])[0]["hoi_instances"]
+    # Persons 0 and 2, bicycle 1: with the bicycle three classes, with a person the unicorn's.
+    assert len(found) == 2 * 3 + 2
+    pairs = model.pair_generator(model.entity_detector.detect(
+        *model.entity_detector.preprocess([x])).instances)  # fmt: skip
+    encoder = model.image_encoder
+    rows = encoder.attend(
+        encoder.tokens_before_last(model.squares([x])), model.patches(pairs), pairs.image_index
+    )
+    logits = model.classifier(rows)
+    for row, pair in enumerate(pairs.pair_indices[0].tolist()):
+        bicycle = pairs.object_classes[row] == BICYCLE
+        columns = [0, 1, 2, 4 + BICYCLE] if bicycle else [2, 4 + PERSON]
+        right = logits[row, columns].softmax(dim=0)[:-1].tolist()
+        scores = as_dict(found)
+        assert [scores[tuple(pair), verb] for verb in columns[:-1]] == pytest.approx(right)
+
+
 def test_caps_and_thresholds():
     found = defr_det("MODEL.HOI.MAX_DETECTIONS", 3)([model_input()])[0]["hoi_instances"]
     assert len(found) == 3
@@ -181,6 +209,36 @@ def test_it_is_not_trained():
 def test_values_that_cannot_be(key):
     with pytest.raises(ValueError, match=f"DEFR_DET.{key} must be one of"):
         build_model(config("DEFR-Det", f"MODEL.DEFR_DET.{key}", "nothing"))
+
+
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+def test_a_defr_checkpoint_loads_as_it_is(ending, tmp_path):
+    torch.manual_seed(1)
+    cfg = config("DEFR")
+    defr = build_model(cfg).eval()
+    if ending == "pth":
+        TrainingCheckpointer(defr, str(tmp_path)).save("defr")
+    else:
+        HOICheckpointer(defr).save(tmp_path / "defr.safetensors", cfg=cfg)
+    model = defr_det()
+    checkpointer = TrainingCheckpointer(model)
+    checkpointer.load(str(tmp_path / f"defr.{ending}"))
+    assert checkpointer.random_parts == ["entity_detector"]
+    picture = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        right = defr.classifier(defr.image_encoder(picture))
+        tokens = model.image_encoder.tokens_before_last(picture)
+        everything = torch.ones(1, 16, dtype=torch.bool)
+        rows = model.image_encoder.attend(tokens, everything, torch.zeros(1, dtype=torch.int64))
+    torch.testing.assert_close(model.classifier(rows), right, atol=1e-4, rtol=1e-4)
+
+
+def test_a_defr_of_other_classes_is_refused(tmp_path):
+    cfg = config("DEFR", "MODEL.HOI.VOCABULARY", "vcoco")
+    HOICheckpointer(build_model(cfg)).save(tmp_path / "a.safetensors", cfg=cfg)
+    model = build_model(config("DEFR-Det"))
+    with pytest.raises(WeightsError, match="other verbs"):
+        HOICheckpointer(model).load(tmp_path / "a.safetensors")
 
 
 def test_says_which_weights_are_random():
