@@ -18,11 +18,14 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from hoi_d2.checkpoint.weight_files import WeightsError
 from hoi_d2.data.images import ImageFileError
-from hoi_d2.engine.predictor import HOIPrediction, HOIPredictor
+from hoi_d2.data.open_vocabulary import open_vocabulary, read_classes
+from hoi_d2.engine.predictor import HOIPrediction, HOIPredictor, read_config
 from hoi_d2.evaluation.results import HOIResults, write_results
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
+DEFAULT_CONFIG, OPEN_CONFIG = "toy/rmlr.yaml", "DEFR-Det/zeroshot-ViT-B-16.yaml"
 RANDOM_WARNING = "WARNING: random weights, the scores mean nothing: {parts}"
 
 
@@ -32,12 +35,21 @@ def argument_parser() -> argparse.ArgumentParser:
         epilog="example: python tools/demo.py --config-file configs/toy/rmlr.yaml "
         "--input photo.jpg folder 'more/*.png' --output output/mine MODEL.DEVICE cpu",
     )
-    parser.add_argument("--config-file", default="toy/rmlr.yaml", metavar="F")
+    parser.add_argument(
+        "--config-file",
+        metavar="F",
+        help=f"default: {DEFAULT_CONFIG}; with --classes: {OPEN_CONFIG}",
+    )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--input", nargs="+", metavar="PATH", help="pictures, folders or globs")
     source.add_argument("--video", metavar="V", help="a video file")
     source.add_argument("--webcam", action="store_true", help="the first camera; q ends")
-    parser.add_argument("--classes", nargs="+", metavar="C", help="own classes (DEFR-Det)")
+    parser.add_argument(
+        "--classes",
+        nargs="+",
+        metavar="C",
+        help='own classes, for DEFR-Det: "riding a horse" ..., or text files (.txt) of them',
+    )
     parser.add_argument("--output", default="output/demo", metavar="DIR")
     parser.add_argument("--score-threshold", type=float, default=0.2, help="of what is drawn")
     parser.add_argument("--top-k", type=int, default=20, help="triplets drawn in a picture")
@@ -48,13 +60,15 @@ def argument_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code: 1 where a file could not be read."""
     args = argument_parser().parse_args(arguments)
-    if args.classes:
-        sys.exit("--classes needs an open-vocabulary model (DEFR-Det), which is not there yet")
     if not (args.input or args.video or args.webcam):
         from hoi_d2.engine.toy_demo import run_toy_demo
 
         return run_toy_demo(Path(args.output))
-    predictor = HOIPredictor.from_config(args.config_file, args.opts)
+    try:
+        predictor = _predictor(args)
+    except (FileNotFoundError, WeightsError, ClassesError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     if predictor.random_parts:
         print(RANDOM_WARNING.format(parts=", ".join(predictor.random_parts)), file=sys.stderr)
     draw = {"score_threshold": args.score_threshold, "top_k": args.top_k}
@@ -63,6 +77,40 @@ def main(arguments: list[str] | None = None) -> int:
     if args.input:
         return run_on_pictures(predictor, find_pictures(args.input), output, draw=draw)
     return run_on_video(predictor, 0 if args.webcam else args.video, output, draw=draw)
+
+
+class ClassesError(ValueError):
+    """Own classes that cannot be, or a model that does not take them."""
+
+
+def _predictor(args: argparse.Namespace) -> HOIPredictor:
+    """The model of the command line, with its own classes.
+
+    Raises:
+        FileNotFoundError: a config, a weight file or a file of classes is not to be had.
+        WeightsError: weights do not fit.
+        ClassesError: see there.
+    """
+    config = args.config_file or (OPEN_CONFIG if args.classes else DEFAULT_CONFIG)
+    if not args.classes:
+        return HOIPredictor.from_config(config, args.opts)
+    try:
+        classes = list(open_vocabulary(read_classes(args.classes)).phrases)
+    except ValueError as error:
+        raise ClassesError(f"--classes: {error}") from error
+    cfg = read_config(config, [*args.opts, "MODEL.HOI.CLASSES", classes])
+    if cfg.MODEL.META_ARCHITECTURE != "DEFR-Det":
+        raise ClassesError(
+            f"--classes: {config} is a {cfg.MODEL.META_ARCHITECTURE}, whose classes are fixed; "
+            f"take a DEFR-Det, such as {OPEN_CONFIG}"
+        )
+    if cfg.MODEL.WEIGHTS:
+        raise ClassesError(
+            "--classes: the checkpoint of MODEL.WEIGHTS has classes of its own. To read pictures "
+            "with its image encoder, name it in MODEL.IMAGE_ENCODER.WEIGHTS, and set MODEL.WEIGHTS "
+            '""'
+        )
+    return HOIPredictor(cfg)
 
 
 def find_pictures(inputs: Sequence[str]) -> list[Path]:

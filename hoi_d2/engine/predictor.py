@@ -69,15 +69,7 @@ class HOIPredictor:
             pretrained: take the weights that come with the package for this config, if there are
                 any and neither the file nor the options name others.
         """
-        cfg = get_cfg()
-        add_hoi_config(cfg)
-        file = config_file(config)
-        cfg.merge_from_file(file)
-        cfg.merge_from_list(list(options))
-        if pretrained and not cfg.MODEL.WEIGHTS:
-            cfg.MODEL.WEIGHTS = pretrained_weights(model_name(file)) or ""
-        cfg.freeze()
-        return cls(cfg)
+        return cls(read_config(config, options, pretrained=pretrained))
 
     @torch.inference_mode()
     def __call__(self, images: ImageLike | Sequence[ImageLike]):
@@ -116,6 +108,19 @@ class HOIPredictor:
             picture = augmentation.get_transform(picture).apply_image(picture)
         tensor = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
         return {"image": tensor, "height": height, "width": width}
+
+
+def read_config(config: str, options: Sequence[Any] = (), *, pretrained: bool = False) -> CfgNode:
+    """A config with its overrides, frozen; see `HOIPredictor.from_config`."""
+    cfg = get_cfg()
+    add_hoi_config(cfg)
+    file = config_file(config)
+    cfg.merge_from_file(file)
+    cfg.merge_from_list(list(options))
+    if pretrained and not cfg.MODEL.WEIGHTS:
+        cfg.MODEL.WEIGHTS = pretrained_weights(model_name(file)) or ""
+    cfg.freeze()
+    return cfg
 
 
 def to_rgb(image: ImageLike) -> np.ndarray:
