@@ -1,4 +1,5 @@
-"""What RmLR's inference takes, part by part, and what each speed key is worth.
+"""What RmLR's inference takes, part by part, and what each speed key is worth; or what the pairs
+of a DEFR-Det cost (`benchmark_pairs`).
 
 The yardstick, "plain", is transformers' own DETR as it comes and the same head, in float32. All
 variants run in turn, round by round, in one process, so that a busy machine hurts all alike. The
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 
 from hoi_d2.checkpoint.files import write_json
 from hoi_d2.config import add_hoi_config
+from hoi_d2.engine.benchmark_pairs import curve_table, pair_curve
 from hoi_d2.model_zoo import config_file
 from hoi_d2.modeling.entity_detector.build import Entities
 
@@ -91,6 +93,13 @@ def argument_parser() -> argparse.ArgumentParser:
         choices=list(VARIANTS),
         default=[v for v in VARIANTS if v != "+ compiled"],
     )
+    parser.add_argument(
+        "--naive-up-to",
+        type=int,
+        default=10,
+        metavar="N",
+        help="DEFR-Det: run the naive way for up to N pairs, to compare with",
+    )
     parser.add_argument("--json", default="", help="also write the figures there")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE ...")
     return parser
@@ -101,11 +110,20 @@ def main(argv: Sequence[str]) -> int:
     args = argument_parser().parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
-    names = [PLAIN, *(v for v in args.variants if v != PLAIN)]
-    result = benchmark(
-        load_config(args.config_file, args.opts), names, tuple(args.size), args.batch, args.rounds
-    )
-    print(table(result))
+    cfg = load_config(args.config_file, args.opts)
+    if cfg.MODEL.META_ARCHITECTURE == "DEFR-Det":
+        result = pair_curve(
+            cfg,
+            size=tuple(args.size),
+            batch=args.batch,
+            rounds=args.rounds,
+            naive_up_to=args.naive_up_to,
+        )
+        print(curve_table(result))
+    else:
+        names = [PLAIN, *(v for v in args.variants if v != PLAIN)]
+        result = benchmark(cfg, names, tuple(args.size), args.batch, args.rounds)
+        print(table(result))
     if args.json:
         write_json(args.json, result)
     return 0
