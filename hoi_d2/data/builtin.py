@@ -24,6 +24,7 @@ from hoi_d2.data.datasets.hoi_json import load_hoi_json, occurring_hois, read_vo
 from hoi_d2.data.datasets.mpii import load_mpii, mpii_vocabulary
 from hoi_d2.data.datasets.records import image_head
 from hoi_d2.data.datasets.vcoco import load_vcoco
+from hoi_d2.data.holdout import hold_out
 from hoi_d2.data.image_sizes import add_image_sizes, hico_sizes_key, use_coco_2017_names
 from hoi_d2.data.vocabulary import (
     ZERO_SHOT_SPLITS,
@@ -161,7 +162,7 @@ def builtin_splits() -> list[Split]:
         *(_hico_det_split(p, z) for z in ("", *ZERO_SHOT_SPLITS) for p in ("train", "test")),
         *map(_vcoco_split, ("train", "val", "trainval", "test")),
         _coco_without_vcoco_split(),
-        *map(_hico_split, ("train", "test")),
+        *map(_hico_split, ("train", "test", "train_90", "train_10")),
         *map(_mpii_split, ("trainval", "train", "val")),
     ]
 
@@ -262,12 +263,19 @@ def _coco_without_vcoco_split() -> Split:
 
 
 def _hico_split(part: str) -> Split:
+    """`hico_train` and `hico_test`; `hico_train_10` is held out of `hico_train_90`."""
+    whole, _, tenths = part.partition("_")
+
     def files(root: Path) -> dict[str, list[str]]:
-        return {"json_file": trees.hico_image_labels(), "image_root": trees.hico_images(part)}
+        return {"json_file": trees.hico_image_labels(), "image_root": trees.hico_images(whole)}
 
     def load(found: dict[str, str], root: Path) -> list[dict]:
-        records = load_hico(found["json_file"], found["image_root"], split=part)
-        return add_image_sizes(records, hico_sizes_key(found["json_file"], part))
+        records = load_hico(found["json_file"], found["image_root"], split=whole)
+        records = add_image_sizes(records, hico_sizes_key(found["json_file"], whole))
+        if not tenths:
+            return records
+        rest, held_out = hold_out(records)
+        return rest if tenths == "90" else held_out
 
     return Split(f"hico_{part}", files, "python tools/prepare_hico.py", load, _hico_metadata)
 

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from detectron2.data import MetadataCatalog
 
 from hoi_d2.data import toy
 from hoi_d2.data.datasets.toy import (
     RARE_HOIS,
+    TRAINING_POSITIVES,
     drawn_hois,
     load_toy,
     load_toy_labels,
@@ -28,6 +30,13 @@ def test_rare_list_is_what_the_training_set_has():
     assert len(rare) >= len(drawn_hois()) / 4
     assert min(counts[hoi] for hoi in drawn_hois()) > 0
     assert set(toy.hoi_counts("val")) == set(drawn_hois())
+
+
+def test_training_positives_are_what_the_training_set_has():
+    labels = np.stack([record["image_labels"] for record in load_toy_labels("train")])
+    assert tuple((labels == 1).sum(axis=0)[drawn_hois()].tolist()) == TRAINING_POSITIVES
+    positives = MetadataCatalog.get("toy_hoi_cls_val").training_positives
+    assert np.array_equal(positives, (labels == 1).sum(axis=0))
 
 
 def test_the_same_seed_draws_the_same_picture():

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hoi_d2.checkpoint.strict import load_strictly
 from hoi_d2.checkpoint.weight_files import WeightsError, read_weights
+from hoi_d2.modeling.image_encoder.detr_trunk import detr_trunk, has_detr_trunk
 from hoi_d2.modeling.image_encoder.encoder import ImageEncoder
 from hoi_d2.modeling.image_encoder.vit import VisionTransformerEncoder
 
@@ -42,7 +43,8 @@ def load_image_encoder_weights(
 
     Args:
         encoder: of the architecture of the weights; positions are resized to its grid.
-        source: timm's, OpenAI's, open_clip's or transformers' weights, or a DEFR checkpoint.
+        source: timm's, OpenAI's, open_clip's or transformers' weights, a DEFR checkpoint, or a DETR
+            whose ResNet has the encoder's stages.
         sha256, revision: see `read_weights`.
 
     Raises:
@@ -52,7 +54,7 @@ def load_image_encoder_weights(
     file = read_weights(source, sha256=sha256, revision=revision)
     weights = encoder_weights(encoder, file.weights, source=file.name)
     load_strictly(encoder, weights, source=file.name)
-    encoder.is_random = False
+    encoder.is_random = has_detr_trunk(file.weights)  # which has no attention pool
     logger.info("loaded the image encoder, %d tensors, from %s", len(weights), file.name)
 
 
@@ -67,6 +69,8 @@ def encoder_weights(
     if any(name.startswith(OWN_PREFIX) for name in weights):
         own = {n: t for n, t in weights.items() if n.startswith(OWN_PREFIX)}
         return resize_positions(encoder, {n.removeprefix(OWN_PREFIX): t for n, t in own.items()})
+    if has_detr_trunk(weights):
+        return detr_trunk(encoder, weights, source=source)
     if any(name.startswith("vision_model.") for name in weights):
         weights = _from_transformers(weights)
     _check_patches(encoder, weights, source)

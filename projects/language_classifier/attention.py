@@ -1,0 +1,117 @@
+#!/usr/bin/env python
+"""Where the image encoder's last query looks, before and after training (Figure 4).
+
+python projects/language_classifier/attention.py --config-file configs/toy/defr.yaml \
+    --weights hoi_d2://toy/defr.safetensors --output output/attention.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import hoi_d2  # first: makes detectron2 importable where it has no compiled part
+
+# isort: split
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from detectron2.config import CfgNode, get_cfg
+from detectron2.data import DatasetCatalog
+from detectron2.modeling import build_model
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.data.classification_mapper import classification_transform
+from hoi_d2.data.images import read_image
+from hoi_d2.model_zoo import config_file
+
+
+def config(file: str, weights: str, options: list[str]) -> CfgNode:
+    """The config on a CPU; without weights the encoder is the one that training begins with."""
+    cfg = get_cfg()
+    hoi_d2.add_hoi_config(cfg)
+    cfg.merge_from_file(config_file(file))
+    cfg.merge_from_list([*options, "MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", weights])
+    return cfg
+
+
+@torch.no_grad()
+def look(cfg: CfgNode, pictures: list[np.ndarray], *, top: int) -> tuple[Tensor, list[list[str]]]:
+    """(N, R, R) attention relative to an even one, and the names of the best classes of each."""
+    model = build_model(cfg).eval()
+    if cfg.MODEL.WEIGHTS:
+        TrainingCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    encoder, squash = model.image_encoder, classification_transform(cfg, False)
+    squares = [torch.from_numpy(np.array(squash(Image.fromarray(p)))) for p in pictures]
+    images = torch.stack(squares).permute(0, 3, 1, 2)
+    tokens = encoder.tokens_before_last(encoder.normalize(images))
+    rows, columns = encoder.grid
+    maps = encoder.attention(tokens).mean(dim=1) * rows * columns  # over the heads
+    maps = F.interpolate(maps[:, None], size=images.shape[-2:], mode="bicubic")[:, 0]
+    best = model.classifier(encoder.attend(tokens)).topk(top).indices.tolist()
+    names = [[model.vocabulary.hoi_name(hoi).replace("_", " ") for hoi in row] for row in best]
+    return maps.clamp(min=0), names
+
+
+def draw(axis: plt.Axes, picture: np.ndarray, attention: Tensor, limit: float) -> None:
+    """The picture in grey under its attention map."""
+    height, width = picture.shape[:2]
+    axis.imshow(picture.mean(axis=2), cmap="gray", vmin=-80, vmax=255)
+    axis.imshow(
+        attention.numpy(),
+        cmap="inferno",
+        alpha=0.55,
+        vmin=0,
+        vmax=limit,
+        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+        interpolation="bilinear",
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config-file", default="configs/toy/defr.yaml")
+    parser.add_argument("--weights", required=True, help="trained")
+    parser.add_argument("--input", nargs="+", help="pictures; default: of the config's test set")
+    parser.add_argument("--number", type=int, default=5, help="of pictures of the test set")
+    parser.add_argument("--output", type=Path, default=Path("output/attention.png"))
+    parser.add_argument("opts", nargs="*", help="KEY VALUE overrides of the config")
+    args = parser.parse_args()
+    before = config(args.config_file, "", args.opts)
+    after = config(args.config_file, args.weights, args.opts)
+    files = args.input
+    if not files:
+        records = DatasetCatalog.get(before.DATASETS.TEST[0])
+        shown = [r for r in records if (r["image_labels"] == 1).any()]
+        files = [r["file_name"] for r in shown[:: len(shown) // args.number][: args.number]]
+    pictures = [read_image(file) for file in files]
+    torch.manual_seed(0)
+    untrained, _ = look(before, pictures, top=2)
+    trained, names = look(after, pictures, top=2)
+    figure, axes = plt.subplots(3, len(pictures), figsize=(2.5 * len(pictures), 7.4), squeeze=False)
+    limit = float(torch.stack([untrained, trained]).flatten().quantile(0.995))
+    for column, picture in zip(axes.T, pictures):
+        column[0].imshow(picture)
+    for row, maps in ((1, untrained), (2, trained)):
+        for axis, picture, attention in zip(axes[row], pictures, maps):
+            draw(axis, picture, attention, limit)
+    for axis, best in zip(axes[2], names):
+        axis.set_xlabel("\n".join(best), fontsize=8)
+    for axis, label in zip(axes[:, 0], ("picture", "before training", "after training")):
+        axis.set_ylabel(label, fontsize=9)
+    for axis in axes.flat:
+        axis.set_xticks([])
+        axis.set_yticks([])
+    figure.tight_layout()
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(args.output, dpi=130)
+    print(args.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+#!/usr/bin/env python
+"""t-SNE of the classifier's rows before and after training, coloured by verb (Figures 1 and 3).
+
+python projects/language_classifier/tsne.py --config-file configs/toy/defr.yaml \
+    --weights hoi_d2://toy/defr.safetensors --output output/tsne.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+
+import hoi_d2  # first: makes detectron2 importable where it has no compiled part
+
+# isort: split
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from detectron2.config import CfgNode, get_cfg
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import build_model
+from sklearn.manifold import TSNE
+from torch.nn import functional as F
+
+from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.data.vocabulary import Vocabulary
+from hoi_d2.model_zoo import config_file
+
+NAMED_VERBS = 10
+GREY = "#c8c8c8"
+
+
+def config(file: str, weights: str, options: list[str]) -> CfgNode:
+    """The config on a CPU; without weights the rows are those that training begins with."""
+    cfg = get_cfg()
+    hoi_d2.add_hoi_config(cfg)
+    cfg.merge_from_file(config_file(file))
+    cfg.merge_from_list([*options, "MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", weights])
+    return cfg
+
+
+def rows_of(cfg: CfgNode) -> tuple[np.ndarray, Vocabulary]:
+    """(C, D) unit rows of the classifier, and what they stand for."""
+    model = build_model(cfg).eval()
+    if cfg.MODEL.WEIGHTS:
+        TrainingCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    weight = model.classifier.weight.detach().float()
+    return F.normalize(weight, dim=1).numpy(), model.vocabulary
+
+
+def shown_classes(cfg: CfgNode, classes: int) -> np.ndarray:
+    """The classes that the data set looks for; all where it does not say."""
+    metadata = MetadataCatalog.get(cfg.DATASETS.TEST[0])
+    return np.asarray(metadata.get("evaluated_hois") or range(classes))
+
+
+def same_verb_neighbours(rows: np.ndarray, verbs: np.ndarray) -> float:
+    """Percent of the classes whose nearest row has their verb, of those whose verb has others."""
+    similarity = rows @ rows.T
+    np.fill_diagonal(similarity, -np.inf)
+    several = np.isin(verbs, [v for v, n in Counter(verbs.tolist()).items() if n > 1])
+    return 100 * float((verbs[similarity.argmax(axis=1)] == verbs)[several].mean())
+
+
+def draw(axis: plt.Axes, rows: np.ndarray, verbs: np.ndarray, names: list[str], title: str) -> None:
+    """One cloud of points; the most frequent verbs have a colour."""
+    points = TSNE(
+        metric="cosine", init="pca", perplexity=min(30, (len(rows) - 1) / 3), random_state=0
+    ).fit_transform(rows)
+    frequent = [verb for verb, _ in Counter(verbs.tolist()).most_common(NAMED_VERBS)]
+    other = ~np.isin(verbs, frequent)
+    axis.scatter(*points[other].T, s=8, color=GREY)
+    for verb, color in zip(frequent, plt.get_cmap("tab10").colors):
+        axis.scatter(*points[verbs == verb].T, s=14, color=color, label=names[verb])
+    share = same_verb_neighbours(rows, verbs)
+    axis.set_title(f"{title}\nnearest row has the same verb: {share:.0f} %", fontsize=9)
+    axis.set_xticks([])
+    axis.set_yticks([])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config-file", default="configs/toy/defr.yaml")
+    parser.add_argument("--weights", default="", help="trained; without, only the first rows")
+    parser.add_argument("--random-weights", default="", help="trained from random rows (bottom)")
+    parser.add_argument("--output", type=Path, default=Path("output/tsne.png"))
+    parser.add_argument("--all", action="store_true", help="also classes the data set never shows")
+    parser.add_argument("opts", nargs="*", help="KEY VALUE overrides of the config")
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    clouds = {"language vectors, before training": config(args.config_file, "", args.opts)}
+    if args.weights:
+        clouds["after training"] = config(args.config_file, args.weights, args.opts)
+    if args.random_weights:
+        clouds["after training from random rows"] = config(
+            args.config_file, args.random_weights, args.opts
+        )
+    figure, axes = plt.subplots(1, len(clouds), figsize=(4.6 * len(clouds), 4.8), squeeze=False)
+    for axis, (title, cfg) in zip(axes[0], clouds.items()):
+        rows, vocabulary = rows_of(cfg)
+        chosen = np.arange(len(rows)) if args.all else shown_classes(cfg, len(rows))
+        verbs = vocabulary.hois[chosen, 1]
+        names = [verb.replace("_", " ") for verb in vocabulary.verbs]
+        draw(axis, rows[chosen], verbs, names, f"{title} ({len(chosen)} classes)")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncol=5, fontsize=8, frameon=False)
+    figure.tight_layout(rect=(0, 0.1, 1, 1))
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(args.output, dpi=130)
+    print(args.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
