@@ -56,7 +56,11 @@ def build_page(session: WebSession, models: list[str]) -> Any:
                 )
             with gr.Column():
                 picture = gr.Image(
-                    label="interactions", format="png", elem_id="picture", interactive=False
+                    label="interactions",
+                    format="png",
+                    buttons=["download", "fullscreen"],
+                    elem_id="picture",
+                    interactive=False,
                 )
                 status = gr.Markdown("Choose a picture.", elem_id="status")
         table = gr.Dataframe(
@@ -145,20 +149,34 @@ def main(arguments: list[str] | None = None) -> int:
     names = [*own, *list_models(pretrained=True)]
     page = build_page(session, names)
     session.predictor(names[0])  # a model that cannot be loaded is better known now
-    launch(page, host=args.host, port=args.port, max_megabytes=args.max_megabytes)
+    limit = args.max_megabytes
+    server = make_server(page, host=args.host, port=args.port, max_megabytes=limit)
+    print(f"http://{args.host}:{args.port} (Ctrl-C ends)", flush=True)
+    server.run()
     return 0
 
 
-def launch(page: Any, *, host: str, port: int, max_megabytes: float, **options: Any) -> Any:
-    """Serves the page; fonts are those of the browser, none is fetched from the internet."""
-    import gradio as gr
+def make_server(page: Any, *, host: str, port: int, max_megabytes: float) -> Any:
+    """A uvicorn server for the page; its `run` serves until `should_exit`.
 
-    fonts = ["system-ui", "sans-serif"]
-    return page.queue(max_size=16).launch(
+    gradio's own launch looks itself up within three seconds, and gives up on a busy machine. Fonts
+    are those of the browser: nothing is fetched from the internet.
+    """
+    import gradio as gr
+    import uvicorn
+    from fastapi import FastAPI
+
+    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    app = gr.mount_gradio_app(
+        FastAPI(),
+        page.queue(max_size=16),
+        path="/",
         server_name=host,
         server_port=port,
         max_file_size=int(max_megabytes * 1024 * 1024),
-        theme=gr.themes.Default(font=fonts, font_mono=["monospace"]),
+        theme=theme,
+        footer_links=[],
         show_error=False,
-        **options,
+        ssr_mode=False,
     )
+    return uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning"))

@@ -54,7 +54,9 @@ class SelfAttentionLayer(nn.Module):
         return self.out(attended.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        # not `unflatten`: tracing would keep the number of elements as a constant
+        batch, number, dim = x.shape
+        return x.reshape(batch, number, self.num_heads, dim // self.num_heads).transpose(1, 2)
 
 
 def pad_sets(packed: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
@@ -68,6 +70,8 @@ def pad_sets(packed: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
         (B, max(counts), dim) with zeros where there is nothing, and the (B, max(counts)) bool mask
         of what is there; `padded[mask]` is `packed` again.
     """
+    if len(counts) == 1:  # nothing to pad; an exported graph has one image and any number of pairs
+        return packed[None], torch.ones_like(packed[None, :, 0], dtype=torch.bool)
     sizes = torch.tensor(counts, device=packed.device)
     valid = torch.arange(max(counts, default=0), device=packed.device)[None] < sizes[:, None]
     padded = packed.new_zeros(*valid.shape, packed.shape[-1])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import threading
+import time
 
 import pytest
 from hostile_files import HOSTILE, ODD, write_picture
@@ -12,7 +14,7 @@ from PIL import Image
 
 from hoi_d2.data import toy
 from hoi_d2.engine.predictor import get_model
-from hoi_d2.engine.web_page import build_page, launch
+from hoi_d2.engine.web_page import build_page, make_server
 from hoi_d2.engine.web_session import WebSession
 
 pytest.importorskip("gradio", reason="the extra [demo] is not installed")
@@ -32,10 +34,14 @@ def address():
         port = free.getsockname()[1]
     session = WebSession(get_model, max_pixels=40_000_000)
     page = build_page(session, ["toy/rmlr"])
-    options = {"prevent_thread_lock": True, "quiet": True}
-    launch(page, host="127.0.0.1", port=port, max_megabytes=1, **options)
+    server = make_server(page, host="127.0.0.1", port=port, max_megabytes=1)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.1)
     yield f"http://127.0.0.1:{port}"
-    page.close()
+    server.should_exit = True
+    thread.join(timeout=30)
 
 
 @pytest.fixture(scope="module")
