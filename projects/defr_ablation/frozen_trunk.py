@@ -31,7 +31,7 @@ class Seen:
 
     Attributes:
         image_ids: of the pictures.
-        cells: (N, rows * columns, C) float16, the last map.
+        cells: (N, rows * columns, C) bfloat16, the last map.
         labels: (N, 600) int8.
     """
 
@@ -51,7 +51,7 @@ def look(cfg: CfgNode, dataset_name: str, *, batch: int = 32) -> Seen:
         images = torch.stack([mapper(r)["image"] for r in records[start : start + batch]])
         with torch.autocast("cpu", torch.bfloat16):
             maps = encoder.network.forward_features(encoder.normalize(images))
-        cells.append(maps.flatten(2).transpose(1, 2).half())
+        cells.append(maps.flatten(2).transpose(1, 2).bfloat16().contiguous())
     labels = torch.from_numpy(label_table(records, vocabulary_of(cfg)))
     return Seen([r["image_id"] for r in records], torch.cat(cells), labels)
 
@@ -98,7 +98,7 @@ def evaluated_classes(dataset_name: str) -> list[int]:
 
 def logits_of(model: nn.Module, cells: Tensor) -> Tensor:
     """(B, 600) from the last maps (B, rows * columns, C)."""
-    return model.classifier(read_once(model.image_encoder.network.head, cells.float()))
+    return model.classifier(read_once(model.image_encoder.network.head, cells))
 
 
 def read_once(pool: AttentionPool2d, cells: Tensor) -> Tensor:
@@ -106,16 +106,19 @@ def read_once(pool: AttentionPool2d, cells: Tensor) -> Tensor:
 
     q . (K x) = (K^T q) . x, and sum_i a_i V x_i = V (sum_i a_i x_i): keys, values and positions of
     the cells are never made, and no gradient reaches the cells, which are frozen. The bias of the
-    keys moves all scores of a query alike, so softmax does not see it.
+    keys moves all scores of a query alike, so softmax does not see it. What touches all cells is
+    computed in their precision, the rest in float32.
     """
     first, positions = pool.pos_embed[0], pool.pos_embed[1:]
     heads, size = pool.num_heads, pool.head_dim
-    mean = cells.mean(dim=1) + first
+    mean = cells.mean(dim=1, dtype=torch.float32) + first
     query = pool.q(mean).unflatten(1, (heads, size)) * size**-0.5
     back = torch.einsum("bhd,hdc->bhc", query, pool.k.weight.unflatten(0, (heads, size)))
-    scores = torch.bmm(back, cells.transpose(1, 2)) + back @ positions.T
+    scores = torch.bmm(back.to(cells.dtype), cells.transpose(1, 2)).float() + back @ positions.T
     weights = torch.cat([(back * mean[:, None]).sum(dim=2, keepdim=True), scores], dim=2).softmax(2)
     own, others = weights[..., :1], weights[..., 1:]
-    read = own * mean[:, None] + torch.bmm(others, cells) + others @ positions
+    read = (
+        own * mean[:, None] + torch.bmm(others.to(cells.dtype), cells).float() + others @ positions
+    )
     values = torch.einsum("bhc,hdc->bhd", read, pool.v.weight.unflatten(0, (heads, size)))
     return pool.proj(values.flatten(1) + pool.v.bias)

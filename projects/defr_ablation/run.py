@@ -49,7 +49,7 @@ def config(options: list, *, seed: int, steps: int) -> CfgNode:
     cfg = get_cfg()
     hoi_d2.add_hoi_config(cfg)
     cfg.merge_from_file(config_file("toy/defr.yaml"))
-    solver = ["SOLVER.IMS_PER_BATCH", 128, "SOLVER.MAX_ITER", steps, "SOLVER.WARMUP_ITERS", 20]
+    solver = ["SOLVER.IMS_PER_BATCH", 64, "SOLVER.MAX_ITER", steps, "SOLVER.WARMUP_ITERS", 20]
     cfg.merge_from_list(["MODEL.DEVICE", "cpu", "SEED", seed, *solver, *options])
     return cfg
 
@@ -133,7 +133,7 @@ def ship(path: Path, seen: dict[str, Seen], *, steps: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--steps", type=int, default=200, help="of 128 pictures")
+    parser.add_argument("--steps", type=int, default=250, help="of 64 pictures")
     parser.add_argument("--variants", nargs="+", default=list(variants()), choices=list(variants()))
     parser.add_argument("--output", type=Path, default=Path("output/defr_ablation"))
     parser.add_argument("--ship", type=Path, help="train the shipped weights instead")
@@ -142,7 +142,7 @@ def main() -> int:
     torch.set_num_threads(1)
     seen = pictures(args.output)
     if args.ship:
-        ship(args.ship, seen, steps=1000)
+        ship(args.ship, seen, steps=1500)
         return 0
     results: dict[str, list[dict]] = {name: [] for name in args.variants}
     for seed in args.seeds:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hoi_d2.modeling.language.open_clip_text import load_open_clip_text, open_clip_folder
+
 POOLINGS = ("cls", "pooler", "mean", "clip")
 PACKAGE_PREFIX = "package:"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -95,6 +97,8 @@ def _load(source: str, revision: str, pooling: str):
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # a CLIP's image tower is rightly left over
     try:
+        if pooling == "clip" and (folder := open_clip_folder(source, revision)):
+            return load_open_clip_text(folder)
         tokenizer = AutoTokenizer.from_pretrained(source, **where)
         model, report = model_class.from_pretrained(
             source, **where, output_loading_info=True, dtype=torch.float32

