@@ -79,10 +79,13 @@ def config_file(name: str) -> str:
 
 
 def model_names() -> list[str]:
-    """The configs that come with the package, `toy/rmlr` for `configs/toy/rmlr.yaml`."""
+    """The models that come with the package, `toy/rmlr` for `configs/toy/rmlr.yaml`.
+
+    Files that others build on (`base*.yaml`) and the pattern for own data are none.
+    """
     root = configs_root()
     names = sorted(str(p.relative_to(root).with_suffix("")) for p in root.rglob("*.yaml"))
-    return [name for name in names if Path(name).name.lower() not in ("base", "own_data")]
+    return [name for name in names if not Path(name).name.startswith(("base", "own_data"))]
 
 
 def model_name(file: str | Path) -> str:
