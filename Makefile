@@ -44,9 +44,10 @@ test: env lint docs  ## lint, documentation, then the whole test suite
 test-slow: env  ## the tests that take minutes
 	$(PY) -m pytest -m slow
 
-lint: env  ## ruff: lint and format check
+lint: env  ## ruff (lint, format check) and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy hoi_d2
 
 format: env  ## ruff: fix and format
 	$(PY) -m ruff check --fix .
@@ -65,7 +66,7 @@ build: env  ## wheel and sdist into dist/
 	$(PY) -m build --no-isolation
 
 clean:  ## remove build products and outputs (not .venv)
-	rm -rf build dist output *.egg-info .pytest_cache .ruff_cache
+	rm -rf build dist output *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 lock:  ## resolve requirements.lock again
 	uv pip compile pyproject.toml $(LOCK_FLAGS) --upgrade -o requirements.lock

@@ -87,7 +87,7 @@ def _restore_pillow_names() -> None:
     from PIL import Image
 
     if not hasattr(Image, "LINEAR"):  # gone since Pillow 10; detectron2 0.6 names it
-        Image.LINEAR = Image.BILINEAR
+        Image.LINEAR = Image.BILINEAR  # type: ignore[attr-defined]
 
 
 def create_local_process_group(workers_per_machine: int) -> None:

@@ -223,5 +223,5 @@ def weights_hash(weights: dict[str, Tensor], prefix: str = "") -> str:
     for name in sorted(name for name in weights if name.startswith(prefix)):
         tensor = weights[name].detach().cpu().contiguous()
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

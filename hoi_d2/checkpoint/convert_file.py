@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save
 from torch import nn
@@ -50,7 +51,8 @@ def convert_file(
     else:
         found = fill_detector(model, file, classes=classes)
         weights = model.state_dict()
-        names = model.classes and model.classes.outputs
+        space: Any = model.classes
+        names = space and space.outputs
     metadata = {"format": "pt", "hoi_d2": "Detr", "layout": found.layout}
     if names is not None:
         metadata["classes"] = json.dumps(names)

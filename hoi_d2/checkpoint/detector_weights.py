@@ -37,8 +37,9 @@ def load_detector_weights(
         FileNotFoundError: no such file.
         WeightsError: it cannot be read, or keys are missing, unexpected or of another shape.
     """
-    if hasattr(detector, "load_weights"):
-        detector.load_weights(path, sha256=sha256, revision=revision)
+    load: Any = getattr(detector, "load_weights", None)
+    if load is not None:
+        load(path, sha256=sha256, revision=revision)
         return
     fill_detector(detector, read_weights(path, sha256=sha256, revision=revision))
 

@@ -81,7 +81,7 @@ def local_files(source: str | os.PathLike, *, revision: str = "") -> list[Path]:
     """
     if not os.fspath(source):
         raise FileNotFoundError("no weight file is named")
-    path = Path(local_path(source) if os.fspath(source).startswith(PREFIX) else source)
+    path = Path(local_path(os.fspath(source)) if os.fspath(source).startswith(PREFIX) else source)
     if path.is_file():
         return [path]
     if path.is_dir():

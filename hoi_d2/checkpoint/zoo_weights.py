@@ -32,9 +32,9 @@ class _ArrayUnpickler(pickle.Unpickler):
             return _HARMLESS[module, name]
         # numpy moved its core in version 2
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in _ARRAYS:
-            return getattr(np._core.multiarray, name)
+            return getattr(np._core.multiarray, name)  # type: ignore[attr-defined]
         if module in ("numpy.core.numeric", "numpy._core.numeric") and name == "_frombuffer":
-            return np._core.numeric._frombuffer
+            return np._core.numeric._frombuffer  # type: ignore[attr-defined]
         raise pickle.UnpicklingError(f"{module}.{name}")
 
 

@@ -49,10 +49,10 @@ def class_space(name: str) -> tuple[str, ...]:
     if name == "coco_80":
         return coco_objects()
     if name == "coco_91":
-        names = [UNUSED] * 91
+        by_id = [UNUSED] * 91
         for category, label in zip(coco_category_ids(), coco_objects()):
-            names[category] = label
-        return tuple(names)
+            by_id[category] = label
+        return tuple(by_id)
     if name == "hico_80":
         return tuple(coco_objects()[i] for i in hico_object_order())
     if name == "vcoco_81":

@@ -44,7 +44,8 @@ class DatasetStatistics:
         entity_counts = np.zeros(objects, dtype=np.int64)
         verb_object = np.zeros((verbs, objects), dtype=np.int64)
         no_object = np.zeros(verbs, dtype=np.int64)
-        pairs_per_image, verbs_per_pair = [], []
+        pairs_per_image: list[int] = []
+        verbs_per_pair: list[int] = []
         sizes: dict[bool, list[float]] = {True: [], False: []}
         for record in records:
             entities = record["annotations"]

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -46,7 +47,7 @@ class ToyScene:
     seed: int
     width: int
     height: int
-    layers: list[tuple[str, object]] = field(default_factory=list)
+    layers: list[tuple[str, Any]] = field(default_factory=list)
     boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
     interactions: list[tuple[int, int, tuple[str, ...]]] = field(default_factory=list)
@@ -255,10 +256,11 @@ def render(scene: ToyScene) -> np.ndarray:
             draw_thing(canvas, what)
         elif kind == "shadow":
             x0, _, x1, y1 = what.thing.box
-            shade = tuple(int(0.55 * c) for c in image[min(int(y1), scene.height - 1), 0])
+            floor = image[min(int(y1), scene.height - 1), 0]
+            blue, green, red = (int(0.55 * c) for c in floor)
             width = 0.5 * (x1 - x0)
             center = 0.5 * (x0 + x1), min(y1 + 0.3 * what.body.height, scene.height - 3.0)
-            canvas.ellipse(center, (0.8 * width, 0.1 * width), 0, shade)
+            canvas.ellipse(center, (0.8 * width, 0.1 * width), 0, (blue, green, red))
         else:
             lines = what.streaks or (what.cord,)
             for line in lines:

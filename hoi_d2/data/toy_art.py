@@ -135,11 +135,13 @@ class Canvas:
         scale = 1 << _SHIFT
         center = round(center[0] * scale), round(center[1] * scale)
         axes = max(1, round(axes[0] * scale)), max(1, round(axes[1] * scale))
-        cv2.ellipse(self.image, center, axes, angle, *arc, color, -1, cv2.LINE_AA, _SHIFT)
+        start, end = arc
+        cv2.ellipse(self.image, center, axes, angle, start, end, color, -1, cv2.LINE_AA, _SHIFT)
 
 
 def _darker(color: Color, factor: float = 0.72) -> Color:
-    return tuple(int(c * factor) for c in color)
+    blue, green, red = (int(c * factor) for c in color)
+    return blue, green, red
 
 
 def draw_body(canvas: Canvas, body: Body, clothes: Clothes) -> None:
@@ -150,7 +152,8 @@ def draw_body(canvas: Canvas, body: Body, clothes: Clothes) -> None:
         canvas.line([start, joints[0]], upper, limb)
         canvas.line(joints, lower, limb * 0.85)
 
-    shoulder = tuple(0.9 * n + 0.1 * p for n, p in zip(body.neck, body.hip))
+    x, y = (0.9 * n + 0.1 * p for n, p in zip(body.neck, body.hip))
+    shoulder = x, y
     shirt, trousers, skin = clothes.shirt, clothes.trousers, clothes.skin
     draw_limb(shoulder, body.arms[1], _darker(shirt), _darker(skin))
     draw_limb(body.hip, body.legs[1], _darker(trousers), _darker(trousers))

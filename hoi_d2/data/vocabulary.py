@@ -50,7 +50,7 @@ class Vocabulary:
         name: str,
         objects: Sequence[str],
         verbs: Sequence[str],
-        hois: Sequence[Sequence[int]],
+        hois: Sequence[Sequence[int]] | np.ndarray,
         *,
         verbs_ing: Sequence[str] | None = None,
         person: int = 0,

@@ -93,7 +93,8 @@ def time_decoders(files: Sequence[str], rounds: int) -> dict[str, dict[str, floa
 
 def time_mapper(cfg: CfgNode, records: Sequence[dict], rounds: int) -> dict[str, dict[str, float]]:
     """Mean seconds of a picture in each part of the mapper, in this process."""
-    mapper, watch = build_mapper(cfg, is_train=True), Stopwatch()
+    mapper: Any = build_mapper(cfg, is_train=True)
+    watch = Stopwatch()
     parts = hasattr(mapper, "augmentations")
     if parts:
         mapper.augmentations = watch.timed(mapper.augmentations, AUGMENT)
@@ -116,7 +117,7 @@ def time_loader(cfg: CfgNode, workers: int, batches: int) -> dict[str, float]:
     """Images per second of the training loader alone; the first batch, which starts it, is out."""
     cfg = cfg.clone()
     cfg.DATALOADER.NUM_WORKERS = workers
-    batches_of = iter(build_train_loader(cfg, seed=0))
+    batches_of: Any = iter(build_train_loader(cfg, seed=0))
     next(batches_of)
     start = time.perf_counter()
     number = sum(len(batch) for batch in islice(batches_of, batches))
@@ -129,12 +130,12 @@ def table(result: dict[str, Any]) -> str:
     """The figures as text."""
     text = [result["data"]]
     if result["decoders"]:
-        rows = [(n, d["cpu_ms"], d["max_difference"]) for n, d in result["decoders"].items()]
+        decoders = [(n, d["cpu_ms"], d["max_difference"]) for n, d in result["decoders"].items()]
         headers = ("decoder", "cpu ms", "max difference")
-        text.append(tabulate(rows, headers=headers, floatfmt=".2f"))
+        text.append(tabulate(decoders, headers=headers, floatfmt=".2f"))
     clock, cpu = result["mapper"][CLOCK], result["mapper"][CPU]
     total = sum(cpu.values())
-    rows = [(n, 1000 * clock[n], 1000 * cpu[n], f"{cpu[n] / total:.0%}") for n in cpu]
+    rows: list[tuple] = [(n, 1000 * clock[n], 1000 * cpu[n], f"{cpu[n] / total:.0%}") for n in cpu]
     rows.append(("all", 1000 * sum(clock.values()), 1000 * total, "100%"))
     text.append(tabulate(rows, headers=("mapper", "ms", "cpu ms", "share"), floatfmt=".2f"))
     rows = [(n, r["workers"], r["images_per_second"]) for n, r in result["loader"].items()]
@@ -150,7 +151,10 @@ def _pillow(file: str) -> np.ndarray:
 
 def _opencv(file: str) -> np.ndarray:
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    return cv2.cvtColor(cv2.imread(file, flags), cv2.COLOR_BGR2RGB)
+    image = cv2.imread(file, flags)
+    if image is None:
+        raise OSError(f"OpenCV cannot read {file}")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _torchvision(file: str) -> np.ndarray:

@@ -16,25 +16,28 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, ImageList
 from tabulate import tabulate
-from torch import Tensor, nn
+from torch import Tensor
 
 from hoi_d2.checkpoint.files import write_json
 from hoi_d2.config import add_hoi_config
 from hoi_d2.engine.benchmark_pairs import curve_table, pair_curve
 from hoi_d2.model_zoo import config_file
 from hoi_d2.modeling.entity_detector.build import Entities
+from hoi_d2.modeling.meta_arch.rmlr import RmLR
+from hoi_d2.modeling.roi_heads.pair_generator import PairGenerator
 
 PARTS = ("detector", "pairs", "head", "post-processing")
 PLAIN = "plain"
 # name -> keys of MODEL.DETR
-_NONE = {"FOLD_BATCHNORM": False, "CHANNELS_LAST": False, "ONEDNN": False}
-_ALL = dict.fromkeys(_NONE, True)
+_NONE: dict[str, object] = {"FOLD_BATCHNORM": False, "CHANNELS_LAST": False, "ONEDNN": False}
+_ALL: dict[str, object] = dict.fromkeys(_NONE, True)
 VARIANTS: dict[str, dict[str, object]] = {
     PLAIN: _NONE,
     "folded": _NONE | {"FOLD_BATCHNORM": True},
@@ -53,7 +56,7 @@ class Times:
     clock: dict[str, list[float]] = field(default_factory=lambda: {p: [] for p in PARTS})
     cpu: dict[str, list[float]] = field(default_factory=lambda: {p: [] for p in PARTS})
 
-    def run(self, part: str, call: Callable[[], object]) -> object:
+    def run(self, part: str, call: Callable[[], Any]) -> Any:
         """Calls and adds what it took."""
         _wait()
         clock, cpu = time.perf_counter(), time.process_time()
@@ -202,9 +205,9 @@ def load_config(path: str, opts: Sequence[str]) -> CfgNode:
     return cfg
 
 
-def _models(cfg: CfgNode, names: Sequence[str]) -> dict[str, nn.Module]:
+def _models(cfg: CfgNode, names: Sequence[str]) -> dict[str, RmLR]:
     """One model for each variant, all with the same weights."""
-    models: dict[str, nn.Module] = {}
+    models: dict[str, RmLR] = {}
     for name in names:
         variant = copy.deepcopy(cfg)
         for key, value in VARIANTS[name].items():
@@ -224,7 +227,7 @@ def _pictures(size: tuple[int, int], batch: int) -> list[dict]:
 
 @torch.no_grad()
 def _run(
-    model: nn.Module, inputs: list[dict], times: Times, *, plain: bool
+    model: RmLR, inputs: list[dict], times: Times, *, plain: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One pass: tokens, boxes as shares, and verb scores (M, K)."""
     detector = model.entity_detector
@@ -244,10 +247,10 @@ def _run(
     return tokens, boxes / boxes.new_tensor([width, height] * 2), logits.sigmoid()
 
 
-def _plain_detect(detector: nn.Module, images: ImageList, mask: Tensor) -> Entities:
+def _plain_detect(detector: Any, images: ImageList, mask: Tensor) -> Entities:
     """The same entities by transformers' own forward pass."""
-    network, kept = detector.network, []
-    theirs = network.detr
+    kept: list[Any] = []
+    theirs = detector.network.detr
     hook = theirs.model.backbone.register_forward_hook(lambda m, i, out: kept.append(out[-1]))
     theirs.config.auxiliary_loss = False
     output = theirs(pixel_values=images.tensor, pixel_mask=mask.long())
@@ -266,7 +269,7 @@ def _plain_detect(detector: nn.Module, images: ImageList, mask: Tensor) -> Entit
     return detector.entities(found, images)
 
 
-def crowded(entities: Entities, pair_generator: nn.Module) -> Entities:
+def crowded(entities: Entities, pair_generator: PairGenerator) -> Entities:
     """The same tokens and map under boxes, classes and scores that give the most pairs."""
     generator = torch.Generator().manual_seed(0)
     instances = []

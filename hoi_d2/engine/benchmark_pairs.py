@@ -10,18 +10,21 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from tabulate import tabulate
-from torch import Tensor, nn
+from torch import Tensor
 
 from hoi_d2.modeling.image_encoder import ImageEncoder
 from hoi_d2.modeling.image_encoder.encoder import with_own
 from hoi_d2.modeling.image_encoder.vit import VisionTransformerEncoder
+from hoi_d2.modeling.meta_arch.defr_det import DEFRDet
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs
 
 PAIRS = (1, 10, 100, 435)
@@ -49,9 +52,13 @@ def pair_curve(
     all_pairs = model.pair_generator(most)
     numbers = [n for n in PAIRS if n <= all_pairs.counts[0]]
     times: dict[int, list[tuple[float, float]]] = {n: [] for n in numbers}
+
+    def run(number: int) -> list[dict]:
+        return after_detector(model, first_pairs(all_pairs, number), inputs)
+
     for number in range(rounds + 1):
         for n in numbers:
-            spent, _ = _timed(lambda n=n: after_detector(model, first_pairs(all_pairs, n), inputs))
+            spent, _ = _timed(partial(run, n))
             times[n] += [spent] if number else []
     rows = {n: _row(times[n], times[numbers[0]]) for n in numbers}
     for n in numbers:
@@ -92,7 +99,7 @@ def curve_table(result: dict) -> str:
     return f"{head}\n{tabulate(rows, headers=headers, disable_numparse=True)}"
 
 
-def _model(cfg: CfgNode) -> nn.Module:
+def _model(cfg: CfgNode) -> DEFRDet:
     """With random weights; a detector and sentences would only cost time."""
     cfg = cfg.clone()
     cfg.defrost()
@@ -128,7 +135,7 @@ def first_pairs(pairs: CandidatePairs, number: int) -> CandidatePairs:
     rows = torch.cat([start + torch.arange(number) for start in starts]).to(
         pairs.image_index.device
     )
-    cut = {
+    cut: dict[str, Any] = {
         field.name: value[rows]
         for field in dataclasses.fields(pairs)
         if isinstance(value := getattr(pairs, field.name), Tensor)
@@ -140,7 +147,7 @@ def first_pairs(pairs: CandidatePairs, number: int) -> CandidatePairs:
 
 
 @torch.no_grad()
-def after_detector(model: nn.Module, pairs: CandidatePairs, inputs: list[dict]) -> list[dict]:
+def after_detector(model: DEFRDet, pairs: CandidatePairs, inputs: list[dict]) -> list[dict]:
     """`DEFRDet.forward` from the pairs on."""
     tokens = model.image_encoder.tokens_before_last(model.squares(inputs))
     features = model.image_encoder.attend(tokens, model.patches(pairs), pairs.image_index)
@@ -166,7 +173,7 @@ def naive_rows(
 
 
 @torch.no_grad()
-def _naive(model: nn.Module, pairs: CandidatePairs, inputs: list[dict]) -> dict[str, float]:
+def _naive(model: DEFRDet, pairs: CandidatePairs, inputs: list[dict]) -> dict[str, float]:
     encoder, patches = model.image_encoder, model.patches(pairs)
 
     def run() -> tuple[Tensor, Tensor]:
@@ -179,7 +186,7 @@ def _naive(model: nn.Module, pairs: CandidatePairs, inputs: list[dict]) -> dict[
     return {"naive_clock": clock, "naive_cpu": cpu, "difference": difference}
 
 
-def _timed(call) -> tuple[tuple[float, float], object]:
+def _timed(call: Callable[[], Any]) -> tuple[tuple[float, float], Any]:
     """Seconds on the clock and of the processor, and what the call gives."""
     _wait()
     clock, cpu = time.perf_counter(), time.process_time()

@@ -107,12 +107,13 @@ def benchmark(
     """
     seed_all_rng(max(cfg.SEED, 0))
     trainer = HOITrainer(cfg)
-    model = unwrapped(trainer.model).train()
+    model: Any = unwrapped(trainer.model).train()
     plain = plain_detr(model)
     if most_pairs and plain:
         detect = model.entity_detector.detect
         model.entity_detector.detect = lambda *a: crowded(detect(*a), model.pair_generator)
-    watch, speeds = Stopwatch(), []
+    watch = Stopwatch()
+    speeds: list[dict[str, float]] = []
     with EventStorage(0):
         for number in range(warm_up + rounds):
             if number == warm_up:
@@ -141,7 +142,7 @@ def benchmark(
 
 def plain_detr(model: nn.Module) -> Callable[[Batch], Any] | None:
     """transformers' own DETR of the detector's size on the detector's images; None = no DETR."""
-    detector = getattr(model, "entity_detector", None)
+    detector: Any = getattr(model, "entity_detector", None)
     if not hasattr(getattr(detector, "network", None), "detr"):
         return None
     config = copy.deepcopy(detector.network.config)
@@ -216,7 +217,8 @@ def count_operations(trainer: HOITrainer, plain: Callable | None) -> dict[str, f
     """1e9 operations (2 a multiply-add) of plain, and of a step without the frozen detector."""
     if plain is None:
         return {}
-    step, detector = trainer._trainer, unwrapped(trainer.model).entity_detector
+    step = trainer._trainer
+    detector: Any = unwrapped(trainer.model).entity_detector
     batches = [next(step.batches) for _ in range(step.micro_batches)]
     with torch.no_grad():
         found = cycle([detector.detect(*detector.preprocess(batch)) for batch in batches])

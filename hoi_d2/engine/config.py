@@ -19,7 +19,8 @@ def _add_loader_keys(node: CfgNode) -> None:
     node.MAPPER = "HOIDatasetMapper"
     # SAMPLER_TRAIN may also be "OverSampling" (image-level recognition): an epoch shows images of
     # rare classes several times, so that each class has MIN_PER_CLASS positive samples.
-    node.OVERSAMPLING = CfgNode({"MIN_PER_CLASS": 40})
+    node.OVERSAMPLING = CfgNode()
+    node.OVERSAMPLING.MIN_PER_CLASS = 40  # 40 in DEFR
     # "guarantee", or "release": DEFR's code, which leaves classes just below the minimum alone.
     node.OVERSAMPLING.RULE = "guarantee"
     # detectron2 drops images without annotations by default; here nothing is lost silently.
@@ -41,15 +42,17 @@ def _add_solver_keys(node: CfgNode) -> None:
     # LR_SCHEDULER_NAME may also be "WarmupCosineRestartsLR": cosine from the base rate to
     # COSINE_END times it, over RESTART_ITERS iterations, then again, RESTART_FACTOR times longer.
     node.COSINE_END = 0.0
-    node.RESTART_ITERS = 10000
-    node.RESTART_FACTOR = 1
+    node.RESTART_ITERS = 10000  # of the first descent
+    node.RESTART_FACTOR = 1  # 1 = all descents are equally long
     # One step = this many micro-batches of IMS_PER_BATCH / (ACCUMULATE x GPUs) images; the same
     # gradient as the batch in one piece, in less memory.
     node.ACCUMULATE = 1
     # What SOLVER.AMP.ENABLED computes in: "bfloat16" or "float16" (with loss scaling).
     node.AMP.PRECISION = "bfloat16"
     # Moving average of the trained weights, used in evaluation and kept in the checkpoints.
-    node.EMA = CfgNode({"ENABLED": False, "DECAY": 0.9998})
+    node.EMA = CfgNode()
+    node.EMA.ENABLED = False  # costs a copy of the trained weights
+    node.EMA.DECAY = 0.9998  # share of the average that a step keeps
     # DDP looks for parameters that a step did not use (an image without pairs). Costs little;
     # False only for a model that uses all its parameters whatever the image.
     node.FIND_UNUSED_PARAMETERS = True

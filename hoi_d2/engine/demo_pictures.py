@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -61,7 +62,8 @@ def run_on_pictures(
     Returns:
         0, or 1 where a file was skipped, or 2 where all were.
     """
-    ids, files, bad = dict(zip(paths, image_ids(paths))), {}, []
+    ids, bad = dict(zip(paths, image_ids(paths))), list[Path]()
+    files: dict[Any, str] = {}
     names = dict(zip(paths, picture_names([{"file_name": str(p)} for p in paths], ".png")))
     with DemoReport(output, ("file",)) as report, tqdm(total=len(paths), unit="image") as bar:
         for chunk in _chunks(paths, predictor.batch_size):

@@ -60,8 +60,8 @@ def run_on_video(
     expected = min(total, max_frames) if max_frames is not None and total else total
     tracker = PersonTracker(frame_rate=rate) if track else None
     log = InteractionLog(rate)
-    name = f"camera_{source}" if is_camera else Path(source).stem
-    sound = None if is_camera else source
+    name = f"camera_{source}" if is_camera else Path(str(source)).stem
+    sound = None if isinstance(source, int) else source
     video = VideoFile(output / f"{name}.mp4", frame_rate=rate, sound_of=sound)
     frames = islice(_frames(capture), max_frames)
     try:

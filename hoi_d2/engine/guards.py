@@ -111,7 +111,7 @@ class NonFiniteGuard:
 
 def _describe(item: dict[str, Any]) -> dict[str, Any]:
     """Id, file, size and target counts of a model input."""
-    row = {key: item[key] for key in ("image_id", "file_name") if key in item}
+    row: dict[str, Any] = {key: item[key] for key in ("image_id", "file_name") if key in item}
     if isinstance(item.get("image"), torch.Tensor):
         row["image_shape"] = list(item["image"].shape)
     for key, value in item.items():

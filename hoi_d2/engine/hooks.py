@@ -66,7 +66,7 @@ class StopSignalHook(HookBase):
 
     def leave(self) -> None:
         """Ends the process; the state has been saved."""
-        handler = self._previous.get(self.received)
+        handler = None if self.received is None else self._previous.get(self.received)
         logger.warning("stopped by request; --resume goes on from here")
         if callable(handler):
             handler(self.received, None)

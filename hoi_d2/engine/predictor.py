@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -84,7 +84,7 @@ class HOIPredictor:
             ValueError: an array of another kind, or a model that finds no interactions.
         """
         if not isinstance(images, (list, tuple)):
-            return self._predict([images])[0]
+            return self._predict([cast(ImageLike, images)])[0]
         starts = range(0, len(images), self.batch_size)
         return [p for s in starts for p in self._predict(images[s : s + self.batch_size])]
 

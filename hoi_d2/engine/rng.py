@@ -17,7 +17,8 @@ def rng_state() -> dict[str, Any]:
     Holds tensors, numbers and tuples only, so that a checkpoint with it loads with
     `weights_only=True`.
     """
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    words: Any = np.random.get_state()
+    name, keys, position, has_gauss, cached = words
     state: dict[str, Any] = {
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached),

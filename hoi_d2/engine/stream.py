@@ -19,7 +19,7 @@ from torch.utils.data import Sampler
 class Sample(NamedTuple):
     """One draw of the stream."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides the method of tuples, which nobody needs
     """Which record of the dataset."""
     position: int
     """How many draws came before it; with the seed it decides the augmentation."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -105,7 +105,7 @@ class TrainStep(SimpleTrainer):
                 last = number == len(batches) - 1
                 with nullcontext() if last else self._without_sync():
                     losses = self._losses(batch)
-                    mean = sum(losses.values()) / self.micro_batches
+                    mean = cast(Tensor, sum(losses.values())) / self.micro_batches
                     self.grad_scaler.scale(mean).backward()
                 for name, loss in losses.items():
                     totals[name] = totals.get(name, 0) + loss.detach() / self.micro_batches
@@ -128,7 +128,7 @@ class TrainStep(SimpleTrainer):
                 else:
                     with preserved_rng(), self._autocast():
                         model(batch)
-        return counts
+        return {name: float(count) for name, count in counts.items()}
 
     def _autocast(self) -> torch.autocast | nullcontext:
         dtype = PRECISIONS[self.precision]

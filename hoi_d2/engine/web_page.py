@@ -46,7 +46,9 @@ def build_page(session: WebSession, models: list[str]) -> Any:
                     label="picture",
                     elem_id="upload",
                 )
-                upload.preprocess = MethodType(_path_of_upload, upload)
+                upload.preprocess = MethodType(  # type: ignore[method-assign]
+                    _path_of_upload, upload
+                )
                 model = gr.Dropdown(models, value=models[0], label="model", elem_id="model")
                 threshold = gr.Slider(
                     0.0, 1.0, value=0.2, step=0.01, label="least score", elem_id="threshold"
@@ -98,7 +100,10 @@ def build_page(session: WebSession, models: list[str]) -> Any:
         choose.__annotations__["event"] = gr.SelectData
 
         options = [state, downloads, threshold, top_k]
-        new = {"fn": analyse, "inputs": [upload, model, downloads, threshold, top_k]}
+        new: dict[str, Any] = {
+            "fn": analyse,
+            "inputs": [upload, model, downloads, threshold, top_k],
+        }
         for trigger in (upload.change, model.change):
             trigger(**new, outputs=[state, *shown])
         for slider in (threshold, top_k):

@@ -61,7 +61,7 @@ def coco_ground_truth(
     classes: Sequence[str],
     *,
     merge_iou: float | None = None,
-) -> dict[str, list[dict[str, Any]]]:
+) -> dict[str, Any]:
     """COCO's `images`, `annotations`, `categories` of the entities of dataset dicts.
 
     Args:
@@ -69,9 +69,12 @@ def coco_ground_truth(
         classes: names; category ids are positions.
         merge_iou: see `EntityBoxEvaluator`.
     """
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for record in dataset_dicts:
-        image = {name: record[name] for name in ("height", "width") if name in record}
+        image: dict[str, Any] = {
+            name: record[name] for name in ("height", "width") if name in record
+        }
         images.append({"id": record["image_id"], "file_name": record["file_name"], **image})
         entities = record.get("annotations", [])
         kept = range(len(entities)) if merge_iou is None else distinct_entities(entities, merge_iou)

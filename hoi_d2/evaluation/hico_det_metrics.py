@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,11 @@ class Protocol:
     thresholds: tuple[float, ...] = tuple(ap.MATLAB_THRESHOLDS.tolist())
 
 
-_PEER = {"one_based_truth": True, "limit": 100, "thresholds": tuple(ap.NUMPY_THRESHOLDS.tolist())}
+_PEER: dict[str, Any] = {
+    "one_based_truth": True,
+    "limit": 100,
+    "thresholds": tuple(ap.NUMPY_THRESHOLDS.tolist()),
+}
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "official": Protocol("official"),
@@ -212,7 +217,7 @@ def class_groups(
     num_classes: int,
     rare_hois: Sequence[int] = (),
     evaluated_hois: Sequence[int] | None = None,
-    groups: Mapping[str, Sequence[int]] | None = None,
+    groups: Mapping[str, Sequence[int] | np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Which classes each mean runs over.
 
@@ -226,7 +231,7 @@ def class_groups(
         `full`, `rare`, `nonrare` and each further group -> (C,) bool.
     """
 
-    def mask(classes: Sequence[int]) -> np.ndarray:
+    def mask(classes: Sequence[int] | np.ndarray) -> np.ndarray:
         chosen = np.zeros(num_classes, dtype=bool)
         chosen[np.asarray(classes, dtype=np.int64)] = True
         return chosen

@@ -31,7 +31,7 @@ class HICOEvaluator(ImageLevelEvaluator):
         groups = self._few_shot_groups(labels.shape[1])
         return hico_metrics(scores, labels, groups, self._metadata.get("evaluated_hois"))
 
-    def _few_shot_groups(self, num_classes: int) -> Mapping[str, Sequence[int]]:
+    def _few_shot_groups(self, num_classes: int) -> Mapping[str, Sequence[int] | np.ndarray]:
         counts = self._metadata.get("training_positives")
         if counts is not None:
             return few_shot_groups(np.asarray(counts))

@@ -113,7 +113,7 @@ def match_labels(
 def hico_metrics(
     scores: np.ndarray,
     labels: np.ndarray,
-    groups: Mapping[str, Sequence[int]],
+    groups: Mapping[str, Sequence[int] | np.ndarray],
     evaluated: Sequence[int] | None = None,
 ) -> dict[str, float]:
     """HICO's means in percent.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -137,7 +138,8 @@ def best_pairs(
     """
     best = np.full(len(detections.keys), -1, dtype=np.int64)
     overlap = np.zeros(len(detections.keys))
-    groups, options = Groups.of(truth.keys), {"pixel": pixel, "strict": strict}
+    groups = Groups.of(truth.keys)
+    options: dict[str, Any] = {"pixel": pixel, "strict": strict}
     for start in range(0, len(best), _BLOCK):
         part = slice(start, start + _BLOCK)
         queries, items, begins = groups.join(detections.keys[part])

@@ -205,7 +205,7 @@ def _print_metrics(
 
 
 def _flat(intervals: Mapping[str, Interval]) -> dict[str, float]:
-    ends = {}
+    ends: dict[str, float] = {}
     for name, interval in intervals.items():
         ends |= {f"{name}_ci_low": interval.low, f"{name}_ci_high": interval.high}
     return ends

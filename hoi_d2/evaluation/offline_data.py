@@ -106,8 +106,8 @@ def _hico_det_scorer(
     return HICODetScorer(records, vocabulary, groups=groups, protocol=args.protocol, **metadata)
 
 
-def _groups(args: argparse.Namespace, num_classes: int) -> dict[str, Sequence[int]]:
-    groups: dict[str, Sequence[int]] = {}
+def _groups(args: argparse.Namespace, num_classes: int) -> dict[str, Sequence[int] | np.ndarray]:
+    groups: dict[str, Sequence[int] | np.ndarray] = {}
     unseen: Sequence[int] = ()
     if args.zero_shot:
         try:

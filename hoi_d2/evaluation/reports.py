@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.evaluation.hico_det_metrics import HICODetScores
@@ -55,12 +53,16 @@ def hico_det_table(
     columns = (scores.ap_default, scores.ap_known_object, scores.recall)
     rows = []
     for hoi, (obj, verb) in enumerate(vocabulary.hois):
-        values = [round(100 * float(c[hoi]), 6) for c in columns]
-        values = ["" if math.isnan(v) else v for v in values]
+        values = _percent(column[hoi] for column in columns)
         counts = [int(scores.num_positives[hoi]), int(scores.num_detections[hoi])]
         names = [vocabulary.verbs[verb], vocabulary.objects[obj]]
         rows.append([hoi, *names, int(hoi in rare), *counts, *values])
     return rows
+
+
+def _percent(values: Iterable[float]) -> list[str | float]:
+    """In percent; a NaN, which has no ground truth, is an empty field."""
+    return ["" if math.isnan(v) else round(100 * float(v), 6) for v in values]
 
 
 VCOCO_HEADER = ("action", "role", "num_positives", "AP_agent", "AP_role_s1", "AP_role_s2")
@@ -73,7 +75,6 @@ def vcoco_table(scores: VCOCOScores, vocabulary: Vocabulary) -> list[list]:
     for verb, name in enumerate(vocabulary.verbs):
         action = action_of[verb]
         role = name[len(scores.actions[action]) + 1 :]
-        values = (scores.agent[action], scores.role_s1[verb], scores.role_s2[verb])
-        values = ["" if np.isnan(v) else round(100 * float(v), 6) for v in values]
+        values = _percent((scores.agent[action], scores.role_s1[verb], scores.role_s2[verb]))
         rows.append([scores.actions[action], role, int(scores.num_positives[action]), *values])
     return rows

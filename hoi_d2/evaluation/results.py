@@ -155,7 +155,8 @@ def write_results(path: str | Path, results: HOIResults) -> None:
     partial = path.with_name(path.name + ".partial")
     if path.suffix == ".npz":
         with partial.open("wb") as file:
-            np.savez_compressed(file, **results.to_columns())
+            columns: dict[str, Any] = dict(results.to_columns())
+            np.savez_compressed(file, **columns)
     else:
         write_json_columns(partial, results.to_columns())
     partial.replace(path)
@@ -223,7 +224,7 @@ def _integers(values: Any, name: str, dtype: type, source: str, first_row: int) 
     limits = np.iinfo(dtype)
     with np.errstate(invalid="ignore"):
         fits = (array >= limits.min) & (array <= limits.max)
-        whole = np.where(fits, array, 0).astype(dtype)
+        whole: np.ndarray = np.where(fits, array, 0).astype(dtype)
     wrong = np.flatnonzero(whole != array)
     if len(wrong):
         raise ResultFormatError(

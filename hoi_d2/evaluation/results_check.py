@@ -4,7 +4,6 @@ official tools let pass is counted and reported.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -151,7 +150,7 @@ def _odd_classes(results: HOIResults, vocabulary: Vocabulary) -> list[str]:
 
 
 def _refuse(wrong: np.ndarray, values: np.ndarray, name: str, expected: str, source: str) -> None:
-    rows: Sequence[int] = np.flatnonzero(wrong)
+    rows = np.flatnonzero(wrong)
     if len(rows):
         raise ResultFormatError(
             f"{source}: row {rows[0]}{_more(len(rows))}: {name} is {values[rows[0]]}, "

@@ -89,7 +89,8 @@ def iterate_json_list(file: TextIO, source: str) -> Iterator[Any]:
 
 
 def _skip(text: str, position: int) -> int:
-    return _SPACE.match(text, position).end()
+    space = _SPACE.match(text, position)
+    return space.end() if space else position
 
 
 def _columns(block: list[Any], path: Path, start: int) -> dict[str, np.ndarray]:

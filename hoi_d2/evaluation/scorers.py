@@ -70,7 +70,7 @@ class HICODetScorer:
         *,
         rare_hois: Sequence[int] = (),
         evaluated_hois: Sequence[int] | None = None,
-        groups: Mapping[str, Sequence[int]] | None = None,
+        groups: Mapping[str, Sequence[int] | np.ndarray] | None = None,
         image_labels_file: str | Path | None = None,
         protocol: str = "official",
     ) -> None:

@@ -96,7 +96,7 @@ def clean_boxes(truth: HOIGroundTruth) -> tuple[np.ndarray, np.ndarray]:
     limits = np.where(sizes > 0, sizes - 1.0, np.inf)  # (height, width); unknown = unlimited
     for axis in (0, 1):
         boxes[:, axis::2] = np.clip(boxes[:, axis::2], 0.0, limits[:, 1 - axis, None])
-    sound = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    sound = np.asarray((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
     return boxes.astype(np.float32).astype(np.float64), sound
 
 

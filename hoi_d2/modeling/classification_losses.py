@@ -135,6 +135,7 @@ class WeightedBCE(_PerClassLoss):
     """
 
     needs_label_counts = True
+    positive_weight: Tensor | None
 
     @configurable
     def __init__(self, *, positive_weight: Tensor | None, ambiguous: str = "negative") -> None:

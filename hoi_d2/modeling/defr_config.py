@@ -37,5 +37,5 @@ def _add_loss_keys(cfg: CfgNode) -> None:
     loss.NAME = "LSESign"  # or "BCE", "WeightedBCE", "Focal"; see CLASSIFICATION_LOSS_REGISTRY
     # Classes that annotators could not tell: "negative" (the release), or "left_out" of the loss.
     loss.AMBIGUOUS = "negative"
-    loss.FOCAL_ALPHA = 0.25
-    loss.FOCAL_GAMMA = 2.0
+    loss.FOCAL_ALPHA = 0.25  # "Focal" only: weight of the positives
+    loss.FOCAL_GAMMA = 2.0  # "Focal" only: 0 = binary cross-entropy

@@ -21,13 +21,13 @@ def add_defr_det_config(cfg: CfgNode) -> None:
     # 7 and 3 for B/16, 6 and 3 for L/14, which look tuned on the test pictures; the paper has none.
     # Tune on training pictures only.
     node.POWER_HUMAN = 2.8
-    node.POWER_OBJECT = 2.8
+    node.POWER_OBJECT = 2.8  # 0 = the score does not count
     # How the detector's input is squashed to the encoder's square; the release: bilinear here,
     # bicubic in recognition.
     node.RESIZE = "bilinear"
     pairs = node.PAIRS = CfgNode()  # see MODEL.RMLR.PAIRS
-    pairs.NMS_THRESHOLD = 0.5
-    pairs.SCORE_THRESHOLD = 0.2
-    pairs.MIN_INSTANCES = 0
-    pairs.MAX_INSTANCES = 15
-    pairs.MAX_PAIRS = 0
+    pairs.NMS_THRESHOLD = 0.5  # class-wise, on the detector's boxes
+    pairs.SCORE_THRESHOLD = 0.2  # of the entities
+    pairs.MIN_INSTANCES = 0  # kept even below the threshold, of humans and of objects each
+    pairs.MAX_INSTANCES = 15  # of humans and of objects each
+    pairs.MAX_PAIRS = 0  # of a picture, the best by score product; 0 = all

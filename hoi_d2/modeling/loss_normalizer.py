@@ -78,7 +78,7 @@ class _Collect(_Scope):
         self.counts: Counter[str] = Counter()
 
     def normalizer(self, name: str, count: Tensor) -> Tensor:
-        self.counts[name] += float(count)
+        self.counts[name] += float(count)  # type: ignore[assignment]  # a Counter adds up any number
         return count.clamp(min=1)
 
 

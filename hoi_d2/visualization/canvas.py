@@ -75,7 +75,7 @@ class HOIImage:
     def __init__(self, image: np.ndarray, scale: float = 1.0) -> None:
         self.scale = scale
         if scale == 1:
-            self.canvas = np.array(image, dtype=np.uint8, order="C")
+            self.canvas: np.ndarray = np.array(image, dtype=np.uint8, order="C")
         else:
             self.canvas = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         self.height, self.width = self.canvas.shape[:2]
@@ -137,7 +137,7 @@ class HOIImage:
         """A filled label with dark text (a `text_mask`), cut off at the canvas' edge."""
         part = self.canvas[max(y, 0) : y + mask.shape[0], max(x, 0) : x + mask.shape[1]]
         ink = mask[max(-y, 0) :, max(-x, 0) :][: part.shape[0], : part.shape[1], None]
-        part[...] = np.round((255 - ink) * (np.float32(color) / 255))
+        part[...] = np.round((255 - ink) * (np.asarray(color, dtype=np.float32) / 255))
 
     def append_labels(self, masks: Sequence[np.ndarray], colors: Sequence[Color], gap: int) -> None:
         """Makes the canvas higher and sets labels there, in as many columns as there is room."""

@@ -103,8 +103,9 @@ class Comparison:
             detected &= self._chosen(self.judgement.result_classes, classes)
         rows = np.flatnonzero(detected)
         rows = rows[np.argsort(-self.results.scores[rows], kind="stable")]
-        left = [self._annotated(row, score_threshold) for row in np.flatnonzero(annotated)]
-        return left, [self._detected(row) for row in rows]
+        wanted = np.flatnonzero(annotated).tolist()
+        left = [self._annotated(row, score_threshold) for row in wanted]
+        return left, [self._detected(row) for row in rows.tolist()]
 
     @staticmethod
     def _chosen(ids: np.ndarray, classes: Sequence[int]) -> np.ndarray:

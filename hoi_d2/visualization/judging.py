@@ -169,7 +169,7 @@ def _rows_of_claims(
 ) -> dict[int, int]:
     """(person, verb) as one number -> the first annotated interaction that it stands for."""
     boxes = clean_boxes(truth)[0]
-    person_of = {}
+    person_of: dict[tuple[float, ...], int] = {}
     for row in range(len(people.boxes)):
         person_of.setdefault((int(people.images[row]), *people.boxes[row].tolist()), row)
     rows: dict[int, int] = {}

@@ -19,7 +19,7 @@ _NAMED_BARS = 40
 _SAMPLE_BINS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
-def save_figure(figure: Figure, path: str | Path, columns: Mapping[str, Sequence[Any]]) -> None:
+def save_figure(figure: Figure, path: str | Path, columns: Mapping[str, Any]) -> None:
     """Writes a figure and, beside it with the suffix .csv, the numbers that it shows.
 
     Args:
@@ -42,7 +42,7 @@ def plot_class_ap(
     names: Sequence[str],
     ap: np.ndarray,
     *,
-    rare: Sequence[bool] | None = None,
+    rare: Sequence[bool] | np.ndarray | None = None,
     title: str = "AP of each class",
 ) -> None:
     """Bars of all classes, best first; with many classes a skyline and the two ends by name.
@@ -54,17 +54,18 @@ def plot_class_ap(
         rare: (C,) drawn in another colour.
         title: heading.
     """
-    rare = np.zeros(len(ap), dtype=bool) if rare is None else np.asarray(rare, dtype=bool)
+    is_rare = np.zeros(len(ap), dtype=bool) if rare is None else np.asarray(rare, dtype=bool)
     order = np.argsort(-np.where(np.isnan(ap), -1, ap), kind="stable")
     order = order[~np.isnan(ap[order])]
-    names, values, rare = [names[i].replace("_", " ") for i in order], ap[order], rare[order]
-    columns = {"class": names, "AP": values, "rare": rare.astype(int)}
+    names, values = [names[i].replace("_", " ") for i in order.tolist()], ap[order]
+    is_rare = is_rare[order]
+    columns = {"class": names, "AP": values, "rare": is_rare.astype(int)}
     mean = f"{title}: mean {values.mean():.2f} of {len(values)}" if len(values) else title
     if len(values) <= _NAMED_BARS:
         figure = Figure(figsize=(9, 1.2 + 0.22 * max(len(values), 3)), layout="constrained")
         axes = figure.subplots()
-        _named_bars(axes, names, values, rare)
-        if rare.any():
+        _named_bars(axes, names, values, is_rare)
+        if is_rare.any():
             handles = [
                 Patch(color=USUAL_COLOR, label="non-rare"),
                 Patch(color=RARE_COLOR, label="rare"),
@@ -72,12 +73,12 @@ def plot_class_ap(
             axes.legend(handles=handles, loc="lower right")
     else:
         figure = Figure(figsize=(12, 9), layout="constrained")
-        axes = figure.subplot_mosaic("AA;BC", height_ratios=(2, 3))
-        _skyline(axes["A"], values, rare)
+        panels = figure.subplot_mosaic("AA;BC", height_ratios=(2, 3))
+        _skyline(panels["A"], values, is_rare)
         half = _NAMED_BARS // 2
         for key, part, what in (("B", slice(half), "best"), ("C", slice(-half, None), "worst")):
-            _named_bars(axes[key], names[part], values[part], rare[part])
-            axes[key].set_title(f"the {half} {what}")
+            _named_bars(panels[key], names[part], values[part], is_rare[part])
+            panels[key].set_title(f"the {half} {what}")
     figure.suptitle(mean)
     save_figure(figure, path, columns)
 
@@ -88,7 +89,7 @@ def _named_bars(axes: Axes, names: Sequence[str], ap: np.ndarray, rare: np.ndarr
     axes.set(yticks=places, yticklabels=names, xlabel="AP", xlim=(0, 100))
     axes.tick_params(axis="y", labelsize=8)
     axes.set_ylim(len(ap) - 0.4, -0.6)
-    for place, value in zip(places, ap):
+    for place, value in enumerate(ap):
         side = "right" if value > 90 else "left"
         shift = -0.7 if value > 90 else 0.7
         axes.text(value + shift, place, f"{value:.1f}", va="center", ha=side, fontsize=7)
@@ -111,7 +112,7 @@ def plot_ap_by_samples(
     ap: np.ndarray,
     num_samples: np.ndarray,
     *,
-    rare: Sequence[bool] | None = None,
+    rare: Sequence[bool] | np.ndarray | None = None,
     title: str = "AP and number of training samples",
 ) -> None:
     """The long tail: a dot per class over its training samples, and the mean of each bin.
@@ -125,12 +126,12 @@ def plot_ap_by_samples(
         title: heading.
     """
     known = ~np.isnan(ap)
-    rare = np.zeros(len(ap), dtype=bool) if rare is None else np.asarray(rare, dtype=bool)
+    is_rare = np.zeros(len(ap), dtype=bool) if rare is None else np.asarray(rare, dtype=bool)
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.subplots()
     for chosen, color, label in (
-        (known & ~rare, USUAL_COLOR, "non-rare"),
-        (known & rare, RARE_COLOR, "rare"),
+        (known & ~is_rare, USUAL_COLOR, "non-rare"),
+        (known & is_rare, RARE_COLOR, "rare"),
     ):
         if chosen.any():
             axes.scatter(num_samples[chosen], ap[chosen], s=12, alpha=0.6, color=color, label=label)
@@ -142,7 +143,12 @@ def plot_ap_by_samples(
     axes.grid(alpha=0.3)
     if known.any():
         axes.legend()
-    columns = {"class": names, "training_samples": num_samples, "AP": ap, "rare": rare.astype(int)}
+    columns = {
+        "class": names,
+        "training_samples": num_samples,
+        "AP": ap,
+        "rare": is_rare.astype(int),
+    }
     save_figure(figure, path, columns)
 
 

@@ -120,7 +120,7 @@ def draw_figures(
     if len(scores) and 0 <= scores.min() and scores.max() <= 1:
         plot_calibration(folder / "calibration.png", scores, comparison.judgement.hit[rows])
         figures.append(("calibration", "Calibration of the scores"))
-    if counts is not None:
+    if train is not None and counts is not None:
         plot_ap_by_samples(folder / "ap_by_samples.png", names, ap, counts, rare=rare)
         figures.append(("ap_by_samples", f"AP and training samples in {train.name}"))
     return [(f"figures/{n}.png", c) for n, c in figures], [_table(comparison, ap, rare, counts)]

@@ -176,7 +176,7 @@ def build_scene(
             pair.score = max(item.score, pair.score or 0.0)
     for box, category in other_boxes:
         pool.index_of(_finite(box, -1, "entity"), category)
-    _number_people(pool.entities, pairs.values())
+    _number_people(pool.entities, list(pairs.values()))
     return Scene(pool.entities, list(pairs.values()))
 
 

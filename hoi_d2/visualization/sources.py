@@ -98,8 +98,9 @@ def image_label_texts(
         (text, is certain), the positives first.
     """
     labels = np.asarray(image_labels)
-    certain = [(hoi_text(vocabulary, c), True) for c in np.flatnonzero(labels == 1)]
-    return certain + [(f"{hoi_text(vocabulary, c)} ?", False) for c in np.flatnonzero(labels == 0)]
+    positive, open_ = (np.flatnonzero(labels == value).tolist() for value in (1, 0))
+    certain = [(hoi_text(vocabulary, c), True) for c in positive]
+    return certain + [(f"{hoi_text(vocabulary, c)} ?", False) for c in open_]
 
 
 def _xyxy(annotation: Mapping[str, Any]) -> list[float]:

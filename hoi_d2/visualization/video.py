@@ -36,7 +36,7 @@ class VideoFile:
             OSError: the file cannot be written.
         """
         if self._writer is None:
-            fourcc, size = cv2.VideoWriter_fourcc(*"mp4v"), (frame.shape[1], frame.shape[0])
+            fourcc, size = cv2.VideoWriter.fourcc(*"mp4v"), (frame.shape[1], frame.shape[0])
             self._writer = cv2.VideoWriter(str(self.path), fourcc, self.frame_rate, size)
             if not self._writer.isOpened():
                 raise OSError(f"{self.path}: this OpenCV cannot write MPEG-4 videos")

@@ -90,7 +90,7 @@ def _whole(value: str | None) -> Any:
     return int(value) if value and value.isascii() and value.isdigit() else value
 
 
-def _number(value: str | None) -> Any:
+def _number(value: str | int | None) -> Any:
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -143,7 +143,7 @@ def _add_persons(
     if persons and not any(p.verbs() for p in persons):
         findings.add(f"group {group}", "", "the attribute `verb` on a person who acts")
     for person in persons:
-        others = [p.entity for p in persons if p is not person] or [None]
+        others: list[int | None] = [p.entity for p in persons if p is not person]
         for verb in person.verbs():
-            for other in others:
+            for other in others or [None]:
                 builder.add_interaction(image_id, person.entity, other, verb)

@@ -83,12 +83,13 @@ def _convert_task(
     regions = [(i, r) for i, r in enumerate(results) if r.get("type") == "rectanglelabels"]
     sizes = {(r.get("original_width"), r.get("original_height")) for _, r in regions}
     width, height = sizes.pop() if len(sizes) == 1 else (None, None)
-    if regions and findings.size(width, height, "original_width, original_height") is None:
+    size = findings.size(width, height, "original_width, original_height") if regions else (0, 0)
+    if size is None:
         return
     image_id = builder.add_image(name, width, height)
     entities: dict[str, int] = {}
     for i, region in regions:
-        box = _box(region, width, height, findings, f"result[{i}]")
+        box = _box(region, size, findings, f"result[{i}]")
         labels = (region.get("value") or {}).get("rectanglelabels")
         if not isinstance(labels, list) or len(labels) != 1 or not isinstance(labels[0], str):
             findings.add(f"result[{i}].value.rectanglelabels", labels, "one label")
@@ -99,16 +100,18 @@ def _convert_task(
             _add_relation(relation, image_id, entities, builder, findings, f"result[{i}]")
 
 
-def _box(region: dict, width: int, height: int, findings: Findings, at: str) -> list[float] | None:
+def _box(region: dict, size: tuple[int, int], findings: Findings, at: str) -> list[float] | None:
     """[x, y, w, h] in pixels of a rectangle in per cent."""
-    value = region.get("value") if isinstance(region.get("value"), dict) else {}
-    numbers = [value.get(k) for k in ("x", "y", "width", "height")]
+    value: Any = region.get("value")
+    value = value if isinstance(value, dict) else {}
+    numbers: list[Any] = [value.get(k) for k in ("x", "y", "width", "height")]
     if not all(type(n) in (int, float) and -1e4 < n < 1e4 for n in numbers):
         findings.add(f"{at}.value", value, "x, y, width, height in per cent")
         return None
     if value.get("rotation") not in (None, 0) or region.get("image_rotation") not in (None, 0):
         findings.add(f"{at}.value.rotation", value.get("rotation"), "an upright box: rotation 0")
         return None
+    width, height = size
     x, y, w, h = (n / 100 for n in numbers)
     return [x * width, y * height, w * width, h * height]
 
@@ -121,16 +124,15 @@ def _add_relation(
     findings: Findings,
     at: str,
 ) -> None:
-    ends = [entities.get(str(relation.get(k))) for k in ("from_id", "to_id")]
+    human, target = (entities.get(str(relation.get(k))) for k in ("from_id", "to_id"))
     labels = relation.get("labels")
-    if None in ends:
+    if human is None or target is None:
         shown = [relation.get("from_id"), relation.get("to_id")]
         findings.add(f"{at}.from_id, to_id", shown, "ids of boxes of this task")
         return
     if not isinstance(labels, list) or not labels or not all(isinstance(v, str) for v in labels):
         findings.add(f"{at}.labels", labels, "the verbs of the relation, at least one")
         return
-    human, target = ends
     if not builder.is_person(human) or relation.get("direction") == "left":
         human, target = target, human
     if not builder.is_person(human):

@@ -52,10 +52,11 @@ def read_hico(findings: Findings, image_root: str, *, split: str) -> list[dict]:
     for index, (name, row) in enumerate(zip(names, labels)):
         findings.record = f"record {index} ({name})"
         image_id = number_in_name(name or "")
-        if findings.name(name, f"list_{split}") is None or image_id is None:
+        file_name = findings.name(name, f"list_{split}")
+        if file_name is None or image_id is None:
             findings.add(f"list_{split}", name, "a file name that ends in a number")
             continue
-        head = image_head(image_root, name, image_id)
+        head = image_head(image_root, file_name, image_id)
         records.append(head | {"annotations": [], "hoi_annotations": [], "image_labels": row})
     return records
 

@@ -55,16 +55,18 @@ def _read_image(
     name = text(member(image, "filename"))
     findings.record = f"record {index} ({name})"
     image_id = number_in_name(name or "")
-    if findings.name(name, "filename") is None or image_id is None:
+    file_name = findings.name(name, "filename")
+    if file_name is None or image_id is None:
         findings.add("filename", name, "a file name that ends in a number")
         return None, 0
-    record = image_head(root, name, image_id)
+    record = image_head(root, file_name, image_id)
     for shape in elements(member(image, "size"))[:1]:
         width, height = integer(member(shape, "width")), integer(member(shape, "height"))
         size = findings.size(width, height, "size")
         if size:
             record["width"], record["height"] = size
-    table, pairs, invisible = EntityTable(), {}, 0
+    table, invisible = EntityTable(), 0
+    pairs: dict[str, dict] = {}
     for k, hoi in enumerate(elements(member(image, "hoi"))):
         if integer(member(hoi, "invis")) == 1:
             invisible += 1

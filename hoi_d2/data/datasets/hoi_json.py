@@ -121,7 +121,9 @@ def _read(findings: Findings) -> dict:
 
 
 def _read_images(data: dict, findings: Findings, root: str) -> dict[int, dict]:
-    images, seen, names = {}, set(), set()
+    images: dict[int, dict] = {}
+    seen: set[int] = set()
+    names: set[str | None] = set()
     for i, raw in enumerate(findings.list_of(data.get("images"), dict, "images")):
         findings.record = f"images[{i}]"
         ident, name = new_id(raw, seen, findings), findings.name(raw.get("file_name"), "file_name")
@@ -145,7 +147,8 @@ def _read_entities(
     data: dict, findings: Findings, images: dict[int, dict], classes: HOIClasses
 ) -> dict[int, tuple[int, int]]:
     """Fills in the entities; returns annotation id -> (image id, index of the entity)."""
-    places, seen = {}, set()
+    places: dict[int, tuple[int, int]] = {}
+    seen: set[int] = set()
     for i, raw in enumerate(findings.list_of(data.get("annotations"), dict, "annotations")):
         findings.record = f"annotations[{i}]"
         ident = new_id(raw, seen, findings)
@@ -192,7 +195,7 @@ def _read_pairs(
         if image is None:
             continue
         human = _row(raw, "human_annotation_id", image, places, findings)
-        obj = NO_OBJECT
+        obj: int | None = NO_OBJECT
         if raw.get("object_annotation_id") is not None:
             obj = _row(raw, "object_annotation_id", image, places, findings)
         elif "object_annotation_id" not in raw:

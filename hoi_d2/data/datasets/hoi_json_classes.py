@@ -85,7 +85,9 @@ def _sort_key(value: Any) -> int:
 
 def _named(data: dict, key: str, findings: Findings) -> list[dict]:
     """Members with an id and a name of their own, by ascending id."""
-    sound, ids, names = [], set(), set()
+    sound: list[dict] = []
+    ids: set[int] = set()
+    names: set[str] = set()
     for i, raw in enumerate(findings.list_of(data.get(key), dict, key)):
         findings.record = f"{key}[{i}]"
         ident, name = new_id(raw, ids, findings), raw.get("name")

@@ -131,7 +131,8 @@ def _read_mat(findings: Findings) -> tuple[list[str], list[tuple[str, int]]]:
         lengths = [len(images), len(acts), len(in_training)]
         what = "annolist, act and img_train of the same length"
         raise file_problem(findings.file, "RELEASE", lengths, what)
-    labelled, name_of = [], {}
+    labelled: list[tuple[str, int]] = []
+    name_of: dict[int, str] = {}
     for index in np.flatnonzero(in_training == 1).tolist():
         findings.record = f"RELEASE.annolist({index + 1})"
         act_id, act_name = integer(member(acts[index], "act_id")), member(acts[index], "act_name")

@@ -142,8 +142,8 @@ def _entities(raw: dict, findings: Findings, shifts: tuple[int, int]) -> list[di
             entities.append(entity((), None))
             continue
         x0, y0, x1, y1 = box
-        box = (float(x0 + low), float(y0 + low), float(x1 + high), float(y1 + high))
-        entities.append(entity(box, object_id))
+        shifted = (float(x0 + low), float(y0 + low), float(x1 + high), float(y1 + high))
+        entities.append(entity(shifted, object_id))
     return entities
 
 

@@ -106,7 +106,8 @@ class Findings:
             return []
         if all(isinstance(v, kind) for v in value):
             return value
-        name = {dict: "an object", list: "a list", str: "a string"}.get(kind, kind.__name__)
+        names: dict[type, str] = {dict: "an object", list: "a list", str: "a string"}
+        name = names.get(kind, kind.__name__)
         for i, member in enumerate(value):
             if not isinstance(member, kind):
                 self.add(f"{field}[{i}]", member, name)
@@ -203,8 +204,8 @@ def image_head(root: str, name: str, image_id: int) -> dict[str, Any]:
     return {"file_name": os.path.join(root, name), "image_id": image_id, "ignore_exif": True}
 
 
-def entity(box: Sequence[float], category_id: int, iscrowd: int = 0) -> dict:
-    """One entity of a dataset dict, detectron2's COCO-style annotation."""
+def entity(box: Sequence[float], category_id: int | None, iscrowd: int = 0) -> dict:
+    """One entity of a dataset dict, detectron2's COCO-style annotation; class None = broken."""
     return {
         "bbox": list(box),
         "bbox_mode": BOX_MODE_XYXY,

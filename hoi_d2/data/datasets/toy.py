@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -61,7 +62,7 @@ def toy_record(split: str, index: int) -> dict:
     """The dataset dict of one toy picture; its `file_name` is drawn, not read."""
     vocabulary = hico_det_vocabulary()
     scene = toy.toy_scene(split, index)
-    entities = [
+    entities: list[dict[str, Any]] = [
         {
             "bbox": list(box),
             "bbox_mode": BOXMODE_XYXY_ABS,
@@ -125,5 +126,5 @@ def image_labels(record: dict) -> np.ndarray:
 @lru_cache(maxsize=2)
 def load_toy_labels(split: str) -> list[dict]:
     """The pictures of `load_toy` with `image_labels` in the place of boxes and pairs."""
-    empty = {"annotations": [], "hoi_annotations": []}
+    empty: dict[str, list] = {"annotations": [], "hoi_annotations": []}
     return [r | empty | {"image_labels": image_labels(r)} for r in load_toy(split)]

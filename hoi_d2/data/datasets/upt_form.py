@@ -64,7 +64,8 @@ def read_upt_hico_det(data: dict, findings: Findings, root: str) -> list[dict]:
         if record is None:
             continue
         if sizes:
-            size = findings.size(*(sizes[index] + [None, None])[:2], "size")
+            width, height = (sizes[index] + [None, None])[:2]
+            size = findings.size(width, height, "size")
             if size:
                 record["width"], record["height"] = size
         records.append(_add(record, findings, _hico_det_pairs(raw, findings)))

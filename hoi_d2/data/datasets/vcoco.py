@@ -57,11 +57,15 @@ def load_vcoco(
     """
     file, root = os.fspath(json_file), os.fspath(image_root)
     coco_files = as_paths(coco_annotations)
-    id_files = [os.fspath(image_ids)] if isinstance(image_ids, str | os.PathLike) else []
+    wanted: str | tuple[int, ...] | None
+    if isinstance(image_ids, str | os.PathLike):
+        wanted = os.fspath(image_ids)
+    else:
+        wanted = None if image_ids is None else tuple(image_ids)
+    id_files = [wanted] if isinstance(wanted, str) else []
     for needed in [file, *coco_files, *id_files]:
         if not os.path.isfile(needed):
             raise FileNotFoundError(f"no such annotation file: {needed}")
-    wanted = id_files[0] if id_files else None if image_ids is None else tuple(image_ids)
 
     def load() -> list[dict]:
         findings = Findings(file)

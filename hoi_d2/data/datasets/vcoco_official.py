@@ -169,7 +169,7 @@ def _read_action(action: dict, findings: Findings, images: dict[int, dict]) -> N
 
 def _mark_labelled(image: dict | None, annotation_id: Any) -> None:
     row = image["rows"].get(annotation_id) if image and type(annotation_id) is int else None
-    if row is not None:
+    if image is not None and row is not None:
         image["annotations"][row]["labelled"] = True
 
 

@@ -35,6 +35,16 @@ class Entities:
     feature_map: Tensor | None
     feature_mask: Tensor | None
 
+    def map_and_mask(self) -> tuple[Tensor, Tensor]:
+        """The feature map and its mask.
+
+        Raises:
+            ValueError: the detector has none.
+        """
+        if self.feature_map is None or self.feature_mask is None:
+            raise ValueError("the entity detector gives boxes alone, and here its map is needed")
+        return self.feature_map, self.feature_mask
+
 
 class EntityDetector(nn.Module):
     """The interface, and what all detectors but `Detr` share.
@@ -45,6 +55,8 @@ class EntityDetector(nn.Module):
     """
 
     token_dim: int
+    pixel_mean: Tensor
+    pixel_std: Tensor
 
     def __init__(
         self,

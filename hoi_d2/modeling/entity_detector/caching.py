@@ -133,24 +133,27 @@ def use_cache(
     def cached(images: ImageList, mask: Tensor) -> Entities:
         folder = cache.folder(detector)
         stored = [cache.get(folder, x) for x in images.batched_inputs]
-        if any(entry is None for entry in stored):
+        known = [entry for entry in stored if entry is not None]
+        if len(known) < len(stored):
             entities = detect(images, mask)
             if cache.write:
                 _store(cache, folder, images.batched_inputs, entities)
             return entities
-        instances = [found.to(mask.device) for found, _ in stored]
-        return Entities(instances, *pad_maps([m.to(mask.device) for _, m in stored]))
+        instances = [found.to(mask.device) for found, _ in known]
+        return Entities(instances, *pad_maps([m.to(mask.device) for _, m in known]))
 
-    detector.preprocess, detector.detect = remembering, cached
+    # Not a wrapper, which would change the names of the weights.
+    detector.preprocess = remembering  # type: ignore[method-assign]
+    detector.detect = cached  # type: ignore[method-assign]
     return cache
 
 
 def _store(
     cache: DetectionCache, folder: Path, inputs: list[dict[str, Any]], entities: Entities
 ) -> None:
-    if entities.feature_map is None:
-        raise ValueError("a detector without a feature map is no work: there is nothing to cache")
     masks = entities.feature_mask
+    if entities.feature_map is None or masks is None:
+        raise ValueError("a detector without a feature map is no work: there is nothing to cache")
     for row, (model_input, found) in enumerate(zip(inputs, entities.instances)):
         rows, columns = int(masks[row].any(1).sum()), int(masks[row].any(0).sum())
         cache.put(folder, model_input, found, entities.feature_map[row, :, :rows, :columns])

@@ -36,7 +36,7 @@ def _add_detr_keys(node: CfgNode) -> None:
 def _add_detector_keys(node: CfgNode) -> None:
     # Of the file WEIGHTS: its SHA-256 (the beginning is enough), or the revision on the hub.
     node.SHA256 = ""
-    node.REVISION = ""
+    node.REVISION = ""  # branch, tag or commit; "" = the newest
     # Class space of a detector other than DETR: "" = coco_80 for detectron2's, the names that a
     # transformers configuration gives, coco_91 for stored results.
     node.CLASSES = ""

@@ -27,7 +27,7 @@ class DenseDetectionHead(nn.Module):
         self.predictor = nn.Conv2d(channels, num_classes + 4, kernel_size=1)
         self.num_classes = num_classes
         self.radius = radius
-        nn.init.constant_(self.predictor.bias[:num_classes], -4.0)
+        nn.init.constant_(self.predictor.get_parameter("bias")[:num_classes], -4.0)
 
     def forward(self, feature_map: Tensor, boxes: list[Tensor], classes: list[Tensor]):
         """

@@ -47,6 +47,9 @@ class DetectronEntityDetector(EntityDetector):
         is_bgr: the detector wants blue first.
     """
 
+    detector: Any
+    class_map: Tensor
+
     @configurable
     def __init__(
         self,
@@ -60,7 +63,7 @@ class DetectronEntityDetector(EntityDetector):
         super().__init__()
         self.detector, self.classes = detector, classes
         self.feature, self.token_features, self.is_bgr = feature, token_features, is_bgr
-        shapes = detector.backbone.output_shape()
+        shapes = backbone_shapes(detector)
         self._shape = shapes[feature]
         self.token_dim = shapes[token_features[0]].channels
         self.pooler = ROIPooler(
@@ -71,7 +74,7 @@ class DetectronEntityDetector(EntityDetector):
         )
         self.register_buffer("class_map", classes.map, persistent=False)
         self._maps: dict[str, Tensor] = {}
-        detector.backbone.register_forward_hook(self._keep_maps)
+        self.detector.backbone.register_forward_hook(self._keep_maps)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -103,8 +106,8 @@ class DetectronEntityDetector(EntityDetector):
     @torch.no_grad()
     def detect(self, images: ImageList, mask: Tensor) -> Entities:
         """The detector's own selection (its score threshold and suppression), with tokens."""
-        instances: list[Instances | None] = [None] * len(images)
-        maps: list[Tensor | None] = [None] * len(images)
+        instances: list[Any] = [None] * len(images)
+        maps: list[Any] = [None] * len(images)
         for indices, pictures in groups_of_one_size(images):
             height, width = pictures.shape[-2:]
             pictures = pictures.flip(1) if self.is_bgr else pictures
@@ -155,7 +158,7 @@ def backbone_shapes(detector: nn.Module) -> dict[str, ShapeSpec]:
     Raises:
         ValueError: it has no backbone of detectron2's kind.
     """
-    backbone = getattr(detector, "backbone", None)
+    backbone: Any = getattr(detector, "backbone", None)
     if not hasattr(backbone, "output_shape"):
         raise ValueError(f"{type(detector).__name__} has no backbone with `output_shape()`")
     return backbone.output_shape()

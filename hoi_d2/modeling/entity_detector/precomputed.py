@@ -44,7 +44,7 @@ class PrecomputedEntityDetector(EntityDetector):
         return {"boxes": stored_boxes(cfg)}
 
     @property
-    def token_dim(self) -> int:
+    def token_dim(self) -> int:  # type: ignore[override]  # there is none to set
         raise ValueError(_NO_TOKENS)
 
     def output_shape(self) -> ShapeSpec:

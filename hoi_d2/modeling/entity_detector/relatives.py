@@ -48,6 +48,9 @@ class TransformersEntityDetector(EntityDetector):
         score_threshold: detections below it are dropped.
     """
 
+    network: Any
+    class_map: Tensor
+
     @configurable
     def __init__(
         self,
@@ -63,10 +66,10 @@ class TransformersEntityDetector(EntityDetector):
         super().__init__(pixel_mean=pixel_mean, pixel_std=pixel_std)
         self.network, self.classes, self.size = network, classes, size
         self.stride, self.score_threshold = stride, score_threshold
-        self.token_dim = network.config.d_model
+        self.token_dim = self.network.config.d_model
         self.register_buffer("class_map", classes.map, persistent=False)
-        self._map: Tensor | None = None
-        network.model.backbone.register_forward_hook(self._keep_map)
+        self._map: Any = None  # what the hook on the backbone keeps
+        self.network.model.backbone.register_forward_hook(self._keep_map)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -106,8 +109,8 @@ class TransformersEntityDetector(EntityDetector):
     @torch.no_grad()
     def detect(self, images: ImageList, mask: Tensor) -> Entities:
         """All queries above the score threshold, with the decoder's tokens."""
-        instances: list[Instances | None] = [None] * len(images)
-        maps: list[Tensor | None] = [None] * len(images)
+        instances: list[Any] = [None] * len(images)
+        maps: list[Any] = [None] * len(images)
         for indices, pictures in groups_of_one_size(images):
             output = self.network(pixel_values=pictures)
             scores, classes = self._classify(output.logits.float())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from hoi_d2.modeling.onednn import use_onednn
 
 # The batch norm of DETR and its relatives has this epsilon and no attribute for it.
 _FROZEN_EPS = 1e-5
+# What makes a convolution, beside its weights.
+_FORM = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
 
 
 class ResNetFeatures:
@@ -49,7 +52,7 @@ class ResNetFeatures:
         self.fold_batchnorm, self.channels_last = fold_batchnorm, channels_last
         self.onednn, self.dtype, self.compiled = onednn, dtype, compiled
         self._walk = ResNetWalk(backbone)
-        self._fast: nn.Module | None = None
+        self._fast: Any = None
         self._made_from: tuple | None = None
         changed = fold_batchnorm or channels_last or onednn or compiled
         self.wants_copy = changed or dtype != torch.float32
@@ -80,7 +83,7 @@ class ResNetFeatures:
         tensors = [*self._walk.backbone.parameters(), *self._walk.backbone.buffers()]
         made_from = tuple((t.data_ptr(), t._version) for t in tensors)
         if made_from != self._made_from:
-            walk = copy.deepcopy(self._walk).requires_grad_(False)
+            walk: Any = copy.deepcopy(self._walk).requires_grad_(False)
             if self.fold_batchnorm:
                 fold_batchnorm(walk)
             if self.onednn:
@@ -108,6 +111,8 @@ class ResNetWalk(nn.Module):
         backbone: transformers' `ResNetBackbone`, or a folded copy.
     """
 
+    backbone: Any
+
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
@@ -126,7 +131,7 @@ class ResNetWalk(nn.Module):
         return x
 
     @staticmethod
-    def _block(block: nn.Module, x: Tensor, mask: Tensor | None, stride: int):
+    def _block(block: Any, x: Tensor, mask: Tensor | None, stride: int):
         residual = block.shortcut(x)
         for layer in block.layer:
             convolution = layer.convolution
@@ -158,7 +163,7 @@ def _blank(x: Tensor, mask: Tensor | None, stride: int) -> Tensor:
 class FoldedConvolution(nn.Module):
     """Convolution, batch norm and perhaps ReLU as one biased convolution and a ReLU in place."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: Any) -> None:
         super().__init__()
         self.convolution = _folded(layer.convolution, layer.normalization)
         self.activation = getattr(layer, "activation", None) or nn.Identity()
@@ -179,20 +184,12 @@ def fold_batchnorm(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def _folded(convolution: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
+def _folded(convolution: nn.Conv2d, norm: Any) -> nn.Conv2d:
     """w' = w s, b' = beta - mean s with s = gamma / sqrt(var + eps), computed in fp64."""
     eps = getattr(norm, "eps", _FROZEN_EPS)
     scale = norm.weight.double() * (norm.running_var.double() + eps).rsqrt()
-    folded = nn.Conv2d(
-        convolution.in_channels,
-        convolution.out_channels,
-        convolution.kernel_size,
-        stride=convolution.stride,
-        padding=convolution.padding,
-        dilation=convolution.dilation,
-        groups=convolution.groups,
-        device=convolution.weight.device,
-    )
+    form: dict[str, Any] = {name: getattr(convolution, name) for name in _FORM}
+    folded = nn.Conv2d(**form, device=convolution.weight.device)
     folded.weight.copy_(convolution.weight.double() * scale[:, None, None, None])
-    folded.bias.copy_(norm.bias.double() - norm.running_mean.double() * scale)
+    folded.get_parameter("bias").copy_(norm.bias.double() - norm.running_mean.double() * scale)
     return folded.requires_grad_(False)

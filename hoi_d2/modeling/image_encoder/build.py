@@ -9,7 +9,6 @@ import timm
 from detectron2.config import CfgNode
 from timm.models.byobnet import ByoBlockCfg, ByobNet
 from timm.models.vision_transformer import VisionTransformer
-from torch import nn
 
 from hoi_d2.modeling.image_encoder.attention_pool import AttentionPoolEncoder
 from hoi_d2.modeling.image_encoder.encoder import ImageEncoder
@@ -78,7 +77,7 @@ def _projection(name: str, pretrained) -> int:
 
 def _options(node: CfgNode) -> dict[str, Any]:
     """Constructor arguments of timm; the stages of a ResNet in its own form."""
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in node.items()}
+    options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in node.items()}
     if "depths" in options:
         depths, channels = options.pop("depths"), options.pop("channels")
         strides = options.pop("strides", (1, *[2] * (len(depths) - 1)))
@@ -91,10 +90,11 @@ def _options(node: CfgNode) -> dict[str, Any]:
     return options
 
 
-def _network(name: str, pretrained, image_size: int, options: dict[str, Any]) -> nn.Module:
+def _network(name: str, pretrained, image_size: int, options: dict[str, Any]) -> Any:
     architecture = name.partition(".")[0]
     is_resnet = architecture.startswith("resnet")  # its pool's projection is part of the tower
-    arguments = {"num_classes": pretrained.num_classes if is_resnet else 0, "img_size": image_size}
+    num_classes = pretrained.num_classes if is_resnet else 0
+    arguments: dict[str, Any] = {"num_classes": num_classes, "img_size": image_size}
     try:
         network = timm.create_model(architecture, pretrained=False, **(arguments | options))
     except (TypeError, AssertionError) as error:
@@ -107,7 +107,7 @@ def _network(name: str, pretrained, image_size: int, options: dict[str, Any]) ->
     return network
 
 
-def _check_image_size(name: str, network: nn.Module, image_size: int) -> None:
+def _check_image_size(name: str, network: Any, image_size: int) -> None:
     is_transformer = isinstance(network, VisionTransformer)
     last = network.feature_info[-1]["reduction"]
     patch = network.patch_embed.patch_size[0] if is_transformer else last

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from hoi_d2.modeling.image_encoder.masked_attention import row_weights
+from hoi_d2.modeling.image_encoder.masked_attention import known_index, row_weights
 
 
 class ImageEncoder(nn.Module):
@@ -28,6 +30,11 @@ class ImageEncoder(nn.Module):
         visual_projection: (D, E) or None.
         is_random: no weights were loaded when it was built.
     """
+
+    network: Any  # timm types the parts of a model as plain modules
+    pixel_mean: Tensor
+    pixel_std: Tensor
+    visual_projection: Tensor | None
 
     def __init__(
         self,
@@ -115,7 +122,7 @@ class ImageEncoder(nn.Module):
             open_patches = torch.ones(shape, dtype=torch.bool, device=tokens.device)
             image_index = torch.arange(len(tokens), device=tokens.device)
         query, keys, _ = self.query_keys_values(tokens)
-        weights = row_weights(query, keys, with_own(open_patches), image_index)
+        weights = row_weights(query, keys, with_own(open_patches), known_index(image_index))
         return weights[:, :, 1:].unflatten(2, self.grid)
 
     def check_size(self, images: Tensor) -> None:

@@ -33,6 +33,7 @@ def attend_rows(
         return F.scaled_dot_product_attention(query, keys, values).flatten(1)
     if not len(open_keys):
         return query.new_zeros(0, query.shape[1] * query.shape[3])
+    image_index = known_index(image_index)
     slot, slots = _slots(image_index, len(query))
     mask = open_keys.new_ones(len(query), slots, open_keys.shape[1])
     mask[image_index, slot] = open_keys
@@ -47,6 +48,17 @@ def row_weights(query: Tensor, keys: Tensor, open_keys: Tensor, image_index: Ten
     scores = torch.einsum("bhd,bhnd->bhn", query, keys) * query.shape[-1] ** -0.5
     scores = scores[image_index].masked_fill(~open_keys[:, None], -torch.inf)
     return scores.softmax(dim=-1)
+
+
+def known_index(image_index: Tensor | None) -> Tensor:
+    """The index that masks must come with.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if image_index is None:
+        raise ValueError("masks need `image_index`, which says of which image each of them is")
+    return image_index
 
 
 def _slots(image_index: Tensor, images: int) -> tuple[Tensor, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from timm.layers import Attention
 from timm.models.vision_transformer import Block, VisionTransformer
@@ -10,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from hoi_d2.modeling.image_encoder.encoder import ImageEncoder, with_own
-from hoi_d2.modeling.image_encoder.masked_attention import attend_rows
+from hoi_d2.modeling.image_encoder.masked_attention import attend_rows, known_index
 
 # With more than one masked block every pair has tokens of its own: so many pairs at a time.
 _PAIRS_AT_ONCE = 8
@@ -63,7 +65,8 @@ class VisionTransformerEncoder(ImageEncoder):
         masked_blocks: int = 1,
     ) -> Tensor:
         if masked_blocks > 1 and open_patches is not None:
-            return self._attend_blocks(tokens, open_patches, image_index, masked_blocks)
+            index = known_index(image_index)
+            return self._attend_blocks(tokens, open_patches, index, masked_blocks)
         for block in self.network.blocks[-masked_blocks:-1]:  # nothing is masked
             tokens = block(tokens)
         row = self._cls_row(self.network.blocks[-1], tokens, open_patches, image_index)
@@ -96,7 +99,7 @@ class VisionTransformerEncoder(ImageEncoder):
 
     @staticmethod
     def _cls_row(
-        block: Block, tokens: Tensor, open_patches: Tensor | None, image_index: Tensor | None
+        block: Any, tokens: Tensor, open_patches: Tensor | None, image_index: Tensor | None
     ) -> Tensor:
         """The CLS row of a block's output (M, D), with its keys masked."""
         query, keys, values = _query_keys_values(block, tokens)
@@ -109,7 +112,7 @@ class VisionTransformerEncoder(ImageEncoder):
         return x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
 
 
-def _query_keys_values(block: Block, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _query_keys_values(block: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Query of the CLS token (B, heads, d), keys and values of all (B, heads, N, d)."""
     attention, x = block.attn, block.norm1(tokens)
     heads, size = attention.num_heads, attention.attn_dim
@@ -123,7 +126,7 @@ def _query_keys_values(block: Block, tokens: Tensor) -> tuple[Tensor, Tensor, Te
 
 def _check(network: VisionTransformer) -> None:
     plain = all(type(b) is Block and type(b.attn) is Attention for b in network.blocks)
-    gated = plain and any(b.attn.gate is not None for b in network.blocks)
+    gated = plain and any(getattr(b.attn, "gate", None) is not None for b in network.blocks)
     pooled = network.global_pool != "token" or network.num_prefix_tokens != 1
     if not plain or gated or pooled or network.pos_embed is None:
         raise ValueError(

@@ -34,9 +34,9 @@ def _add_cross_modal_keys(cfg: CfgNode) -> None:
     node.ENABLED = False  # True in the paper: configs/RmLR/base.yaml
     node.SA_LAYERS = 2  # over the pairs of an image; supplement B and Table 8
     node.HIDDEN_DIM = 1024  # supplement B
-    node.FFN_DIM = 2048
-    node.NUM_HEADS = 8
-    node.DROPOUT = 0.1
+    node.FFN_DIM = 2048  # inner width of its two-layer networks
+    node.NUM_HEADS = 8  # divides HIDDEN_DIM
+    node.DROPOUT = 0.1  # in training only
     # The IRM reasons over [g, s, m] and the vectors that the alignment shapes ("integrate visual
     # and linguistically-enhanced representations", supplement D). False = over [g, s, m] alone, and
     # cross-modal learning is a branch that is gone after training.
@@ -47,6 +47,6 @@ def _add_cross_modal_keys(cfg: CfgNode) -> None:
     # Weights of the four L1 terms: sentence and word, of the IRM's (L^m) and the IRE's vectors
     # (L^a). The paper found its own by cross-validation and does not print them. 0 = no such term.
     node.SENTENCE_IRM_WEIGHT = 1.0
-    node.WORD_IRM_WEIGHT = 1.0
-    node.SENTENCE_IRE_WEIGHT = 1.0
-    node.WORD_IRE_WEIGHT = 1.0
+    node.WORD_IRM_WEIGHT = 1.0  # words, L^m
+    node.SENTENCE_IRE_WEIGHT = 1.0  # sentence, L^a
+    node.WORD_IRE_WEIGHT = 1.0  # words, L^a

@@ -80,6 +80,9 @@ class CrossModalAlignment(nn.Module):
         Returns:
             `loss_align_{sentence,word}_{irm,ire}` of the terms that have a weight: mean over the
             channels, and over the pairs that have a sentence; 0 where there are none.
+
+        Raises:
+            ValueError: vectors of a term that has a weight are None.
         """
         texts = self.knowledge.load()
         candidates, owners, sentences = texts.sentences_of(matches)
@@ -88,7 +91,10 @@ class CrossModalAlignment(nn.Module):
         device_type = owners.device.type
         with torch.autocast(device_type, enabled=False):
             for (level, source), weight in self.weights.items():
-                seen = normalised(vectors[source][candidates])
+                given = vectors[source]
+                if given is None:
+                    raise ValueError(f"the alignment of {source} has a weight, but no vectors")
+                seen = normalised(given[candidates])
                 said = self._counterpart(level, source, seen, owners, sentences)
                 distance = (seen - said).abs().mean(dim=1).sum()
                 losses[f"loss_align_{level}_{source}"] = weight * distance / count

@@ -92,8 +92,8 @@ def _load(source: str, revision: str, pooling: str):
     from transformers import AutoModel, AutoTokenizer, CLIPTextModelWithProjection
     from transformers.utils import logging as transformers_logging
 
-    model_class = CLIPTextModelWithProjection if pooling == "clip" else AutoModel
-    where = {"revision": revision} if revision else {}
+    model_class: Any = CLIPTextModelWithProjection if pooling == "clip" else AutoModel
+    where: dict[str, Any] = {"revision": revision} if revision else {}
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # a CLIP's image tower is rightly left over
     try:
@@ -136,7 +136,7 @@ def _check_length(tokenizer: Any, attention_mask: Tensor, sentences: list[str]) 
             )
 
 
-def _run(model: torch.nn.Module, tokens: dict[str, Tensor], pooling: str):
+def _run(model: Any, tokens: dict[str, Tensor], pooling: str):
     """(B, D) sentence vectors and (B, T, D) token vectors of a batch."""
     output = model(**tokens)
     hidden = output.last_hidden_state
@@ -162,7 +162,7 @@ def _words_first(hidden: Tensor, is_word: Tensor) -> tuple[Tensor, Tensor]:
     return (words * mask[..., None]).contiguous(), mask.contiguous()
 
 
-def _width(model: torch.nn.Module, pooling: str) -> int:
+def _width(model: Any, pooling: str) -> int:
     return model.config.projection_dim if pooling == "clip" else model.config.hidden_size
 
 

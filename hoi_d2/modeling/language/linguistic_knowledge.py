@@ -37,6 +37,11 @@ class LinguisticKnowledge(nn.Module):
         word_mask: (S, L) bool.
     """
 
+    table: Tensor
+    sentence: Tensor
+    words: Tensor
+    word_mask: Tensor
+
     @configurable
     def __init__(
         self, *, sentences: list[str], table: Tensor, dim: int, encoder: dict[str, Any]

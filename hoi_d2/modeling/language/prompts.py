@@ -143,7 +143,7 @@ def together_rows(vocabulary: Vocabulary) -> np.ndarray:
 
 
 def _together_objects(vocabulary: Vocabulary) -> list[str]:
-    return [o for o, used in zip(vocabulary.objects, vocabulary.valid_verbs.any(axis=1)) if used]
+    return [o for o, verbs in zip(vocabulary.objects, vocabulary.valid_verbs) if verbs.any()]
 
 
 def verb_phrases(vocabulary: Vocabulary) -> list[VerbPhrase]:

@@ -53,6 +53,11 @@ class DEFRDet(nn.Module):
 
     frozen_prefixes = ("entity_detector",)
 
+    class_of: Tensor
+    together: Tensor
+    valid_verbs: Tensor
+    hoi_of: Tensor
+
     @configurable
     def __init__(
         self,

@@ -32,6 +32,10 @@ class Detr(nn.Module):
         classes: what the network's classes mean; None = the dataset's classes in their order.
     """
 
+    pixel_mean: Tensor
+    pixel_std: Tensor
+    class_map: Tensor
+
     @configurable
     def __init__(
         self,

@@ -45,6 +45,8 @@ class RmLR(nn.Module):
     """
 
     frozen_prefixes = ("entity_detector",)
+    valid_verbs: Tensor
+    hoi_of: Tensor
 
     @configurable
     def __init__(

@@ -152,12 +152,14 @@ class InteractionHeads(nn.Module):
             attended = self.overall_attention(overall, pairs.counts)
         if self.union_attention is not None and self.training:
             union = self.union_attention(features[-1], pairs.counts)
-        seen = torch.cat([overall, attended], dim=1) if self.reason_over_both else overall
+        seen = overall
+        if self.reason_over_both and attended is not None:
+            seen = torch.cat([overall, attended], dim=1)
         return PairVectors(self.reasoning(seen, pairs.counts), attended, union)
 
     def global_features(self, entities: Entities) -> Tensor:
         """g: (B, feature_dim), mean of the backbone map inside the images."""
-        return self.to_global(masked_mean(entities.feature_map, entities.feature_mask))
+        return self.to_global(masked_mean(*entities.map_and_mask()))
 
     def token_features(self, pairs: CandidatePairs) -> Tensor:
         """s: (M, 2 * feature_dim), human then object."""
@@ -166,17 +168,18 @@ class InteractionHeads(nn.Module):
         if self.box_pair_encoding is None:
             return tokens
         sizes = [instances.image_size for instances in pairs.instances]
-        sizes = torch.tensor(sizes, device=tokens.device)[pairs.image_index]
-        return self.box_pair_encoding(tokens, pairs.human_boxes, pairs.object_boxes, sizes)
+        size_of = torch.tensor(sizes, device=tokens.device)[pairs.image_index]
+        return self.box_pair_encoding(tokens, pairs.human_boxes, pairs.object_boxes, size_of)
 
     def union_features(
         self, entities: Entities, pairs: CandidatePairs, images: ImageList | None
     ) -> Tensor:
         """m: (M, feature_dim), masked RoI on the IRE's map."""
-        relation_map = self.relation_encoder(entities.feature_map, entities.feature_mask)
+        assert self.relation_encoder is not None and self.masked_roi is not None
+        feature_map, mask = entities.map_and_mask()
         pooled = self.masked_roi(
-            relation_map,
-            entities.feature_mask,
+            self.relation_encoder(feature_map, mask),
+            mask,
             pairs.image_index,
             pairs.human_boxes,
             pairs.object_boxes,

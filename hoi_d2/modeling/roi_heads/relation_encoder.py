@@ -6,6 +6,8 @@ category; the IRE is the trainable way back to what they lost.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from transformers.models.detr.modeling_detr import DetrSinePositionEmbedding
@@ -72,15 +74,17 @@ class InteractiveRelationEncoder(nn.Module):
         Raises:
             ValueError: the widths differ; names the config keys.
         """
-        ours = (self.projection.out_channels, *(m.ffn[0].out_features for m in self.layers[:1]))
-        theirs = (projection.out_channels, *(m.mlp.fc1.out_features for m in layers[:1]))
-        if ours != theirs[: len(ours)] or len(layers) < len(self.layers):
+        own: list[Any] = list(self.layers)
+        given: list[Any] = list(layers)
+        ours = (self.projection.out_channels, *(m.ffn[0].out_features for m in own[:1]))
+        theirs = (projection.out_channels, *(m.mlp.fc1.out_features for m in given[:1]))
+        if ours != theirs[: len(ours)] or len(given) < len(own):
             raise ValueError(
                 f"MODEL.RMLR.IRE.START_FROM_DETECTOR: IRE has (HIDDEN_DIM, FFN_DIM) {ours} and "
-                f"{len(self.layers)} layers, the detector's encoder {theirs} and {len(layers)}"
+                f"{len(own)} layers, the detector's encoder {theirs} and {len(given)}"
             )
         self.projection.load_state_dict(projection.state_dict())
-        for layer, detr in zip(self.layers, layers):
+        for layer, detr in zip(own, given):
             attention = detr.self_attn
             for name in ("weight", "bias"):
                 query, key = (getattr(getattr(attention, p), name) for p in ("q_proj", "k_proj"))
