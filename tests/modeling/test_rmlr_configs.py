@@ -4,25 +4,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectron2.config import get_cfg
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import META_ARCH_REGISTRY, ROI_HEADS_REGISTRY
 
-from hoi_d2.config import add_hoi_config
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.modeling.language.cross_modal_alignment import build_alignment
+from tests.small_configs import config_paths, read_config
 
 ROOT = Path(__file__).parents[2]
-ROWS = sorted((ROOT / "configs" / "RmLR").glob("*.yaml"))
+ROWS = config_paths("RmLR")
 POSE_ROWS = sorted((ROOT / "projects" / "pose_ire" / "configs").glob("*.yaml"))
 ALL_TERMS = {("sentence", "irm"), ("word", "irm"), ("sentence", "ire"), ("word", "ire")}
-
-
-def read(path):
-    cfg = get_cfg()
-    add_hoi_config(cfg)
-    cfg.merge_from_file(str(path))
-    return cfg
 
 
 def head_of(cfg):
@@ -42,7 +34,7 @@ def test_there_are_rows():
 
 @pytest.mark.parametrize("path", [p for p in ROWS if p.stem != "own_data"], ids=lambda p: p.stem)
 def test_a_row(path):
-    cfg, name = read(path), path.stem
+    cfg, name = read_config(path), path.stem
     head, alignment = head_of(cfg), build_alignment(cfg, vocabulary_of(cfg))
     on_vcoco = "VCOCO" in name
     assert cfg.MODEL.META_ARCHITECTURE in META_ARCH_REGISTRY
@@ -78,7 +70,7 @@ def test_a_row(path):
 @pytest.mark.parametrize("path", [p for p in ROWS if p.stem != "own_data"], ids=lambda p: p.stem)
 def test_the_recipe(path):
     """Supplement B; UPT's where that is silent (methods of both are in the config's comment)."""
-    cfg = read(path)
+    cfg = read_config(path)
     solver, pairs, loss = cfg.SOLVER, cfg.MODEL.RMLR.PAIRS, cfg.MODEL.RMLR.LOSS
     pictures = 5400 if "VCOCO" in path.stem else 37633
     assert solver.MAX_ITER == pytest.approx(20 * pictures / 8, abs=1)
@@ -97,7 +89,7 @@ def test_the_recipe(path):
 
 @pytest.mark.parametrize("path", POSE_ROWS, ids=lambda p: p.stem)
 def test_a_pose_row_is_its_row_with_another_head(path):
-    pose, plain = read(path), read(ROOT / "configs" / "RmLR" / path.name)
+    pose, plain = read_config(path), read_config(ROOT / "configs" / "RmLR" / path.name)
     assert pose.MODEL.RMLR.HEADS == "PoseInteractionHeads"
     assert pose.MODEL.RMLR.EXTRA.POSE_MODEL
     pose.MODEL.RMLR.HEADS, pose.OUTPUT_DIR = plain.MODEL.RMLR.HEADS, plain.OUTPUT_DIR

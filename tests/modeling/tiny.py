@@ -16,6 +16,13 @@ def tiny_config(meta_architecture="RmLR", *options):
     cfg.MODEL.META_ARCHITECTURE = meta_architecture
     cfg.MODEL.DEVICE = "cpu"
     cfg.MODEL.HOI.VOCABULARY = "hico_det"
+    make_tiny(cfg)
+    cfg.merge_from_list(list(options))
+    return cfg
+
+
+def make_tiny(cfg):
+    """Cuts DETR and RmLR's head down, in place; how many layers a head has stays."""
     detr, rmlr = cfg.MODEL.DETR, cfg.MODEL.RMLR
     detr.NUM_QUERIES, detr.HIDDEN_DIM, detr.FFN_DIM, detr.NUM_HEADS = 12, 32, 32, 2
     detr.ENCODER_LAYERS, detr.DECODER_LAYERS = 1, 2
@@ -28,18 +35,16 @@ def tiny_config(meta_architecture="RmLR", *options):
     cml.HIDDEN_DIM, cml.FFN_DIM, cml.NUM_HEADS = 32, 32, 2
     # Random detectors score low and overlap: keep them all, with people among them.
     rmlr.PAIRS.SCORE_THRESHOLD, rmlr.PAIRS.NMS_THRESHOLD = 0.0, 1.0
-    cfg.merge_from_list(list(options))
-    return cfg
 
 
-def model_input(height=64, width=80, *, pairs=((0, 1), (0, -1)), seed=0):
+def model_input(height=64, width=80, *, pairs=((0, 1), (0, -1)), seed=0, num_verbs=NUM_VERBS):
     """One training input with a person, a bicycle and the given pairs."""
     generator = torch.Generator().manual_seed(seed)
     boxes = torch.tensor([[5.0, 5, 30, 60], [10, 30, 60, 62], [40, 2, 70, 50]])
     entities = Instances((height, width), gt_boxes=Boxes(boxes))
     entities.gt_classes = torch.tensor([0, 1, 0])
     gt_pairs = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)
-    verbs = (torch.rand(len(gt_pairs), NUM_VERBS, generator=generator) > 0.9).float()
+    verbs = (torch.rand(len(gt_pairs), num_verbs, generator=generator) > 0.9).float()
     return {
         "image": torch.randint(0, 255, (3, height, width), generator=generator).to(torch.uint8),
         "height": 2 * height,

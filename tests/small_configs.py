@@ -1,0 +1,78 @@
+"""Configs of `configs/` for tests: read as a user reads them, then cut down to a small model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode, get_cfg
+
+from hoi_d2.config import add_hoi_config
+from hoi_d2.model_zoo import configs_root
+from tests.modeling.tiny import make_tiny, model_input
+
+# A hub id that nothing is downloaded of in tests: random vectors stand for its.
+_NO_ENCODER = "google/mobilebert-uncased"
+
+
+def config_paths(folder: str) -> list[Path]:
+    """Every YAML of `configs/<folder>`."""
+    return sorted((configs_root() / folder).glob("*.yaml"))
+
+
+def is_base(path: Path) -> bool:
+    """What other files build on, and what is no model of its own."""
+    return path.stem.lower().startswith("base") or path.stem in ("finetune", "own_data")
+
+
+def read_config(path: Path | str) -> CfgNode:
+    """The config of a file, on the CPU."""
+    cfg = get_cfg()
+    add_hoi_config(cfg)
+    cfg.merge_from_file(str(path))
+    cfg.MODEL.DEVICE = "cpu"
+    return cfg
+
+
+def make_small(cfg: CfgNode, folder: Path) -> None:
+    """Random weights and a small size, in place; the toy world's models are small already.
+
+    Args:
+        cfg: of any file in `configs/`.
+        folder: for what the model keeps on disk.
+    """
+    cfg.MODEL.LANGUAGE.CACHE_DIR = str(folder)
+    cfg.MODEL.ENTITY_DETECTOR.WEIGHTS = cfg.MODEL.ENTITY_DETECTOR.REVISION = ""
+    if cfg.DATASETS.TRAIN[0].startswith("toy"):
+        # Their text encoder is there, and would read 600 sentences.
+        cfg.MODEL.LANGUAGE.ENCODER, cfg.MODEL.CLASSIFIER.INIT = _NO_ENCODER, "random"
+        return
+    make_tiny(cfg)
+    _make_encoder_small(cfg)
+
+
+def _make_encoder_small(cfg: CfgNode) -> None:
+    """One block or a narrow network, a small square; widths of features and texts stay."""
+    node = cfg.MODEL.IMAGE_ENCODER
+    if node.NAME.startswith("resnet"):
+        node.OPTIONS.depths, node.OPTIONS.channels = [1, 1, 1, 1], [16, 16, 32, 64]
+        node.OPTIONS.stem_chs = [8, 8, 16]
+    else:
+        node.OPTIONS.depth, node.OPTIONS.mlp_ratio = 1, 0.25
+    cfg.INPUT.SQUARE_SIZE = 56 if "patch14" in node.NAME else 64
+    node.IMAGE_SIZE = 0
+
+
+def labelled_inputs(cfg: CfgNode, num_classes: int) -> list[dict]:
+    """Two pictures with image labels, as DEFR trains on them."""
+    generator = torch.Generator().manual_seed(0)
+    side = cfg.INPUT.SQUARE_SIZE
+    images = torch.randint(0, 256, (2, 3, side, side), generator=generator).to(torch.uint8)
+    labels = torch.randint(-2, 2, (2, num_classes), generator=generator).to(torch.int8)
+    return [{"image": image, "image_labels": row} for image, row in zip(images, labels)]
+
+
+def annotated_inputs(num_verbs: int) -> list[dict]:
+    """Two pictures with entities and pairs, as all others train on them."""
+    inputs = [model_input(seed=seed, num_verbs=num_verbs) for seed in (0, 1)]
+    return [x | {"image_id": i, "file_name": f"{i}.jpg"} for i, x in enumerate(inputs)]
