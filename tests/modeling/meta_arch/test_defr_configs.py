@@ -14,6 +14,7 @@ from scipy.io import savemat
 from hoi_d2.config import add_hoi_config
 from hoi_d2.data.datasets.hico import read_image_labels
 from hoi_d2.data.samplers import oversampling_repeats
+from hoi_d2.engine.evaluation import build_evaluator
 from hoi_d2.model_zoo import configs_root
 
 CONFIGS = sorted((configs_root() / "DEFR").glob("*.yaml"))
@@ -99,6 +100,20 @@ def test_every_config_builds_and_learns(path, datasets, tmp_path):
     with torch.no_grad():
         outputs = model.eval()(inputs)
     assert [o["hoi_scores"].shape for o in outputs] == [(classes,)] * 2
+
+
+def test_mpii_is_scored_by_its_own_metric(datasets, tmp_path):
+    cfg = load(configs_root() / "DEFR" / "MPII-R101.yaml")
+    make_small(cfg)
+    cfg.OUTPUT_DIR = cfg.MODEL.LANGUAGE.CACHE_DIR = str(tmp_path)
+    model = build_model(cfg).eval()
+    records = DatasetCatalog.get("mpii_val")
+    image = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    evaluator = build_evaluator(cfg, "mpii_val")
+    with torch.no_grad():
+        evaluator.process(records, model([{"image": image} for _ in records]))
+    assert [r["image_id"] for r in records] == [4]
+    assert evaluator.evaluate()["mpii"] == {"mAP": 100.0}  # one picture, one class with positives
 
 
 @pytest.mark.parametrize("path", ROWS, ids=lambda p: p.stem)
