@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.config import CfgNode, get_cfg
+from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 from scipy.io import savemat
@@ -22,6 +23,7 @@ from scipy.io import savemat
 import hoi_d2
 from hoi_d2.config import add_hoi_config
 from hoi_d2.data.catalog import vocabulary_of
+from hoi_d2.engine.evaluation import build_evaluator
 from hoi_d2.model_zoo import configs_root
 from hoi_d2.solver.build import build_lr_scheduler, build_optimizer
 from tests.small_configs import (
@@ -35,7 +37,7 @@ from tests.small_configs import (
 FOLDERS = sorted(p.name for p in configs_root().iterdir() if p.is_dir() and config_paths(p.name))
 CONFIGS = [p for folder in FOLDERS for p in config_paths(folder)]
 # A file that only others build on says too little to be a model.
-PARTS = ("DEFR-Det/base.yaml", "Detr/Base.yaml", "Detr/finetune.yaml", "toy/base.yaml")
+PARTS = ("DEFR-Det/base.yaml", "Detr/base.yaml", "Detr/base-finetune.yaml", "toy/base.yaml")
 
 
 def named(path: Path) -> str:
@@ -127,6 +129,19 @@ def test_builds_learns_and_predicts(path, datasets, tmp_path):
             found = output["hoi_instances"]
             assert found.scores.isfinite().all()
             assert (found.verb_classes < len(vocabulary_of(cfg).verbs)).all()
+
+
+def test_mpii_is_scored_by_its_own_metric(datasets, tmp_path):
+    cfg = small_config(configs_root() / "DEFR" / "MPII-R101.yaml", tmp_path)
+    cfg.OUTPUT_DIR = str(tmp_path)
+    model = build_model(cfg).eval()
+    records = DatasetCatalog.get("mpii_val")
+    image = torch.zeros(3, cfg.INPUT.SQUARE_SIZE, cfg.INPUT.SQUARE_SIZE, dtype=torch.uint8)
+    evaluator = build_evaluator(cfg, "mpii_val")
+    with torch.no_grad():
+        evaluator.process(records, model([{"image": image} for _ in records]))
+    assert [r["image_id"] for r in records] == [4]
+    assert evaluator.evaluate()["mpii"] == {"mAP": 100.0}  # one picture, one class with positives
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=named)

@@ -108,7 +108,7 @@ def main() -> int:
         axis.set_yticks([])
     figure.tight_layout()
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(args.output, dpi=130)
+    figure.savefig(args.output, dpi=80)
     print(args.output)
     return 0
 

@@ -56,16 +56,22 @@ def shown_classes(cfg: CfgNode, classes: int) -> np.ndarray:
     return np.asarray(metadata.get("evaluated_hois") or range(classes))
 
 
-def same_verb_neighbours(rows: np.ndarray, verbs: np.ndarray) -> float:
-    """Percent of the classes whose nearest row has their verb, of those whose verb has others."""
+def alike_neighbours(rows: np.ndarray, words: np.ndarray) -> float:
+    """Percent of the classes whose nearest row has their word, of those whose word has others.
+
+    Args:
+        rows: (C, D) unit rows.
+        words: (C,) verb or object of each class.
+    """
     similarity = rows @ rows.T
     np.fill_diagonal(similarity, -np.inf)
-    several = np.isin(verbs, [v for v, n in Counter(verbs.tolist()).items() if n > 1])
-    return 100 * float((verbs[similarity.argmax(axis=1)] == verbs)[several].mean())
+    several = np.isin(words, [v for v, n in Counter(words.tolist()).items() if n > 1])
+    return 100 * float((words[similarity.argmax(axis=1)] == words)[several].mean())
 
 
-def draw(axis: plt.Axes, rows: np.ndarray, verbs: np.ndarray, names: list[str], title: str) -> None:
-    """One cloud of points; the most frequent verbs have a colour."""
+def draw(axis: plt.Axes, rows: np.ndarray, hois: np.ndarray, names: list[str], title: str) -> None:
+    """One cloud of points; the most frequent verbs have a colour. `hois` (C, 2): object, verb."""
+    verbs = hois[:, 1]
     points = TSNE(
         metric="cosine", init="pca", perplexity=min(30, (len(rows) - 1) / 3), random_state=0
     ).fit_transform(rows)
@@ -74,8 +80,9 @@ def draw(axis: plt.Axes, rows: np.ndarray, verbs: np.ndarray, names: list[str], 
     axis.scatter(*points[other].T, s=8, color=GREY)
     for verb, color in zip(frequent, plt.get_cmap("tab10").colors):
         axis.scatter(*points[verbs == verb].T, s=14, color=color, label=names[verb])
-    share = same_verb_neighbours(rows, verbs)
-    axis.set_title(f"{title}\nnearest row has the same verb: {share:.0f} %", fontsize=9)
+    by_object, by_verb = (alike_neighbours(rows, column) for column in hois.T)
+    shares = f"nearest row: same verb {by_verb:.0f} %, same object {by_object:.0f} %"
+    axis.set_title(f"{title}\n{shares}", fontsize=9)
     axis.set_xticks([])
     axis.set_yticks([])
 
@@ -101,14 +108,14 @@ def main() -> int:
     for axis, (title, cfg) in zip(axes[0], clouds.items()):
         rows, vocabulary = rows_of(cfg)
         chosen = np.arange(len(rows)) if args.all else shown_classes(cfg, len(rows))
-        verbs = vocabulary.hois[chosen, 1]
         names = [verb.replace("_", " ") for verb in vocabulary.verbs]
-        draw(axis, rows[chosen], verbs, names, f"{title} ({len(chosen)} classes)")
+        title = f"{title} ({len(chosen)} classes)"
+        draw(axis, rows[chosen], vocabulary.hois[chosen], names, title)
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncol=5, fontsize=8, frameon=False)
     figure.tight_layout(rect=(0, 0.1, 1, 1))
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(args.output, dpi=130)
+    figure.savefig(args.output, dpi=90)
     print(args.output)
     return 0
 

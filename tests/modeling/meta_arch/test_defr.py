@@ -4,11 +4,17 @@ import json
 
 import pytest
 import torch
+from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 from torch.nn import functional as F
 
+from hoi_d2.checkpoint.hoi_checkpointer import HOICheckpointer
+from hoi_d2.config import add_hoi_config
+from hoi_d2.data.datasets.toy import toy_record
 from hoi_d2.data.vocabulary import hico_det_vocabulary
+from hoi_d2.engine.loader import build_mapper
 from hoi_d2.engine.trainer import HOITrainer, evaluate_weights
+from hoi_d2.model_zoo import config_file
 from tests.modeling.tiny import tiny_config
 
 VIT = {"patch_size": 16, "embed_dim": 32, "depth": 2, "num_heads": 4}
@@ -159,3 +165,22 @@ def test_trains_restarts_resumes_and_is_evaluated(tmp_path, few_test_images):
     assert again["hico"]["mAP"] == results["hico"]["mAP"]
     metrics = json.loads((tmp_path / "resumed" / "metrics.json").read_text())
     assert metrics["hico/mAP"] == results["hico"]["mAP"] and "random_weights" not in metrics
+
+
+def test_the_shipped_weights_know_the_toy_world():
+    """The best class is right for most pictures it has not seen; no text encoder is asked."""
+    cfg = get_cfg()
+    add_hoi_config(cfg)
+    cfg.merge_from_file(config_file("toy/defr.yaml"))
+    weights = "hoi_d2://toy/defr.safetensors"
+    cfg.merge_from_list(["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", weights])
+    cfg.MODEL.LANGUAGE.ENCODER = "no/such-encoder"
+    model = build_model(cfg).eval()
+    HOICheckpointer(model).load(weights)
+    mapper = build_mapper(cfg, is_train=False)
+    records = [toy_record("val", index) for index in range(40)]
+    inputs = [mapper(r) for r in records if r["hoi_annotations"]]
+    with torch.no_grad():
+        best = [int(o["hoi_scores"].argmax()) for o in model(inputs)]
+    right = [bool(x["image_labels"][hoi] == 1) for x, hoi in zip(inputs, best)]
+    assert sum(right) / len(right) > 0.6

@@ -1,0 +1,56 @@
+"""MODEL_ZOO.md, zoo.json, configs and shipped weights say the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import runpy
+
+import pytest
+
+from hoi_d2.model_zoo import model_names, pretrained_weights, shipped_weights
+
+TOOL = runpy.run_path("tools/make_model_zoo.py")
+ZOO = json.loads(TOOL["ZOO"].read_text())
+ROWS = [row for section in ZOO.values() for row in section["rows"]]
+
+
+@pytest.mark.parametrize(
+    ("section", "table"),
+    [
+        ({"columns": {"ours": "ours"}, "rows": []}, "| config | ours |\n|---|---|\n"),
+        (
+            {"columns": {"ours": "mAP"}, "needs": "data", "rows": [{"config": "a", "ours": None}]},
+            "| config | mAP |\n|---|---|\n| `a` | not trained yet: needs data |\n",
+        ),
+        (
+            {"columns": {"ours": "mAP"}, "rows": [{"config": "a", "ours": 1.5}]},
+            "| config | mAP |\n|---|---|\n| `a` | 1.5 |\n",
+        ),
+    ],
+)
+def test_table(section, table):
+    assert TOOL["table_of"](section) == table
+
+
+def test_a_table_that_one_side_lacks():
+    with pytest.raises(KeyError, match="other"):
+        TOOL["filled"]("<!-- zoo: a -->\n<!-- end -->", {"other": {"columns": {}, "rows": []}})
+
+
+def test_the_page_is_what_the_file_says():
+    page = TOOL["PAGE"].read_text()
+    assert TOOL["filled"](page, ZOO) == page, "python tools/make_model_zoo.py"
+
+
+def test_every_config_is_in_the_zoo_once():
+    assert sorted(row["config"] for row in ROWS) == [f"{n}.yaml" for n in model_names()]
+
+
+def test_weights_are_the_shipped_ones():
+    for row in ROWS:
+        path = pretrained_weights(row["config"].removesuffix(".yaml"))
+        assert row.get("weights") == path, row["config"]
+        if path:
+            content = shipped_weights(path).read_bytes()
+            assert row["sha256"] == hashlib.sha256(content).hexdigest()
