@@ -126,8 +126,7 @@ class HOICheckpointer:
             metadata["classes"] = json.dumps(classes.outputs)
         vocabulary = getattr(self.model, "vocabulary", None)
         if vocabulary is not None:
-            lists = {"objects": vocabulary.objects, "verbs": vocabulary.verbs}
-            metadata["vocabulary"] = json.dumps(lists | {"hois": vocabulary.hois.tolist()})
+            metadata["vocabulary"] = json.dumps(vocabulary.as_dict())
         if cfg is not None:
             metadata["config"] = cfg.dump()
         return metadata

@@ -72,18 +72,27 @@ class Vocabulary:
             "hois": self.hois.tolist(),
             "valid": np.argwhere(self.valid_verbs).tolist(),
             "person": self.person,
+            "phrases": list(self.phrases),
         }
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Vocabulary:
-        """The vocabulary that `as_dict` has written."""
+        """The vocabulary that `as_dict` has written; older files hold HOI classes only."""
         objects, verbs = tuple(content["objects"]), tuple(content["verbs"])
-        valid = np.zeros((len(objects), len(verbs)), dtype=bool)
-        pairs = np.asarray(content["valid"], dtype=np.int64).reshape(-1, 2)
-        valid[pairs[:, 0], pairs[:, 1]] = True
         hois = np.asarray(content["hois"], dtype=np.int64).reshape(-1, 2)
-        ing = tuple(content["verbs_ing"])
-        return cls(content["name"], objects, verbs, ing, hois, valid, int(content["person"]))
+        valid = np.zeros((len(objects), len(verbs)), dtype=bool)
+        pairs = np.asarray(content.get("valid", hois), dtype=np.int64).reshape(-1, 2)
+        valid[pairs[:, 0], pairs[:, 1]] = True
+        return cls(
+            content.get("name", "classes of a checkpoint"),
+            objects,
+            verbs,
+            tuple(content.get("verbs_ing", verbs)),
+            hois,
+            valid,
+            int(content.get("person", 0)),
+            tuple(content.get("phrases", ())),
+        )
 
     @cached_property
     def hoi_of(self) -> np.ndarray:

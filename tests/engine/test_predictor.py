@@ -19,6 +19,7 @@ from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
 from hoi_d2.checkpoint.class_names import vocabulary_in
 from hoi_d2.data.datasets.toy import toy_record
 from hoi_d2.data.images import ImageFileError, read_dataset_image
+from hoi_d2.data.open_vocabulary import open_vocabulary
 from hoi_d2.data.vocabulary import Vocabulary, hico_det_vocabulary, vcoco_vocabulary
 from hoi_d2.model_zoo import config_file
 
@@ -152,10 +153,21 @@ def test_files_without_names(content, tmp_path):
     assert vocabulary_in(file) is None
 
 
-@pytest.mark.parametrize("make", [vcoco_vocabulary, hico_det_vocabulary])
+def own_classes():
+    return open_vocabulary(["riding a horse", "petting a unicorn"])
+
+
+@pytest.mark.parametrize("make", [vcoco_vocabulary, hico_det_vocabulary, own_classes])
 def test_vocabulary_as_json_and_back(make):
     vocabulary = make()
     back = Vocabulary.from_dict(json.loads(json.dumps(vocabulary.as_dict())))
     assert back.as_dict() == vocabulary.as_dict()
     assert np.array_equal(back.valid_verbs, vocabulary.valid_verbs)
     assert np.array_equal(back.hoi_of, vocabulary.hoi_of)
+    assert back.phrases == vocabulary.phrases
+
+
+def test_vocabulary_of_an_older_file():
+    new = hico_det_vocabulary().as_dict()
+    old = {key: new[key] for key in ("objects", "verbs", "hois")}
+    assert np.array_equal(Vocabulary.from_dict(old).valid_verbs, hico_det_vocabulary().valid_verbs)

@@ -7,6 +7,7 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from torch.nn import functional as F
 
 from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.checkpoint.class_names import vocabulary_in
 from hoi_d2.checkpoint.hoi_checkpointer import HOICheckpointer
 from hoi_d2.checkpoint.weight_files import WeightsError
 from hoi_d2.modeling.image_encoder.patch_masks import MASKS
@@ -220,6 +221,7 @@ def test_a_defr_checkpoint_loads_as_it_is(ending, tmp_path):
         TrainingCheckpointer(defr, str(tmp_path)).save("defr")
     else:
         HOICheckpointer(defr).save(tmp_path / "defr.safetensors", cfg=cfg)
+        assert vocabulary_in(tmp_path / "defr.safetensors").as_dict() == defr.vocabulary.as_dict()
     model = defr_det()
     checkpointer = TrainingCheckpointer(model)
     checkpointer.load(str(tmp_path / f"defr.{ending}"))
