@@ -44,7 +44,7 @@ def test_the_page_is_what_the_file_says():
 
 
 def test_every_config_is_in_the_zoo_once():
-    assert sorted(row["config"] for row in ROWS) == [f"{n}.yaml" for n in model_names()]
+    assert sorted(row["config"] for row in ROWS) == sorted(f"{n}.yaml" for n in model_names())
 
 
 def test_weights_are_the_shipped_ones():
