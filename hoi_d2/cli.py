@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import runpy
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,8 +107,11 @@ def dispatch(name: str, commands: dict[str, Command], arguments: list[str]) -> i
     if target.endswith(".py"):
         return run_tool(target, rest, name=f"{name} {word}")
     module, function = target.split(":")
-    sys.argv[0] = f"{name} {word}"  # what argparse calls it
-    result = getattr(importlib.import_module(module), function)(rest)
+    before, sys.argv = sys.argv, [f"{name} {word}", *rest]
+    try:
+        result = getattr(importlib.import_module(module), function)(rest)
+    finally:
+        sys.argv = before
     return result if isinstance(result, int) else 0
 
 
@@ -117,8 +119,10 @@ def run_tool(file: str, arguments: list[str], *, name: str) -> int:
     """Runs a file of `tools` in this process."""
     before, light = sys.argv, os.environ.get(_LIGHT)
     sys.argv = [name, *arguments]
-    try:
-        runpy.run_path(str(tools_folder() / file), run_name="__main__")
+    path = tools_folder() / file
+    try:  # as runpy does, but for its own name in sys.argv, by which argparse calls the command
+        code = compile(path.read_bytes(), str(path), "exec")
+        exec(code, {"__name__": "__main__", "__file__": str(path)})
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)

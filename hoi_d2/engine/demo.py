@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hoi_d2.checkpoint.weight_files import WeightsError
@@ -105,14 +106,30 @@ def _predictor(args: argparse.Namespace) -> HOIPredictor:
         FileNotFoundError: a config, a weight file or a file of classes is not to be had.
         ValueError: weights do not fit, or classes that cannot be, or a model without room for them.
     """
-    config = args.config_file or (OPEN_CONFIG if args.classes else DEFAULT_CONFIG)
-    if not args.classes:
-        return HOIPredictor.from_config(config, args.opts)
+    if args.classes:
+        return open_predictor(args.classes, args.config_file or OPEN_CONFIG, args.opts)
+    return HOIPredictor.from_config(args.config_file or DEFAULT_CONFIG, args.opts)
+
+
+def open_predictor(
+    phrases: Sequence[str], config: str = OPEN_CONFIG, options: Sequence[str] = ()
+) -> HOIPredictor:
+    """A DEFR-Det whose classes are phrases such as "riding a horse".
+
+    Args:
+        phrases: the classes, or text files (.txt) of them.
+        config: of a DEFR-Det.
+        options: KEY, VALUE, ... overrides.
+
+    Raises:
+        FileNotFoundError: as `_predictor`.
+        ValueError: likewise.
+    """
     try:
-        classes = list(open_vocabulary(read_classes(args.classes)).phrases)
+        classes = list(open_vocabulary(read_classes(phrases)).phrases)
     except ValueError as error:
         raise ValueError(f"--classes: {error}") from error
-    cfg = read_config(config, [*args.opts, "MODEL.HOI.CLASSES", classes])
+    cfg = read_config(config, [*options, "MODEL.HOI.CLASSES", classes])
     if cfg.MODEL.META_ARCHITECTURE != "DEFR-Det":
         raise ValueError(
             f"--classes: {config} is a {cfg.MODEL.META_ARCHITECTURE}, whose classes are fixed; "

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MethodType
 from typing import Any
 
+from hoi_d2.engine.demo import OPEN_CONFIG, open_predictor
 from hoi_d2.engine.demo_report import DrawOptions
 from hoi_d2.engine.predictor import HOIPredictor, get_model, list_models
 from hoi_d2.engine.web_session import COLUMNS, UploadError, WebSession, view, write_download
@@ -50,6 +51,12 @@ def build_page(session: WebSession, models: list[str]) -> Any:
                     _path_of_upload, upload
                 )
                 model = gr.Dropdown(models, value=models[0], label="model", elem_id="model")
+                classes = gr.Textbox(
+                    label="or classes of your own, one a line: riding a horse",
+                    lines=2,
+                    visible=session.load_open is not None,
+                    elem_id="classes",
+                )
                 threshold = gr.Slider(
                     0.0, 1.0, value=0.2, step=0.01, label="least score", elem_id="threshold"
                 )
@@ -83,11 +90,11 @@ def build_page(session: WebSession, models: list[str]) -> Any:
             button = gr.DownloadButton(value=path, interactive=True)
             return seen.picture, seen.rows, button, seen.status, folder
 
-        def analyse(path: str | None, name: str, folder: Any, least: float, most: float):
+        def analyse(path: str | None, name: str, own: str, folder: Any, least: float, most: float):
             if path is None:
                 return None, *_nothing(gr, "Choose a picture.", folder)
             try:
-                found = session.analyse(path, name)
+                found = session.analyse(path, name, [c for c in own.splitlines() if c.strip()])
             except UploadError as error:
                 gr.Warning(str(error))
                 return None, *_nothing(gr, f"**Not done: {error}.**", folder)
@@ -104,7 +111,7 @@ def build_page(session: WebSession, models: list[str]) -> Any:
             "fn": analyse,
             "inputs": [upload, model, downloads, threshold, top_k],
         }
-        for trigger in (upload.change, model.change):
+        for trigger in (upload.change, model.change, classes.blur):
             trigger(**new, outputs=[state, *shown])
         for slider in (threshold, top_k):
             slider.change(show, options, shown, trigger_mode="always_last")
@@ -132,6 +139,7 @@ def argument_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config-file", metavar="F", help="a model of your own beside the others")
+    parser.add_argument("--open", action="store_true", help=f"own classes, by {OPEN_CONFIG}")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 = everybody may come")
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--max-megabytes", type=float, default=20, help="of an upload")
@@ -150,7 +158,11 @@ def main(arguments: list[str] | None = None) -> int:
             return HOIPredictor.from_config(name, args.opts)
         return get_model(name)
 
-    session = WebSession(load, max_pixels=int(args.max_megapixels * 1e6))
+    session = WebSession(
+        load,
+        max_pixels=int(args.max_megapixels * 1e6),
+        load_open=open_predictor if args.open else None,
+    )
     names = [*own, *list_models(pretrained=True)]
     page = build_page(session, names)
     session.predictor(names[0])  # a model that cannot be loaded is better known now

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from hoi_d2.checkpoint.weight_files import WeightsError
 from hoi_d2.data.images import ImageFileError, image_size, read_image
 from hoi_d2.engine.demo_report import DrawOptions
 from hoi_d2.engine.prediction import HOIPrediction
@@ -97,11 +98,19 @@ class WebSession:
     Args:
         load: name of a model -> predictor.
         max_pixels: see `read_upload`.
+        load_open: classes in words -> predictor; None = no classes of one's own.
     """
 
-    def __init__(self, load: Callable[[str], HOIPredictor], *, max_pixels: int) -> None:
-        self.load, self.max_pixels = load, max_pixels
+    def __init__(
+        self,
+        load: Callable[[str], HOIPredictor],
+        *,
+        max_pixels: int,
+        load_open: Callable[[Sequence[str]], HOIPredictor] | None = None,
+    ) -> None:
+        self.load, self.load_open, self.max_pixels = load, load_open, max_pixels
         self._predictors: dict[str, HOIPredictor] = {}
+        self._open: tuple[tuple[str, ...], HOIPredictor] | None = None
         self._lock = threading.Lock()
 
     def predictor(self, model: str) -> HOIPredictor:
@@ -110,15 +119,37 @@ class WebSession:
             self._predictors[model] = self.load(model)
         return self._predictors[model]
 
-    def analyse(self, path: str | os.PathLike, model: str) -> tuple[HOIPrediction, str]:
-        """What the model finds in an upload, and a remark.
+    def open_predictor(self, classes: Sequence[str]) -> HOIPredictor:
+        """The model for classes in words; the last one is kept.
 
         Raises:
-            UploadError: see `read_upload`.
+            UploadError: these cannot be classes, or the weights are not to be had.
+        """
+        if self.load_open is None:
+            raise UploadError("classes of your own are not offered here")
+        if self._open is None or self._open[0] != tuple(classes):
+            try:
+                self._open = tuple(classes), self.load_open(classes)
+            except (ValueError, OSError, WeightsError) as error:
+                raise UploadError(f"the classes cannot be used ({error})") from error
+        return self._open[1]
+
+    def analyse(
+        self, path: str | os.PathLike, model: str, classes: Sequence[str] = ()
+    ) -> tuple[HOIPrediction, str]:
+        """What the model finds in an upload, and a remark.
+
+        Args:
+            path: of the upload.
+            model: its name.
+            classes: in words; where there are any, they take the model's place.
+
+        Raises:
+            UploadError: see `read_upload` and `open_predictor`.
         """
         picture, remark = read_upload(path, max_pixels=self.max_pixels)
         with self._lock:
-            predictor = self.predictor(model)
+            predictor = self.open_predictor(classes) if classes else self.predictor(model)
             prediction = predictor(picture[:, :, ::-1])
         if predictor.random_parts:
             parts = ", ".join(predictor.random_parts)

@@ -109,6 +109,7 @@ def test_upload_threshold_row_and_download(page, scene, tmp_path):
     assert (tmp_path / "page.png").stat().st_size > 20_000
 
 
+@pytest.mark.slow
 def test_files_of_every_kind_get_an_answer(page, tmp_path):
     """One page for all: what goes wrong with one upload must not hurt the next."""
     for number, (kind, expected) in enumerate({**HOSTILE, **ODD}.items()):

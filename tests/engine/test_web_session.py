@@ -96,3 +96,24 @@ def test_random_weights_are_named(tmp_path):
     path = tmp_path / "scene.png"
     write_picture(path, "cmyk")
     assert "RANDOM WEIGHTS (interaction_heads" in session.analyse(path, "toy/rmlr")[1]
+
+
+def test_classes_of_ones_own(tmp_path):
+    path, asked = tmp_path / "scene.png", []
+    write_picture(path, "alpha")
+
+    def load_open(classes):
+        asked.append(tuple(classes))
+        if "flying" in classes[0]:
+            raise ValueError("no such thing")
+        return get_model("toy/rmlr")
+
+    session = WebSession(get_model, max_pixels=LIMIT, load_open=load_open)
+    for _ in range(2):
+        session.analyse(path, "toy/rmlr", ["riding a horse"])
+    assert asked == [("riding a horse",)], "the same classes are not read twice"
+    with pytest.raises(UploadError, match="no such thing"):
+        session.analyse(path, "toy/rmlr", ["flying a house"])
+    closed = WebSession(get_model, max_pixels=LIMIT)
+    with pytest.raises(UploadError, match="not offered"):
+        closed.analyse(path, "toy/rmlr", ["riding a horse"])
