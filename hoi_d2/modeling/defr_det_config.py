@@ -17,6 +17,9 @@ def add_defr_det_config(cfg: CfgNode) -> None:
     # "sigmoid" of the scaled logit; or "softmax" over the classes that go with the pair's object,
     # for CLIP without any training, whose logits are all far above 0.
     node.SCORE = "sigmoid"
+    # The logit is divided by it before. LSE-Sign drives logits so far apart that the sigmoid is all
+    # but 0 or 1, and then the detection scores alone rank what is near 1. 1 = as released.
+    node.TEMPERATURE = 1.0
     # Powers of the two detection scores, which the class score is multiplied by. The release notes
     # 7 and 3 for B/16, 6 and 3 for L/14, which look tuned on the test pictures; the paper has none.
     # Tune on training pictures only.

@@ -45,6 +45,7 @@ class DEFRDet(nn.Module):
         masked_blocks: how many blocks at the end are masked.
         score: "sigmoid" of the logit, or "softmax" over the classes of the pair's object, for a
             classifier that was not trained: the sigmoid of CLIP's cosines at scale 100 is 1.
+        temperature: logits are divided by it.
         powers: of the human's and of the object's detection score.
         resize: how pictures are squashed to the encoder's square, "bilinear" or "bicubic".
         score_threshold, max_detections: of the interactions that are given out; 0 = all.
@@ -70,6 +71,7 @@ class DEFRDet(nn.Module):
         mask: str = "human_or_object",
         masked_blocks: int = 1,
         score: str = "sigmoid",
+        temperature: float = 1.0,
         powers: tuple[float, float] = (2.8, 2.8),
         resize: str = "bilinear",
         score_threshold: float = 0.0,
@@ -86,7 +88,8 @@ class DEFRDet(nn.Module):
         self.classifier = classifier
         self.vocabulary = vocabulary
         self.mask, self.masked_blocks = mask, masked_blocks
-        self.score, self.powers, self.resize = score, powers, resize
+        self.score, self.temperature = score, temperature
+        self.powers, self.resize = powers, resize
         self.score_threshold, self.max_detections = score_threshold, max_detections
         self.detector_is_random = detector_is_random
         tables = {
@@ -114,6 +117,7 @@ class DEFRDet(nn.Module):
             "mask": node.MASK,
             "masked_blocks": node.MASKED_BLOCKS,
             "score": node.SCORE,
+            "temperature": node.TEMPERATURE,
             "powers": (node.POWER_HUMAN, node.POWER_OBJECT),
             "resize": node.RESIZE,
             "score_threshold": cfg.MODEL.HOI.SCORE_THRESHOLD,
@@ -178,7 +182,7 @@ class DEFRDet(nn.Module):
 
     def class_scores(self, logits: Tensor, pairs: CandidatePairs) -> Tensor:
         """(M, C) logits of all classes -> (M, K) scores of the verbs with the pair's object."""
-        classes = self.class_of[pairs.object_classes]
+        classes, logits = self.class_of[pairs.object_classes], logits.float() / self.temperature
         if self.score == "sigmoid":
             return _pick(logits, classes).sigmoid()
         # "A person and a horse", which own classes have beside them, takes its share and is gone.
@@ -225,8 +229,8 @@ class DEFRDet(nn.Module):
 
 
 def _pick(logits: Tensor, classes: Tensor) -> Tensor:
-    """(M, C) logits at (M, K) classes in float32; -inf where a class is -1."""
-    picked = logits.float().gather(1, classes.clamp(min=0))
+    """(M, C) logits at (M, K) classes; -inf where a class is -1."""
+    picked = logits.gather(1, classes.clamp(min=0))
     return picked.masked_fill(classes < 0, -torch.inf)
 
 

@@ -194,6 +194,14 @@ def test_own_classes_compete_with_nothing_in_particular():
         assert [scores[tuple(pair), verb] for verb in columns[:-1]] == pytest.approx(right)
 
 
+def test_temperature_divides_the_logits():
+    warm, plain = defr_det("MODEL.DEFR_DET.TEMPERATURE", 4.0), defr_det()
+    plain.classifier.scale = warm.classifier.scale / 4
+    x = model_input()
+    left, right = (as_dict(m([x])[0]["hoi_instances"]) for m in (warm, plain))
+    assert left == pytest.approx(right, rel=1e-4)
+
+
 def test_caps_and_thresholds():
     found = defr_det("MODEL.HOI.MAX_DETECTIONS", 3)([model_input()])[0]["hoi_instances"]
     assert len(found) == 3
