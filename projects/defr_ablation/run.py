@@ -3,7 +3,7 @@
 
 python projects/defr_ablation/run.py --seeds 1 2 3 --output output/defr_ablation
 
-The shipped weights are the best variant with more steps:
+The shipped weights are language rows with LSE-Sign and more steps:
 python projects/defr_ablation/run.py --ship hoi_d2/model_zoo/weights/toy/defr.safetensors
 """
 
