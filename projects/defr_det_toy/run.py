@@ -18,7 +18,7 @@ import hoi_d2  # noqa: F401  first: detectron2 may have no compiled part
 # isort: split
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
 from tabulate import tabulate
@@ -45,6 +45,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rmlr", default="toy/rmlr.yaml", metavar="F")
     parser.add_argument("--output", type=Path, default=Path("output/defr_det_toy"), metavar="DIR")
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--first", type=int, default=0, help="only so many pictures; 0 = all")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE of the DEFR-Det")
     return parser
 
@@ -52,16 +53,27 @@ def argument_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     args = argument_parser().parse_args(arguments)
     cfg = read_config(args.config_file, args.opts)
-    metrics = evaluate(cfg, args.rmlr, batch=args.batch)
+    name = first_of(cfg.DATASETS.TEST[0], args.first)
+    metrics = evaluate(cfg, args.rmlr, name, batch=args.batch)
     args.output.mkdir(parents=True, exist_ok=True)
     (args.output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     print(table(metrics))
     return 0
 
 
-def evaluate(cfg: CfgNode, rmlr: str, *, batch: int) -> dict[str, dict[str, float]]:
-    """Metrics of every row, over the whole of `cfg.DATASETS.TEST[0]`."""
-    name = cfg.DATASETS.TEST[0]
+def first_of(name: str, number: int) -> str:
+    """A data set of the first so many pictures of another; 0 = that one itself."""
+    if not number:
+        return name
+    part = f"{name}_first_{number}"
+    DatasetCatalog.register(part, lambda: DatasetCatalog.get(name)[:number])
+    metadata = MetadataCatalog.get(name).as_dict()
+    MetadataCatalog.get(part).set(**{k: v for k, v in metadata.items() if k != "name"})
+    return part
+
+
+def evaluate(cfg: CfgNode, rmlr: str, name: str, *, batch: int) -> dict[str, dict[str, float]]:
+    """Metrics of every row on a data set."""
     defr_det = load(cfg)
     detectors = {DETECTOR: defr_det.entity_detector, TRUTH: ground_truth(cfg)}
     two_stage = {
