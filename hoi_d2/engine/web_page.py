@@ -102,7 +102,7 @@ def build_page(session: WebSession, models: list[str]) -> Any:
             except UploadError as error:
                 gr.Warning(str(error))
                 return None, *_nothing(gr, f"**Not done: {error}.**", folder)
-            return found, *show(found, folder, *sliders)
+            return found, *show(found, folder, least, most)
 
         def choose(found: Any, folder: Any, least: float, most: float, event: Any):
             return show(found, folder, least, most, chosen=int(event.row_value[0]))
