@@ -50,6 +50,11 @@ DATA_COMMANDS = {
     ),
     "prepare-hico": Command("prepare_hico.py", "HICO", "--archive hico_20150920.tar.gz"),
     "prepare-mpii": Command("prepare_mpii.py", "MPII", "--archive mpii_human_pose_v1.tar.gz"),
+    "errors": Command(
+        "visualize_results.py",
+        "a page with curves, AP of each class and the worst pictures of a result file",
+        "--dataset toy_hoi_val --results hoi_results.json --worst-first --output errors",
+    ),
     "toy": Command("make_toy_dataset.py", "the toy world as files", "datasets --train 50 --val 20"),
 }
 

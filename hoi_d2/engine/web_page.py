@@ -90,11 +90,15 @@ def build_page(session: WebSession, models: list[str]) -> Any:
             button = gr.DownloadButton(value=path, interactive=True)
             return seen.picture, seen.rows, button, seen.status, folder
 
-        def analyse(path: str | None, name: str, own: str, folder: Any, least: float, most: float):
+        def analyse(
+            path: str | None, name: str, own: str | None, folder: Any, least: float, most: float
+        ):
             if path is None:
                 return None, *_nothing(gr, "Choose a picture.", folder)
             try:
-                found = session.analyse(path, name, [c for c in own.splitlines() if c.strip()])
+                found = session.analyse(
+                    path, name, [c for c in (own or "").splitlines() if c.strip()]
+                )
             except UploadError as error:
                 gr.Warning(str(error))
                 return None, *_nothing(gr, f"**Not done: {error}.**", folder)
