@@ -22,7 +22,7 @@ def config_paths(folder: str) -> list[Path]:
 
 def is_base(path: Path) -> bool:
     """What other files build on, and what is no model of its own."""
-    return path.stem.startswith(("base", "own_data"))
+    return path.name.startswith("base")
 
 
 def read_config(path: Path | str) -> CfgNode:

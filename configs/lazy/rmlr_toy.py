@@ -4,7 +4,8 @@
     config = LazyConfig.load("configs/lazy/rmlr_toy.py")
     config.model.interaction_heads.masked_roi.mask = "union"  # any argument of any part
     model = instantiate(config.model)
-    HOICheckpointer(model).load(config.train.init_checkpoint)
+    load_detector_weights(model.entity_detector, config.train.detector_weights)
+    HOICheckpointer(model).load(config.train.init_checkpoint)  # holds all but the detector
 
 A part may be another class altogether: `config.model.entity_detector = L(MyDetector)(...)`.
 """
@@ -85,4 +86,7 @@ model = L(RmLR)(
     max_detections=100,
 )
 
-train = {"init_checkpoint": "hoi_d2://toy/rmlr.safetensors"}
+train = {
+    "detector_weights": "hoi_d2://toy/detr.safetensors",
+    "init_checkpoint": "hoi_d2://toy/rmlr.safetensors",
+}

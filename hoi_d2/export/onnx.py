@@ -11,7 +11,7 @@ import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from detectron2.structures import Boxes, Instances
@@ -171,9 +171,8 @@ def example_input(size: tuple[int, int]) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def example_pairs(model: RmLR, size: tuple[int, int], *, number: int) -> tuple[Tensor, ...]:
     """Inputs of `HeadGraph` with so many pairs."""
-    *_, tokens, feature_map, feature_mask = DetectorGraph(model.entity_detector)(
-        *example_input(size)
-    )
+    detector = DetectorGraph(cast(DetrEntityDetector, model.entity_detector))
+    *_, tokens, feature_map, feature_mask = detector(*example_input(size))
     generator = torch.Generator().manual_seed(number)
     rows = torch.randint(len(tokens), (2, number), generator=generator)
     corners = torch.rand(2, number, 2, 2, generator=generator).sort(dim=2).values
@@ -211,10 +210,10 @@ def check_export(
     for name, a, b in zip(DETECTOR_OUTPUTS, expected, given):
         found[name] = float((a.double() - torch.from_numpy(b).double()).abs().max())
     for number in pairs:
-        inputs = example_pairs(predictor.model, size, number=number)
-        a = HeadGraph(predictor.model, size)(*inputs)
+        of_pairs = example_pairs(predictor.model, size, number=number)
+        a = HeadGraph(predictor.model, size)(*of_pairs)
         wanted = {i.name for i in exported.head.get_inputs()}
-        named = {n: x.numpy() for n, x in zip(HEAD_INPUTS, inputs) if n in wanted}
+        named = {n: x.numpy() for n, x in zip(HEAD_INPUTS, of_pairs) if n in wanted}
         [b] = exported.head.run(None, named)
         found[f"verb_logits of {number} pairs"] = float((a - torch.from_numpy(b)).abs().max())
     return found
