@@ -80,10 +80,10 @@ def table(results: dict[str, list[dict]]) -> str:
     rows = []
     for name, runs in results.items():
         columns = {m: np.array([r[f"hico_det/mAP_default_{m}"] for r in runs]) for m in METRICS}
-        spread = [
-            f"{v.mean():.2f} ± {v.std(ddof=min(1, len(v) - 1)):.2f}" for v in columns.values()
-        ]
-        rows.append([name, *spread, " / ".join(f"{v:.2f}" for v in columns["full"])])
+        cells = [f"{v.mean():.2f}" for v in columns.values()]
+        if len(runs) > 1:
+            cells = [f"{v.mean():.2f} ± {v.std(ddof=1):.2f}" for v in columns.values()]
+        rows.append([name, *cells, " / ".join(f"{v:.2f}" for v in columns["full"])])
     headers = ["variant", *METRICS, "full, each seed"]
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
 
