@@ -44,10 +44,11 @@ test: env lint docs  ## lint, documentation, then the whole test suite
 test-slow: env  ## the tests that take minutes
 	$(PY) -m pytest -m slow
 
-lint: env  ## ruff (lint, format check) and mypy
+lint: env  ## ruff (lint, format check), mypy and codespell
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy hoi_d2
+	$(VENV)/bin/codespell
 
 format: env  ## ruff: fix and format
 	$(PY) -m ruff check --fix .
