@@ -51,12 +51,10 @@ def build_page(session: WebSession, models: list[str]) -> Any:
                     _path_of_upload, upload
                 )
                 model = gr.Dropdown(models, value=models[0], label="model", elem_id="model")
-                classes = gr.Textbox(
-                    label="or classes of your own, one a line: riding a horse",
-                    lines=2,
-                    visible=session.load_open is not None,
-                    elem_id="classes",
-                )
+                classes = gr.State("")
+                if session.load_open is not None:
+                    label = "or classes of your own, one a line: riding a horse"
+                    classes = gr.Textbox(label=label, lines=2, elem_id="classes")
                 threshold = gr.Slider(
                     0.0, 1.0, value=0.2, step=0.01, label="least score", elem_id="threshold"
                 )
@@ -113,9 +111,11 @@ def build_page(session: WebSession, models: list[str]) -> Any:
         options = [state, downloads, threshold, top_k]
         new: dict[str, Any] = {
             "fn": analyse,
-            "inputs": [upload, model, downloads, threshold, top_k],
+            "inputs": [upload, model, classes, downloads, threshold, top_k],
         }
-        for trigger in (upload.change, model.change, classes.blur):
+        triggers = [upload.change, model.change]
+        triggers += [] if session.load_open is None else [classes.blur]
+        for trigger in triggers:
             trigger(**new, outputs=[state, *shown])
         for slider in (threshold, top_k):
             slider.change(show, options, shown, trigger_mode="always_last")
