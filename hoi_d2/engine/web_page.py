@@ -51,7 +51,7 @@ def build_page(session: WebSession, models: list[str]) -> Any:
                     _path_of_upload, upload
                 )
                 model = gr.Dropdown(models, value=models[0], label="model", elem_id="model")
-                classes = gr.State("")
+                classes: Any = gr.State("")
                 if session.load_open is not None:
                     label = "or classes of your own, one a line: riding a horse"
                     classes = gr.Textbox(label=label, lines=2, elem_id="classes")
