@@ -279,17 +279,18 @@ def test_real_test_set_is_the_same_in_both_forms(test_data):
     assert extra == set(hico_det_test_images_without_pairs())
 
 
-def test_real_training_set_loads_fast_and_faster_again(test_data):
+def test_real_training_set_is_read_once(test_data, monkeypatch):
+    """The times are printed, not asserted: machines differ."""
     file = test_data / "hico_det/trainval_hico.json"
     start = time.process_time()
     records = load_hico_det(file, "first")  # an image root that no other test asks for
     first = time.process_time() - start
     assert len(records) == 37633
     assert sum(len(r["hoi_annotations"]) for r in records) == 117871
-    assert first < 3
     assert min(min(e["bbox"]) for r in records for e in r["annotations"]) == 0
+    monkeypatch.setattr(hico_det, "read_hico_det", None)  # whatever comes now comes from memory
     start = time.process_time()
-    assert load_hico_det(file, "first") == records
+    remembered = load_hico_det(file, "first")
     again = time.process_time() - start
+    assert remembered == records
     print(f"\nHICO-DET train: {first:.2f} s of CPU, again {again:.2f} s")
-    assert again < first
