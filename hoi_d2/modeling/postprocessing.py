@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
@@ -54,6 +56,16 @@ def hoi_postprocess(
         )
         results.append({"instances": instances, "hoi_instances": hoi_instances})
     return results
+
+
+def original_sizes(
+    batched_inputs: list[dict[str, Any]], pairs: CandidatePairs
+) -> list[tuple[int, int]]:
+    """(height, width) of each picture before it was resized; the input's where it is not said."""
+    return [
+        (x.get("height", found.image_size[0]), x.get("width", found.image_size[1]))
+        for x, found in zip(batched_inputs, pairs.instances)
+    ]
 
 
 def _rescale(found: Instances, size: tuple[int, int]) -> Instances:

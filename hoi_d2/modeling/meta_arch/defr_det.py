@@ -23,7 +23,7 @@ from hoi_d2.modeling.entity_detector.build import EntityDetector, build_entity_d
 from hoi_d2.modeling.image_encoder import ImageEncoder, build_image_encoder
 from hoi_d2.modeling.image_encoder.patch_masks import MASKS, pair_patches
 from hoi_d2.modeling.language.prompts import sentence_table, together_rows
-from hoi_d2.modeling.postprocessing import hoi_postprocess
+from hoi_d2.modeling.postprocessing import hoi_postprocess, original_sizes
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
 
 SCORES = ("sigmoid", "softmax")
@@ -200,14 +200,10 @@ class DEFRDet(nn.Module):
         self, scores: Tensor, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]
     ) -> list[dict[str, Instances]]:
         """(M, K) scores as instances in the original sizes."""
-        sizes = [
-            (x.get("height", i.image_size[0]), x.get("width", i.image_size[1]))
-            for x, i in zip(batched_inputs, pairs.instances)
-        ]
         return hoi_postprocess(
             pairs,
             scores,
-            sizes,
+            original_sizes(batched_inputs, pairs),
             hoi_of=self.hoi_of,
             score_threshold=self.score_threshold,
             max_detections=self.max_detections,

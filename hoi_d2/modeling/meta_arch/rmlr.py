@@ -22,7 +22,7 @@ from hoi_d2.modeling.language.cross_modal_alignment import CrossModalAlignment, 
 from hoi_d2.modeling.losses import verb_loss
 from hoi_d2.modeling.onednn import use_onednn
 from hoi_d2.modeling.pair_matching import PairMatches, match_pairs
-from hoi_d2.modeling.postprocessing import hoi_postprocess
+from hoi_d2.modeling.postprocessing import hoi_postprocess, original_sizes
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
 
@@ -163,14 +163,10 @@ class RmLR(nn.Module):
     ):
         """Scores sigmoid(logit) * prior, as instances in the original sizes."""
         priors = self.pair_priors(pairs, self.prior_exponents[1])
-        sizes = [
-            (x.get("height", i.image_size[0]), x.get("width", i.image_size[1]))
-            for x, i in zip(batched_inputs, pairs.instances)
-        ]
         return hoi_postprocess(
             pairs,
             verb_logits.float().sigmoid() * priors,
-            sizes,
+            original_sizes(batched_inputs, pairs),
             hoi_of=self.hoi_of,
             score_threshold=self.score_threshold,
             max_detections=self.max_detections,
