@@ -22,8 +22,8 @@ from tabulate import tabulate
 
 from hoi_d2.checkpoint.files import write_json
 from hoi_d2.data.images import TOY_SCHEME, read_dataset_image
-from hoi_d2.engine.benchmark_infer import load_config
 from hoi_d2.engine.benchmark_pictures import training_data
+from hoi_d2.engine.load_config import load_config
 from hoi_d2.engine.loader import build_mapper, build_train_loader, load_records, usable_workers
 from hoi_d2.engine.stopwatch import CLOCK, CPU, Stopwatch
 

@@ -19,16 +19,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, ImageList
 from tabulate import tabulate
 from torch import Tensor
 
 from hoi_d2.checkpoint.files import write_json
-from hoi_d2.config import add_hoi_config
 from hoi_d2.engine.benchmark_pairs import curve_table, pair_curve
-from hoi_d2.model_zoo import config_file
+from hoi_d2.engine.load_config import load_config
 from hoi_d2.modeling.entity_detector.build import Entities
 from hoi_d2.modeling.meta_arch.rmlr import RmLR
 from hoi_d2.modeling.roi_heads.pair_generator import PairGenerator
@@ -192,17 +191,6 @@ def table(result: dict) -> str:
         f"{result['threads']} threads, shortest of {result['rounds']} rounds"
     )
     return f"{head}\n{tabulate(rows, headers=headers)}"
-
-
-def load_config(path: str, opts: Sequence[str]) -> CfgNode:
-    """The config of a benchmark, on the CPU where there is no GPU."""
-    cfg = get_cfg()
-    add_hoi_config(cfg)
-    cfg.merge_from_file(config_file(path))
-    cfg.merge_from_list(list(opts))
-    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
-        cfg.MODEL.DEVICE = "cpu"
-    return cfg
 
 
 def _models(cfg: CfgNode, names: Sequence[str]) -> dict[str, RmLR]:

@@ -33,8 +33,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from hoi_d2.checkpoint.files import write_json
-from hoi_d2.engine.benchmark_infer import crowded, load_config
+from hoi_d2.engine.benchmark_infer import crowded
 from hoi_d2.engine.benchmark_pictures import training_data
+from hoi_d2.engine.load_config import load_config
 from hoi_d2.engine.stopwatch import CLOCK, CPU, Stopwatch
 from hoi_d2.engine.train_step import Batch, unwrapped
 from hoi_d2.engine.trainer import HOITrainer

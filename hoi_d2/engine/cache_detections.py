@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from tqdm import tqdm
 
 from hoi_d2.checkpoint.detector_weights import load_detector_weights
-from hoi_d2.config import add_hoi_config
+from hoi_d2.engine.load_config import load_config
 from hoi_d2.engine.loader import build_test_loader
-from hoi_d2.model_zoo import config_file as packaged_config
 from hoi_d2.modeling.entity_detector.build import build_entity_detector, detector_settings
 from hoi_d2.modeling.entity_detector.caching import use_cache
 
@@ -46,12 +45,7 @@ def cache_detections(
 
 
 def _config(config_file: str, opts: Sequence[str]) -> CfgNode:
-    cfg = get_cfg()
-    add_hoi_config(cfg)
-    cfg.merge_from_file(packaged_config(config_file))
-    cfg.merge_from_list(list(opts))
-    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
-        cfg.MODEL.DEVICE = "cpu"
+    cfg = load_config(config_file, opts)
     if not cfg.MODEL.ENTITY_DETECTOR.WEIGHTS:
         raise ValueError("MODEL.ENTITY_DETECTOR.WEIGHTS is empty: random outputs are of no use")
     if not cfg.DATASETS.TEST:

@@ -10,8 +10,8 @@ from detectron2.data import DatasetCatalog
 
 from hoi_d2.data.vocabulary import hico_det_vocabulary, vcoco_vocabulary
 from hoi_d2.engine import benchmark_data, benchmark_train
-from hoi_d2.engine.benchmark_infer import load_config
 from hoi_d2.engine.benchmark_pictures import make_records, photograph_like, training_data
+from hoi_d2.engine.load_config import load_config
 from tests.engine import toy_few
 
 
