@@ -31,12 +31,14 @@ def verb_focal_loss(
     """
     possible = pair_priors > 0
     logits, prior, y = (t[possible].float() for t in (verb_logits, pair_priors, gt_verbs))
-    # At prior 1 the score may reach 1 and log(1 - score) its end: it stops at log(1e-6).
     log_score = F.logsigmoid(logits) + prior.log()
-    score = log_score.exp()
-    log_rest = torch.log1p(-score.clamp(max=1 - _EPS))
+    # 1 - prior * sigmoid(l) = (1 - prior) + prior * sigmoid(-l): a sum without cancellation, so a
+    # confident mistake at prior 1 keeps its loss and its gradient.
+    log_rest = torch.logaddexp(
+        torch.log1p(-prior.clamp(max=1)), F.logsigmoid(-logits) + prior.log()
+    )
     cross_entropy = -(y * log_score + (1 - y) * log_rest)
-    weight = (1 - y - alpha).abs() * ((y - score).abs() + _EPS) ** gamma
+    weight = (1 - y - alpha).abs() * ((y - log_score.exp()).abs() + _EPS) ** gamma
     return (weight * cross_entropy).sum()
 
 

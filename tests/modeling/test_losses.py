@@ -7,11 +7,11 @@ ALPHA, GAMMA = 0.5, 0.2
 
 
 def published_form(logits, prior, y):
-    """UPT's expression in float64; not finite where it overflows."""
+    """UPT's expression in float64, its denominator summed in the order that loses nothing."""
     logits, prior, y = (t.double() for t in (logits, prior, y))
     possible = prior > 0
     logits, prior, y = logits[possible], prior[possible], y[possible]
-    x = torch.log(prior / (1 + torch.exp(-logits) - prior) + 1e-8)
+    x = torch.log(prior / ((1 - prior) + torch.exp(-logits)))
     ce = torch.nn.functional.binary_cross_entropy_with_logits(x, y, reduction="none")
     return ((1 - y - ALPHA).abs() * ((y - x.sigmoid()).abs() + 1e-6) ** GAMMA * ce).sum()
 
@@ -41,8 +41,20 @@ def test_value_and_gradient_are_finite(logit, prior, y):
     assert torch.isfinite(logits.grad).all()
 
 
-def test_a_confident_mistake_at_prior_one_still_has_a_gradient():
-    logits = torch.full((1, 1), 5.0, requires_grad=True)
+@pytest.mark.parametrize("y", [0.0, 1.0])
+@pytest.mark.parametrize("prior", [1e-6, 0.5, 1 - 1e-7, 1.0])
+@pytest.mark.parametrize("logit", [-600.0, -89.0, -20.0, -3.0, 0.0, 3.0, 14.0, 20.0, 89.0, 600.0])
+def test_each_entry_equals_the_published_form(logit, prior, y):
+    """Also where that one overflows in float32: prior 1 from logit 17 on, logits below -89."""
+    entry = [torch.full((1, 1), value) for value in (logit, prior, y)]
+    torch.testing.assert_close(
+        loss_of(*entry).double(), published_form(*entry), rtol=1e-5, atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("logit", [5.0, 14.0, 100.0])
+def test_a_confident_mistake_at_prior_one_still_has_a_gradient(logit):
+    logits = torch.full((1, 1), logit, requires_grad=True)
     loss_of(logits, torch.ones(1, 1), torch.zeros(1, 1)).backward()
     assert logits.grad.item() > 0.3
 
