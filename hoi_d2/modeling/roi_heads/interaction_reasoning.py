@@ -5,51 +5,33 @@ RmLR (arXiv 2307.13529), Algorithm 1 step 3; one encoder layer in the paper (sup
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
-from hoi_d2.modeling.transformer import SelfAttentionLayer, pad_sets
+from hoi_d2.modeling.roi_heads.pair_set_encoder import PairSetEncoder
 
 
-class InteractionReasoningModule(nn.Module):
+class InteractionReasoningModule(PairSetEncoder):
     """Pair vectors -> verb logits.
 
     Args:
-        in_dim: width of a pair's vector [global, tokens, union].
-        hidden_dim, num_layers, num_heads, ffn_dim, dropout: of the encoder over pairs.
         num_verbs: K.
+        hidden_dim: width of a pair in the encoder.
+        **encoder: of `PairSetEncoder`; what comes in is [global, tokens, union].
     """
 
-    def __init__(
-        self,
-        *,
-        in_dim: int,
-        hidden_dim: int,
-        num_layers: int,
-        num_heads: int,
-        ffn_dim: int,
-        dropout: float,
-        num_verbs: int,
-    ) -> None:
-        super().__init__()
-        self.projection = nn.Linear(in_dim, hidden_dim)
-        self.layers = nn.ModuleList(
-            SelfAttentionLayer(
-                dim=hidden_dim, num_heads=num_heads, ffn_dim=ffn_dim, dropout=dropout
-            )
-            for _ in range(num_layers)
-        )
+    def __init__(self, *, num_verbs: int, hidden_dim: int, **encoder: Any) -> None:
+        super().__init__(hidden_dim=hidden_dim, normalize=False, **encoder)
         self.predictor = nn.Linear(hidden_dim, num_verbs)
 
-    def forward(self, pair_features: Tensor, counts: list[int]) -> Tensor:
+    def forward(self, vectors: Tensor, counts: list[int]) -> Tensor:
         """
         Args:
-            pair_features: (M, in_dim), the pairs of the batch one image after the other.
+            vectors: (M, in_dim), the pairs of the batch one image after the other.
             counts: pairs of each image.
 
         Returns:
             verb_logits (M, K).
         """
-        padded, valid = pad_sets(self.projection(pair_features), counts)
-        for layer in self.layers:
-            padded = layer(padded, valid)
-        return self.predictor(padded[valid])
+        return self.predictor(super().forward(vectors, counts))

@@ -1,4 +1,4 @@
-"""Self-attention of cross-modal learning over the pairs of an image."""
+"""Self-attention over the pairs of an image: of cross-modal learning, and inside the IRM."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class PairSetEncoder(nn.Module):
     Args:
         in_dim: width of what comes in.
         hidden_dim, num_layers, num_heads, ffn_dim, dropout: of the encoder.
+        normalize: the projected vectors get a layer norm.
     """
 
     def __init__(
@@ -26,9 +27,11 @@ class PairSetEncoder(nn.Module):
         num_heads: int,
         ffn_dim: int,
         dropout: float,
+        normalize: bool = True,
     ) -> None:
         super().__init__()
-        self.projection = nn.Sequential(nn.Linear(in_dim, hidden_dim), nn.LayerNorm(hidden_dim))
+        project = nn.Linear(in_dim, hidden_dim)
+        self.projection = nn.Sequential(project, nn.LayerNorm(hidden_dim)) if normalize else project
         self.layers = nn.ModuleList(
             SelfAttentionLayer(
                 dim=hidden_dim, num_heads=num_heads, ffn_dim=ffn_dim, dropout=dropout
