@@ -1,17 +1,47 @@
-"""hoi_d2: human-object interaction on detectron2. Importing it registers models and datasets."""
+"""hoi_d2: human-object interaction on detectron2. Importing it registers everything with that."""
 
+from __future__ import annotations
+
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hoi_d2 import modeling
+    from hoi_d2.config import add_hoi_config
+    from hoi_d2.engine.predictor import HOIPredictor, get_model, list_models
 
 __version__ = "0.1.0"
+__all__ = [
+    "HOIPredictor",
+    "__version__",
+    "add_hoi_config",
+    "get_model",
+    "list_models",
+    "modeling",
+    "register",
+]
 
-# Scoring a result file needs numpy alone; `tools/evaluate_results.py` sets this to start fast.
-if not os.environ.get("HOI_D2_SKIP_REGISTRATION"):
+# Imported when somebody asks for them: scoring a result file needs neither models nor drawing.
+_PUBLIC = {
+    "HOIPredictor": "hoi_d2.engine.predictor",
+    "get_model": "hoi_d2.engine.predictor",
+    "list_models": "hoi_d2.engine.predictor",
+    "add_hoi_config": "hoi_d2.config",
+}
+
+
+def register() -> None:
+    """Registers models, datasets and shipped weights with detectron2; safe to call again.
+
+    Importing the package does it, unless HOI_D2_SKIP_REGISTRATION is set, as by commands that need
+    numpy alone and so start at once.
+    """
     from hoi_d2.compat import prepare_detectron2
 
     prepare_detectron2()
 
-    from hoi_d2 import modeling
-    from hoi_d2.config import add_hoi_config
+    from hoi_d2 import modeling  # noqa: F401  (registers models)
     from hoi_d2.data.builtin import register_all
     from hoi_d2.data.datasets.toy import register_toy
     from hoi_d2.model_zoo import register_path_handler
@@ -20,22 +50,12 @@ if not os.environ.get("HOI_D2_SKIP_REGISTRATION"):
     register_toy()
     register_path_handler()
 
-    __all__ = [
-        "HOIPredictor",
-        "__version__",
-        "add_hoi_config",
-        "get_model",
-        "list_models",
-        "modeling",
-    ]
 
-_OF_PREDICTOR = ("HOIPredictor", "get_model", "list_models")
-
-
-def __getattr__(name: str):
-    """Drawing and models are imported when somebody asks for them."""
-    if name in _OF_PREDICTOR:
-        from hoi_d2.engine import predictor
-
-        return getattr(predictor, name)
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+if not os.environ.get("HOI_D2_SKIP_REGISTRATION"):
+    register()

@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import hoi_d2
+
 _PACKAGE = Path(__file__).parent
 _LIGHT = "HOI_D2_SKIP_REGISTRATION"  # what tools set to start fast; of no use here
 
@@ -20,16 +22,21 @@ class Command:
         target: `module:function`, which takes the arguments, or the name of a file of `tools`.
         text: what it does, in a line.
         example: its arguments in a sensible call.
+        light: it needs neither models nor registered datasets, and starts at once.
     """
 
     target: str
     text: str
     example: str
+    light: bool = False
 
 
 DATA_COMMANDS = {
     "validate": Command(
-        "validate_data.py", "name every wrong record of a file", "mine.json --image-root pictures"
+        "validate_data.py",
+        "name every wrong record of a file",
+        "mine.json --image-root pictures",
+        light=True,
     ),
     "visualize": Command(
         "visualize_data.py", "draw annotations", "toy_hoi_val --output look --num 20 --html"
@@ -41,15 +48,23 @@ DATA_COMMANDS = {
         "convert_annotations.py",
         "from Label Studio or CVAT",
         "label_studio export.json --output mine.json",
+        light=True,
     ),
     "prepare-hico-det": Command(
-        "prepare_hico_det.py", "HICO-DET", "--archive hico_20160224_det.tar.gz --download"
+        "prepare_hico_det.py",
+        "HICO-DET",
+        "--archive hico_20160224_det.tar.gz --download",
+        light=True,
     ),
     "prepare-vcoco": Command(
-        "prepare_vcoco.py", "V-COCO", "--annotations instances_vcoco_test.json"
+        "prepare_vcoco.py", "V-COCO", "--annotations instances_vcoco_test.json", light=True
     ),
-    "prepare-hico": Command("prepare_hico.py", "HICO", "--archive hico_20150920.tar.gz"),
-    "prepare-mpii": Command("prepare_mpii.py", "MPII", "--archive mpii_human_pose_v1.tar.gz"),
+    "prepare-hico": Command(
+        "prepare_hico.py", "HICO", "--archive hico_20150920.tar.gz", light=True
+    ),
+    "prepare-mpii": Command(
+        "prepare_mpii.py", "MPII", "--archive mpii_human_pose_v1.tar.gz", light=True
+    ),
     "errors": Command(
         "visualize_results.py",
         "a page with curves, AP of each class and the worst pictures of a result file",
@@ -73,11 +88,13 @@ COMMANDS = {
         "hoi_d2.cli:evaluate",
         "evaluate a model, or with --results a result file",
         "--config-file toy/rmlr.yaml MODEL.WEIGHTS hoi_d2://toy/rmlr.safetensors",
+        light=True,
     ),
     "data": Command(
         "hoi_d2.cli:data",
         "check, draw, count, convert and prepare data sets",
         "validate mine.json --image-root pictures",
+        light=True,
     ),
     "export": Command(
         "export_model.py",
@@ -87,7 +104,7 @@ COMMANDS = {
     "benchmark": Command(
         "benchmark.py", "how long things take", "infer --config-file toy/rmlr.yaml"
     ),
-    "env": Command("hoi_d2.cli:environment", "versions, and what is missing", ""),
+    "env": Command("hoi_d2.cli:environment", "versions, and what is missing", "", light=True),
 }
 
 
@@ -109,6 +126,8 @@ def dispatch(name: str, commands: dict[str, Command], arguments: list[str]) -> i
         print(f"{name}: no command {word}\n{usage(name, commands)}", file=sys.stderr)
         return 2
     target = commands[word].target
+    if not commands[word].light:
+        register_all()
     if target.endswith(".py"):
         return run_tool(target, rest, name=f"{name} {word}")
     module, function = target.split(":")
@@ -118,6 +137,12 @@ def dispatch(name: str, commands: dict[str, Command], arguments: list[str]) -> i
     finally:
         sys.argv = before
     return result if isinstance(result, int) else 0
+
+
+def register_all() -> None:
+    """What `import hoi_d2` does, where the console command has left it out."""
+    if "hoi_d2.modeling" not in sys.modules:
+        hoi_d2.register()
 
 
 def run_tool(file: str, arguments: list[str], *, name: str) -> int:
@@ -159,6 +184,7 @@ def evaluate(arguments: list[str]) -> int:
     """Scores a result file where one is given; else runs a model over the test set."""
     if any(a == "--results" or a.startswith("--results=") for a in arguments):
         return run_tool("evaluate_results.py", arguments, name="hoi-d2 eval")
+    register_all()
     from hoi_d2.engine.setup import main as train_main
 
     train_main(["--eval-only", *arguments])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -73,3 +75,24 @@ def test_help(command, capsys):
 def test_env(capsys):
     assert main(["env"]) == 0
     assert "torch" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "loads_torch"),
+    [(["--help"], False), (["data", "validate", "--help"], False), (["train", "--help"], True)],
+)
+def test_the_console_command_loads_what_a_command_needs(arguments, loads_torch):
+    """In a process of its own, with nothing left behind for the processes that it starts."""
+    program = f"""
+import os, sys, hoi_d2_command
+sys.argv = ["hoi-d2", *{arguments}]
+try:
+    code = hoi_d2_command.main()
+except SystemExit as end:
+    code = end.code
+assert not code, code
+assert "HOI_D2_SKIP_REGISTRATION" not in os.environ
+print("modules", "torch" in sys.modules, "hoi_d2.modeling" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.endswith(f"modules {loads_torch} {loads_torch}\n"), done.stdout + done.stderr

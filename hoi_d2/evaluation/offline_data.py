@@ -7,7 +7,6 @@ registered data sets, which loads both, unless its annotations are in the projec
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+import hoi_d2
 from hoi_d2.data.datasets.hico import load_hico
 from hoi_d2.data.datasets.hico_det import load_hico_det
 from hoi_d2.data.datasets.hoi_json import load_hoi_json, occurring_hois, read_vocabulary
@@ -169,7 +169,7 @@ def _select(records: list[dict[str, Any]], args: argparse.Namespace) -> list[dic
 def _registered(dataset: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Dataset dicts and what scorers take of the metadata."""
     if os.environ.pop("HOI_D2_SKIP_REGISTRATION", None):
-        importlib.reload(importlib.import_module("hoi_d2"))
+        hoi_d2.register()
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
     if dataset not in DatasetCatalog.list():
