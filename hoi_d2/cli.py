@@ -99,7 +99,7 @@ COMMANDS = {
     "export": Command(
         "export_model.py",
         "a model as ONNX",
-        "--config-file toy/rmlr.yaml --output rmlr.onnx",
+        "--config-file toy/defr_det.yaml --output onnx",
     ),
     "benchmark": Command(
         "benchmark.py", "how long things take", "infer --config-file toy/rmlr.yaml"

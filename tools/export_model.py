@@ -1,13 +1,21 @@
 #!/usr/bin/env python
 """Writes a model as ONNX files with a runner, and checks them against torch.
 
-    python tools/export_model.py --config-file toy/rmlr.yaml --size 192 256 --output output/onnx
+    python tools/export_model.py --config-file toy/rmlr.yaml --output output/onnx
     python output/onnx/run_hoi.py photo.jpg
 
-OUTPUT gets detector.onnx and head.onnx (any number of pairs), model.json, and run_hoi.py, which
-needs onnxruntime and OpenCV alone. Pictures are scaled to fit into the size, and padded. The exit
-code is 1 where the numbers of onnxruntime and torch differ by more than 1e-4. Needs the extra
-[export]. RmLR over DETR or Conditional DETR can be exported.
+OUTPUT gets the graphs: detector.onnx (one size of picture), head.onnx (any number of pairs) and for
+a DEFR-Det encoder.onnx; model.json; and run_hoi.py, which needs onnxruntime, numpy and OpenCV
+alone. Pictures are resized as the config says, made smaller where they do not fit, and padded.
+
+    python tools/export_model.py --config-file DEFR-Det/zeroshot-ViT-B-16.yaml --output horses \
+        MODEL.HOI.CLASSES "['riding a horse', 'feeding a horse']"
+
+keeps own classes in the files: no text encoder is needed any more.
+
+RmLR and DEFR-Det over DETR or Conditional DETR can be exported. Exit code 0: done; 1: a number of
+onnxruntime and torch differs by more than 1e-4 (of the largest, where numbers are above 1); 2:
+nothing could be done. Needs the extra [export].
 """
 
 from __future__ import annotations
@@ -17,7 +25,8 @@ import sys
 from pathlib import Path
 
 import hoi_d2  # noqa: F401  (registers models)
-from hoi_d2.export.onnx import check_export, export_rmlr, exportable
+from hoi_d2.checkpoint.weight_files import WeightsError
+from hoi_d2.export.onnx import check_export, default_size, export_model, exportable
 
 TOLERANCE = 1e-4
 
@@ -28,7 +37,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", required=True, metavar="F")
-    parser.add_argument("--size", nargs=2, type=int, default=(800, 1216), metavar=("H", "W"))
+    parser.add_argument(
+        "--size",
+        nargs=2,
+        type=int,
+        metavar=("H", "W"),
+        help="of the detector's input; default: 800 1216, or what INPUT.MIN_SIZE_TEST says",
+    )
     parser.add_argument("--output", required=True, type=Path, help="folder")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE, e.g. MODEL.WEIGHTS F")
     return parser.parse_args(argv)
@@ -39,17 +54,21 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         predictor = exportable(args.config_file, args.opts)
-        files = export_rmlr(predictor, args.output, size=tuple(args.size))
-        differences = check_export(predictor, args.output, size=tuple(args.size))
-    except (FileNotFoundError, ImportError, ValueError) as error:
-        print(f"export: {error}", file=sys.stderr)
+        size = tuple(args.size or default_size(predictor.cfg))
+        files = export_model(predictor, args.output, size=size)
+        differences = check_export(predictor, args.output, size=size)
+    except (AssertionError, ImportError, KeyError, OSError, ValueError, WeightsError) as error:
+        message = error.args[0] if isinstance(error, KeyError) else error
+        print(f"export: {message}", file=sys.stderr)  # AssertionError: yacs has no such key
         return 2
     if predictor.random_parts:
         print(f"WARNING: random weights: {', '.join(predictor.random_parts)}", file=sys.stderr)
-    for file in files.values():
+    print(f"pictures of at most {size[0]} x {size[1]} (height x width)")
+    for file in files:
         print(f"{file}  {file.stat().st_size / 1e6:.2f} MB")
     for name, value in differences.items():
-        print(f"largest difference to torch, {name}: {value:.1e}")
+        above = "" if value <= TOLERANCE else f"  ABOVE {TOLERANCE:.0e}"
+        print(f"largest difference to torch, {name}: {value:.1e}{above}")
     return 0 if max(differences.values()) <= TOLERANCE else 1
 
 

@@ -1,15 +1,17 @@
 #!/usr/bin/env python
-"""Finds interactions with an exported RmLR; needs onnxruntime, numpy and OpenCV, nothing else.
+"""Finds interactions with an exported model; needs onnxruntime, numpy and OpenCV, nothing else.
 
     python run_hoi.py photo.jpg other.jpg > interactions.json
 
-The folder of this file holds detector.onnx, head.onnx and model.json.
+The folder of this file holds model.json and the graphs: detector.onnx, head.onnx, and for a
+DEFR-Det encoder.onnx.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +19,34 @@ import cv2
 import numpy as np
 import onnxruntime
 
+Arrays = dict[str, np.ndarray]
 
-class ExportedRmLR:
-    """The two graphs and what lies between them.
+
+class ExportedModel:
+    """The graphs and what lies between them.
 
     Args:
-        folder: with detector.onnx, head.onnx and model.json.
+        folder: with model.json and the graphs.
         providers: of onnxruntime.
+
+    Raises:
+        FileNotFoundError: the folder lacks a file.
     """
 
     def __init__(self, folder: str | Path, providers: tuple[str, ...] = ("CPUExecutionProvider",)):
-        folder = Path(folder)
-        self.settings: dict[str, Any] = json.loads((folder / "model.json").read_text())
-        self.detector, self.head = (
-            onnxruntime.InferenceSession(str(folder / name), providers=list(providers))
-            for name in ("detector.onnx", "head.onnx")
-        )
+        folder, self.providers = Path(folder), list(providers)
+        self.settings: dict[str, Any] = json.loads(_needed(folder / "model.json").read_text())
+        self.detector = self._session(folder / "detector.onnx")
+        self.head = self._session(folder / "head.onnx")
+        if self.settings["kind"] == "DEFR-Det":
+            self.encoder = self._session(folder / "encoder.onnx")
         words = self.settings["vocabulary"]
         self.verbs, self.objects, self.person = words["verbs"], words["objects"], words["person"]
         self.valid = np.zeros((len(self.objects), len(self.verbs)), dtype=np.float32)
-        self.valid[tuple(np.asarray(words["valid"]).T)] = 1
+        self.valid[tuple(np.asarray(words["valid"], dtype=np.int64).reshape(-1, 2).T)] = 1
+
+    def _session(self, file: Path) -> onnxruntime.InferenceSession:
+        return onnxruntime.InferenceSession(str(_needed(file)), providers=self.providers)
 
     def __call__(self, picture: np.ndarray) -> list[dict[str, Any]]:
         """
@@ -46,45 +56,65 @@ class ExportedRmLR:
         Returns:
             Interactions, best first: human_box, verb, object, object_box, score; XYXY pixels.
         """
-        image, mask, inner = self.prepare(picture)
-        found = self.detector.run(None, {"image": image, "mask": mask})
-        boxes, scores, classes, tokens, feature_map, feature_mask = found
-        boxes = boxes * np.asarray([inner[1], inner[0]] * 2, dtype=np.float32)
-        rows = self.select(boxes, scores, classes)
-        boxes = boxes[rows].clip(0, [inner[1], inner[0]] * 2).astype(np.float32)
-        scores, classes, tokens = scores[rows], classes[rows], tokens[rows]
-        human, target = self.pairs(classes)
+        scaled = self.scale(picture[:, :, ::-1])
+        found = self.entities(scaled)
+        human, target = self.pairs(found["scores"], found["classes"])
         if not len(human):
             return []
-        inputs = {
-            "feature_map": feature_map,
-            "feature_mask": feature_mask,
-            "human_boxes": boxes[human],
-            "object_boxes": boxes[target],
-            "human_tokens": tokens[human],
-            "object_tokens": tokens[target],
-        }
-        [logits] = self.head.run(None, {i.name: inputs[i.name] for i in self.head.get_inputs()})
-        priors = (scores[human] * scores[target]) ** self.settings["prior_exponent"]
-        values = self.valid[classes[target]] * priors[:, None] / (1 + np.exp(-logits))
-        scale = np.asarray([picture.shape[1] / inner[1], picture.shape[0] / inner[0]] * 2)
-        return self.interactions(values, boxes * scale, classes, human, target)
+        [logits] = self.head.run(None, self.head_inputs(scaled, found, human, target))
+        power_human, power_object = self.settings["powers"]
+        prior = found["scores"][human] ** power_human * found["scores"][target] ** power_object
+        object_classes = found["classes"][target]
+        values = self.verb_scores(logits, object_classes)
+        values = (values * prior[:, None] * self.valid[object_classes]).astype(np.float32)
+        size = [picture.shape[1], picture.shape[0]] * 2
+        factor = np.divide(size, [scaled.shape[1], scaled.shape[0]] * 2)
+        boxes = (found["boxes"] * factor).clip(0, size)
+        return self.interactions(values, boxes, found["classes"], human, target)
 
-    def prepare(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-        """The detector's input, its mask, and the (height, width) that the picture has in it."""
-        height, width = self.settings["size"]
-        factor = min(height / picture.shape[0], width / picture.shape[1])
-        inner = max(1, round(picture.shape[0] * factor)), max(1, round(picture.shape[1] * factor))
-        if inner != picture.shape[:2]:
-            way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-            picture = cv2.resize(picture, inner[::-1], interpolation=way)
-        rgb = picture[:, :, ::-1].astype(np.float32)
-        rgb = (rgb - self.settings["pixel_mean"]) / self.settings["pixel_std"]
-        image = np.zeros((1, 3, height, width), dtype=np.float32)
-        image[0, :, : inner[0], : inner[1]] = rgb.transpose(2, 0, 1)
-        mask = np.zeros((1, height, width), dtype=bool)
-        mask[:, : inner[0], : inner[1]] = True
-        return image, mask, inner
+    def scale(self, picture: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 in the size that the model was trained for, or smaller where that does
+        not fit into the graph."""
+        old = height, width = picture.shape[:2]
+        new = trained_size(
+            height, width, self.settings["shorter_side"], self.settings["longer_side"]
+        )
+        fit = min(1.0, *(room / side for room, side in zip(self.settings["size"], new)))
+        height, width = (max(1, round(side * fit)) for side in new)
+        if (height, width) == old:
+            return picture
+        # Bytes in between too, as Pillow has them, by which the model's pictures were resized.
+        for side in (width, height):
+            stretched = stretch(picture, side, curve="bilinear", precision=np.float64)
+            picture = np.floor(stretched + 0.5).clip(0, 255).astype(np.uint8)
+        return picture
+
+    def entities(self, scaled: np.ndarray) -> Arrays:
+        """What the detector finds: `boxes` XYXY pixels of (h, w, 3) `scaled`, `scores`, `classes`
+        and more, with a row for each entity that is kept."""
+        image, mask = self.padded(scaled)
+        names = [output.name for output in self.detector.get_outputs()]
+        found = dict(zip(names, self.detector.run(None, {"image": image, "mask": mask})))
+        size = np.asarray([scaled.shape[1], scaled.shape[0]] * 2, dtype=np.float32)
+        found["boxes"] = found["boxes"] * size
+        rows = self.select(found["boxes"], found["scores"], found["classes"])
+        for name in {"boxes", "scores", "classes", "tokens"} & found.keys():
+            found[name] = found[name][rows]
+        found["boxes"] = found["boxes"].clip(0, size)
+        return found
+
+    def padded(self, scaled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The detector's input (1, 3, H, W) and its mask (1, H, W)."""
+        height, width = scaled.shape[:2]
+        mean, std = (
+            np.asarray(self.settings[name], dtype=np.float32)
+            for name in ("pixel_mean", "pixel_std")
+        )
+        image = np.zeros((1, 3, *self.settings["size"]), dtype=np.float32)
+        image[0, :, :height, :width] = ((scaled - mean) / std).transpose(2, 0, 1)
+        mask = np.zeros((1, *self.settings["size"]), dtype=bool)
+        mask[:, :height, :width] = True
+        return image, mask
 
     def select(self, boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Rows of the entities that are kept: humans, then objects, each by falling score."""
@@ -100,6 +130,7 @@ class ExportedRmLR:
     def _suppress(self, boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Class-wise non-maximum suppression; rows by falling score."""
         left, kept = np.argsort(-scores, kind="stable"), []
+        left = left[scores[left] >= self.settings["detector_threshold"]]
         while len(left):
             best, left = left[0], left[1:]
             kept.append(best)
@@ -107,12 +138,68 @@ class ExportedRmLR:
             left = left[~(same & (_iou(boxes[best], boxes[left]) > self.settings["nms_threshold"]))]
         return np.asarray(kept, dtype=np.int64)
 
-    def pairs(self, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Every human with every other entity."""
+    def pairs(self, scores: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Every human with every other entity; of too many those with the best scores."""
         humans = int((classes == self.person).sum())
         human, target = np.divmod(np.arange(humans * len(classes)), max(len(classes), 1))
-        apart = human != target
-        return human[apart], target[apart]
+        kept, most = np.flatnonzero(human != target), self.settings["max_pairs"]
+        if 0 < most < len(kept):
+            order = np.argsort(-scores[human[kept]] * scores[target[kept]], kind="stable")
+            kept = kept[np.sort(order[:most])]
+        return human[kept], target[kept]
+
+    def head_inputs(
+        self, scaled: np.ndarray, found: Arrays, human: np.ndarray, target: np.ndarray
+    ) -> Arrays:
+        """What the head reads of (M,) rows `human` and `target` of the entities."""
+        boxes = found["boxes"]
+        if self.settings["kind"] == "DEFR-Det":
+            [tokens] = self.encoder.run(None, {"square": self.square(scaled)})
+            shares = boxes / np.asarray([scaled.shape[1], scaled.shape[0]] * 2, dtype=np.float64)
+            grid, mask = self.settings["grid"], self.settings["mask"]
+            patches = pair_patches(shares[human], shares[target], grid, mask)
+            inputs = {"tokens": tokens, "open_patches": patches}
+        else:
+            inputs = {
+                "feature_map": found["feature_map"],
+                "feature_mask": found["feature_mask"],
+                "image_size": np.asarray(scaled.shape[:2], dtype=np.int64),
+                "human_boxes": boxes[human],
+                "object_boxes": boxes[target],
+                "human_tokens": found["tokens"][human],
+                "object_tokens": found["tokens"][target],
+            }
+        return {i.name: inputs[i.name] for i in self.head.get_inputs()}  # a graph may need less
+
+    def square(self, scaled: np.ndarray) -> np.ndarray:
+        """(1, 3, R, R): the picture squashed for the image encoder."""
+        for _ in range(2):
+            scaled = stretch(
+                scaled,
+                self.settings["square"],
+                curve=self.settings["resize"],
+                precision=np.float32,
+            )
+        return np.rint(scaled).clip(0, 255).transpose(2, 0, 1)[None].astype(np.float32)
+
+    def verb_scores(self, logits: np.ndarray, object_classes: np.ndarray) -> np.ndarray:
+        """The head's logits -> (M, K) scores of the verbs with each pair's object.
+
+        Not in the graph: onnxruntime's sigmoid ends at logits of -18, which still have an order.
+        """
+        logits = logits.astype(np.float64) / self.settings["temperature"]
+        if "class_of" in self.settings:  # (M, C) classes with an object each, not yet verbs
+            classes = np.asarray(self.settings["class_of"])[object_classes]
+            # "A person and a horse", which own classes have beside them, takes its share.
+            rest = np.asarray(self.settings["together"])[object_classes, None]
+            classes = np.concatenate([classes, rest], axis=1)
+            logits = np.take_along_axis(logits, classes.clip(min=0), axis=1)
+            logits = np.where(classes < 0, -np.inf, logits)
+            if self.settings["score"] == "softmax":
+                return softmax(logits)[:, :-1]
+            logits = logits[:, :-1]
+        with np.errstate(over="ignore"):
+            return 1 / (1 + np.exp(-logits))
 
     def interactions(
         self,
@@ -138,6 +225,117 @@ class ExportedRmLR:
         ]
 
 
+def trained_size(height: int, width: int, shorter: int, longer: int) -> tuple[int, int]:
+    """DETR's rule: the shorter side becomes `shorter`, at most `longer` the longer; 0: as is."""
+    low, high = min(height, width), max(height, width)
+    if not shorter:
+        return height, width
+    if high / low * shorter > longer:
+        shorter = round(longer * low / high)
+    other = int(shorter * high / low)
+    return (shorter, other) if height <= width else (other, shorter)
+
+
+def _triangle(x: np.ndarray) -> np.ndarray:
+    return 1 - x
+
+
+def _cubic(x: np.ndarray) -> np.ndarray:
+    near = _fused(_fused(x, 1.5, -2.5) * x, x, 1)
+    far = _fused(_fused(_fused(x, -0.5, 2.5), x, -4), x, 2)
+    return np.where(x < 1, near, far)
+
+
+def _fused(a: np.ndarray, b: Any, c: Any) -> np.ndarray:
+    """a * b + c with one rounding to a's precision, as torch's compiled code has it."""
+    return (a.astype(np.float64) * b + c).astype(a.dtype)
+
+
+# How far a pixel of the new picture reaches, in pixels of the coarser one, and with what weights.
+CURVES: dict[str, tuple[int, Callable[[np.ndarray], np.ndarray]]] = {
+    "bilinear": (1, _triangle),
+    "bicubic": (2, _cubic),
+}
+_ROWS = 16  # at a time: what fits into a processor's cache
+
+
+def stretch(picture: np.ndarray, width: int, *, curve: str, precision: Any) -> np.ndarray:
+    """A picture in another width, antialiased, and turned over its diagonal: (width, H, 3).
+
+    Twice, and it is resized and as it was. OpenCV has nothing that gives the same: its bilinear and
+    bicubic skip pixels when they shrink. Rounded where torch rounds, because the values become
+    bytes, and many lie in the middle of two.
+
+    Args:
+        picture: (H, W, 3).
+        width: the new one.
+        curve: a name of `CURVES`.
+        precision: of all numbers: np.float32 as torch has, np.float64 as Pillow.
+    """
+    taps, weights = taps_and_weights(picture.shape[1], width, curve=curve, precision=precision)
+    columns = np.ascontiguousarray(picture.transpose(1, 0, 2))
+    result = np.zeros((width, *columns.shape[1:]), dtype=precision)
+    for start in range(0, width, _ROWS):
+        rows = slice(start, start + _ROWS)
+        for tap, weight in zip(taps[:, rows], weights[:, rows]):
+            # The sum is rounded, the product in it is not.
+            result[rows] += columns[tap] * weight[:, None, None]
+    return result
+
+
+def taps_and_weights(
+    length: int, side: int, *, curve: str, precision: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which of `length` pixels make each of `side` new ones, with what weights: (taps, side)."""
+    reach, weight_at = CURVES[curve]
+    step = precision(length / side)
+    spread = max(step, precision(1))
+    centre = ((np.arange(side) + 0.5) * np.float64(step)).astype(precision)
+    first = np.ceil(centre - reach * spread - 0.5).astype(np.int64)
+    taps = first + np.arange(2 * reach * int(np.ceil(spread)) + 1)[:, None]
+    away = (taps.astype(precision) - centre).astype(np.float64) + 0.5
+    distance = np.abs(away * np.float64(1 / spread)).astype(precision)
+    weights = weight_at(distance) * ((distance < reach) & (taps >= 0) & (taps < length))
+    return taps.clip(0, length - 1), (weights / weights.sum(axis=0)).astype(np.float64)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Over the last axis; 0 in a row where nothing is above minus infinity."""
+    highest = logits.max(axis=-1, keepdims=True)
+    powers = np.exp(logits - np.where(np.isfinite(highest), highest, 0))
+    sums = powers.sum(axis=-1, keepdims=True)
+    return np.divide(powers, sums, out=np.zeros_like(powers), where=sums > 0)
+
+
+def pair_patches(
+    human: np.ndarray, target: np.ndarray, grid: tuple[int, int], mask: str
+) -> np.ndarray:
+    """(M, rows * columns) bool: patches that a query may see of (M, 4) boxes, shares of a picture.
+
+    `mask`: "human_or_object" = those that either box reaches into, "union" = those of the
+    rectangle around both, "image" = all.
+    """
+    if mask == "image":
+        return np.ones((len(human), grid[0] * grid[1]), dtype=bool)
+    if mask == "union":
+        corners = np.minimum(human, target)[:, :2], np.maximum(human, target)[:, 2:]
+        return box_patches(np.concatenate(corners, axis=1), grid)
+    return box_patches(human, grid) | box_patches(target, grid)
+
+
+def box_patches(boxes: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """(M, rows * columns) bool: patches that boxes (M, 4), shares of the picture, reach into."""
+    rows, columns = grid
+    edges = boxes * np.asarray([columns, rows] * 2, dtype=np.float64)
+    # A side that lies on a border of patches must not open the next one by a rounding error.
+    edges = np.where(np.abs(edges - np.rint(edges)) < 1e-4, np.rint(edges), edges)
+    (x1, y1), (x2, y2) = np.floor(edges[:, :2]).T, np.ceil(edges[:, 2:]).T
+    row, column = np.arange(rows), np.arange(columns)
+    in_rows = (row >= y1[:, None]) & (row < y2[:, None])
+    in_columns = (column >= x1[:, None]) & (column < x2[:, None])
+    return (in_rows[:, :, None] & in_columns[:, None]).reshape(len(boxes), rows * columns)
+
+
 def _iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     inner = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
     inner = inner.clip(min=0).prod(axis=1)
@@ -146,12 +344,25 @@ def _iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return np.divide(inner, union, out=np.zeros_like(inner), where=union > 0)
 
 
+def _needed(file: Path) -> Path:
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{file} is not there; the files that were exported together must stay in one folder"
+        )
+    return file
+
+
 def main(arguments: list[str]) -> int:
-    """Prints the interactions of pictures as JSON; 1 where a file is no picture."""
+    """Prints the interactions of pictures as JSON; 1 where a file is no picture, 2 where nothing
+    could be done."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         return 0 if arguments else 2
-    model, found, bad = ExportedRmLR(Path(__file__).parent), {}, 0
+    try:
+        model, found, bad = ExportedModel(Path(__file__).parent), {}, 0
+    except FileNotFoundError as error:
+        print(error, file=sys.stderr)
+        return 2
     for name in arguments:
         picture = cv2.imread(name)
         if picture is None:

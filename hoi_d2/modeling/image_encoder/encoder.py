@@ -137,4 +137,4 @@ class ImageEncoder(nn.Module):
 
 def with_own(open_patches: Tensor) -> Tensor:
     """(M, 1 + N): the query's own token, which is always open, before the patches."""
-    return torch.cat([open_patches.new_ones(len(open_patches), 1), open_patches], dim=1)
+    return torch.cat([torch.ones_like(open_patches[:, :1]), open_patches], dim=1)

@@ -34,6 +34,12 @@ def attend_rows(
     if not len(open_keys):
         return query.new_zeros(0, query.shape[1] * query.shape[3])
     image_index = known_index(image_index)
+    if len(query) == 1:  # nothing to sort out; an exported graph has one image and any number
+        query = query.expand(-1, -1, open_keys.shape[0], -1)
+        [rows] = F.scaled_dot_product_attention(
+            query, keys, values, attn_mask=open_keys[None, None]
+        )
+        return rows.transpose(0, 1).flatten(1)
     slot, slots = _slots(image_index, len(query))
     mask = open_keys.new_ones(len(query), slots, open_keys.shape[1])
     mask[image_index, slot] = open_keys

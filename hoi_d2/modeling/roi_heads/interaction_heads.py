@@ -167,8 +167,9 @@ class InteractionHeads(nn.Module):
         tokens = torch.cat([human, object_], dim=1)
         if self.box_pair_encoding is None:
             return tokens
-        sizes = [instances.image_size for instances in pairs.instances]
-        size_of = torch.tensor(sizes, device=tokens.device)[pairs.image_index]
+        # A tensor in an exported graph, where it is an input.
+        sizes = [torch.as_tensor(instances.image_size) for instances in pairs.instances]
+        size_of = torch.stack(sizes).to(tokens.device)[pairs.image_index]
         return self.box_pair_encoding(tokens, pairs.human_boxes, pairs.object_boxes, size_of)
 
     def union_features(

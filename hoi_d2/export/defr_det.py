@@ -1,0 +1,96 @@
+"""DEFR-Det as graphs: detector, image encoder, and its last stage for any number of pairs."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from hoi_d2.export.detector import detector_graph
+from hoi_d2.export.graph import Graph
+from hoi_d2.modeling.entity_detector.detr import DetrEntityDetector
+from hoi_d2.modeling.meta_arch.defr_det import DEFRDet
+
+INPUTS, LOGITS = ("tokens", "open_patches"), "class_logits"
+
+
+class EncoderModule(nn.Module):
+    """A square picture -> the tokens that the last stage reads (1, 1 + rows * columns, C)."""
+
+    def __init__(self, model: DEFRDet) -> None:
+        super().__init__()
+        self.encoder = model.image_encoder
+
+    def forward(self, square: Tensor) -> Tensor:
+        """(1, 3, R, R) RGB on 0..255, whole numbers as a picture file has them."""
+        return self.encoder.tokens_before_last(self.encoder.normalize(square))
+
+
+class DEFRDetHeadModule(nn.Module):
+    """Tokens of one picture and M pairs -> class logits (M, C)."""
+
+    def __init__(self, model: DEFRDet) -> None:
+        super().__init__()
+        self.encoder, self.classifier = model.image_encoder, model.classifier
+
+    def forward(self, tokens: Tensor, open_patches: Tensor) -> Tensor:
+        """
+        Args:
+            tokens: of `EncoderModule`.
+            open_patches: (M, rows * columns) bool, what each pair's query sees.
+        """
+        index = torch.zeros_like(open_patches[:, 0], dtype=torch.int64)
+        return self.classifier(self.encoder.attend(tokens, open_patches, index))
+
+
+def defr_det_graphs(model: DEFRDet, size: tuple[int, int]) -> list[Graph]:
+    """ "detector", "encoder" and "head"; see `export_model`."""
+    detector = cast(DetrEntityDetector, model.entity_detector)
+    encoder = Graph(
+        name="encoder",
+        module=EncoderModule(model),
+        inputs=("square",),
+        outputs=("tokens",),
+        example=lambda _: (example_square(model),),
+    )
+    head = Graph(
+        name="head",
+        module=DEFRDetHeadModule(model),
+        inputs=INPUTS,
+        outputs=(LOGITS,),
+        example=lambda number: example_pairs(model, number=number),
+        per_pair=(INPUTS[1], LOGITS),
+    )
+    return [detector_graph(detector, size, with_map=False), encoder, head]
+
+
+def defr_det_settings(model: DEFRDet) -> dict[str, Any]:
+    """What a runner has to know of encoder and head."""
+    return {
+        "powers": list(model.powers),
+        "score": model.score,
+        "temperature": model.temperature,
+        "class_of": model.class_of.tolist(),
+        "together": model.together.flatten().tolist(),
+        "square": model.image_encoder.image_size,
+        "resize": model.resize,
+        "grid": list(model.image_encoder.grid),
+        "mask": model.mask,
+    }
+
+
+def example_square(model: DEFRDet) -> Tensor:
+    """A picture of noise as the encoder takes it."""
+    side, generator = model.image_encoder.image_size, torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (1, 3, side, side), generator=generator).float()
+
+
+@torch.no_grad()
+def example_pairs(model: DEFRDet, *, number: int) -> tuple[Tensor, Tensor]:
+    """Inputs of the head with so many pairs; the first one sees no patch at all."""
+    generator = torch.Generator().manual_seed(number)
+    rows, columns = model.image_encoder.grid
+    patches = torch.rand(number, rows * columns, generator=generator) < 0.3
+    patches[:1] = False
+    return EncoderModule(model)(example_square(model)), patches

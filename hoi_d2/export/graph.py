@@ -1,0 +1,107 @@
+"""`Graph`: one ONNX file of an exported model, written and then compared with torch."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+OPSET = 17
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """A module with names for what goes in and comes out.
+
+    Args:
+        name: of the file, without its ending.
+        module: takes and gives tensors alone.
+        inputs, outputs: their names.
+        example: number of pairs -> inputs; a graph that knows no pairs gives the same for any.
+        per_pair: inputs and outputs with a row for each pair. Everything else has a fixed size.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    example: Callable[[int], tuple[Tensor, ...]]
+    per_pair: tuple[str, ...] = ()
+
+    def file(self, folder: Path) -> Path:
+        """Where it lies among the files of a model."""
+        return folder / f"{self.name}.onnx"
+
+    @torch.no_grad()
+    def write(self, folder: Path) -> Path:
+        """Writes the file, and says where."""
+        path = self.file(folder)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # every shape that is fixed on purpose is warned of
+            torch.onnx.export(
+                self.module.eval(),
+                self.example(3),
+                str(path),
+                input_names=list(self.inputs),
+                output_names=list(self.outputs),
+                dynamic_axes={name: {0: "pairs"} for name in self.per_pair},
+                opset_version=OPSET,
+                dynamo=False,  # the other exporter needs the package onnxscript
+            )
+        return path
+
+    @torch.no_grad()
+    def differences(self, folder: Path, *, pairs: tuple[int, ...]) -> dict[str, float]:
+        """How far onnxruntime's numbers are from torch's.
+
+        Args:
+            folder: of the file.
+            pairs: how many the graph is given, one after the other, if it takes any.
+
+        Returns:
+            "graph: output", with its number of pairs -> the largest difference. Where numbers are
+            larger than 1, it is a share of the largest one: a float has seven digits, and no more
+            than those can agree.
+
+        Raises:
+            ImportError: onnxruntime is not installed; says how to get it.
+        """
+        try:
+            import onnxruntime
+        except ImportError as error:
+            message = "the check needs the extra [export]: pip install 'hoi-d2[export]'"
+            raise ImportError(f"{message} ({error})") from error
+        session = onnxruntime.InferenceSession(
+            str(self.file(folder)), providers=["CPUExecutionProvider"]
+        )
+        used = {i.name for i in session.get_inputs()}  # the exporter drops what changes nothing
+        found = {}
+        for number in pairs if self.per_pair else (0,):
+            inputs = self.example(number)
+            named = {n: x.numpy() for n, x in zip(self.inputs, inputs) if n in used}
+            suffix = f", {number} pairs" if self.per_pair else ""
+            given = session.run(list(self.outputs), named)
+            wanted = self.module(*inputs)
+            wanted = wanted if isinstance(wanted, tuple) else (wanted,)
+            for name, right, other in zip(self.outputs, wanted, given, strict=True):
+                found[f"{self.name}: {name}{suffix}"] = difference(right, torch.from_numpy(other))
+        return found
+
+
+def difference(right: Tensor, other: Tensor) -> float:
+    """The largest difference, as a share of the largest number where that is above 1.
+
+    Infinite where shapes differ, or where one is not a number.
+    """
+    if right.shape != other.shape:
+        return float("inf")
+    if not right.numel():
+        return 0.0
+    right, other = right.double(), other.double()
+    value = float((right - other).abs().max() / right.abs().max().clamp(min=1))
+    return float("inf") if math.isnan(value) else value
