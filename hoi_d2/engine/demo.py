@@ -54,7 +54,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--track",
         action="store_true",
-        help="number people, and say how long each interaction lasts",
+        help="number people; log each interaction",
     )
     parser.add_argument(
         "--classes",
