@@ -51,7 +51,11 @@ def argument_parser() -> argparse.ArgumentParser:
     source.add_argument("--webcam", action="store_true", help="a camera; Ctrl-C ends")
     parser.add_argument("--camera", type=int, default=0, help="its number, with --webcam")
     parser.add_argument("--max-frames", type=int, help="of a video or camera; default: all")
-    parser.add_argument("--track", action="store_true", help="follow people (extra [video])")
+    parser.add_argument(
+        "--track",
+        action="store_true",
+        help="number people; log each interaction",
+    )
     parser.add_argument(
         "--classes",
         nargs="+",
@@ -75,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         return run_toy_demo(Path(args.output))
     try:
         return _run(args)
-    except (FileNotFoundError, ImportError, KeyError, ValueError, WeightsError) as error:
+    except (FileNotFoundError, KeyError, ValueError, WeightsError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
         print(f"demo: {message}", file=sys.stderr)
         return 2

@@ -13,9 +13,10 @@ import numpy as np
 from tqdm import tqdm
 
 from hoi_d2.engine.demo_report import DEFAULT, DemoReport, DrawOptions
+from hoi_d2.engine.interaction_log import InteractionLog
 from hoi_d2.engine.prediction import HOIPrediction
 from hoi_d2.engine.predictor import HOIPredictor
-from hoi_d2.engine.tracking import InteractionLog, PersonTracker
+from hoi_d2.engine.tracking import PersonTracker
 from hoi_d2.visualization import HOIVisualizer
 from hoi_d2.visualization.video import VideoFile
 
@@ -44,9 +45,6 @@ def run_on_video(
 
     Returns:
         0; 1 where the video broke off before its end; 2 where there was no frame.
-
-    Raises:
-        ImportError: `track` without the extra that it needs.
     """
     is_camera = isinstance(source, int)
     capture = cv2.VideoCapture(source)

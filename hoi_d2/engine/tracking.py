@@ -1,33 +1,63 @@
-"""Who is who over the frames of a video, and how long each interaction lasts.
+"""Who is who over the frames of a video.
 
-People are followed by ByteTrack (Zhang et al., ECCV 2022) as the extra `[video]` brings it.
+Boxes are given to people by the largest sum of IoUs with where each person should be by now: first
+the sure boxes, then the unsure ones to those who are left, as in ByteTrack (Zhang et al., ECCV
+2022); a smoothed velocity takes the place of its Kalman filter.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
+from torchvision.ops import box_iou
 
 from hoi_d2.engine.prediction import HOIPrediction
 
-_HELP = "following people needs the extra [video]: pip install 'hoi-d2[video]'"
+_SURE, _UNSURE = 0.25, 0.1  # scores between follow somebody, but do not begin somebody
+_MIN_IOU = 0.1
+_SAME_PERSON = 0.7  # a box with this IoU is a second one of the same person
+_GOES_ON = 0.85  # of the velocity, from frame to frame, while a person is hidden
+_NEW_SHARE = 0.3  # of the newest step in the velocity
+
+
+@dataclass
+class _Person:
+    """A person who is followed: XYXY box in the frame `seen`, velocity in pixels a frame."""
+
+    number: int
+    box: np.ndarray
+    seen: int
+    velocity: np.ndarray | None = None
+
+    def expected_box(self, frame: int) -> np.ndarray:
+        """The last box, moved on: ever less the longer nobody saw it, as people stop and turn."""
+        if self.velocity is None:
+            return self.box
+        steps = (1 - _GOES_ON ** (frame - self.seen)) / (1 - _GOES_ON)
+        return self.box + np.tile(self.velocity, 2) * steps
+
+    def see(self, box: np.ndarray, frame: int) -> None:
+        """Notes where the person is now."""
+        step = (_center(box) - _center(self.box)) / (frame - self.seen)
+        old = step if self.velocity is None else self.velocity
+        self.velocity = (1 - _NEW_SHARE) * old + _NEW_SHARE * step
+        self.box, self.seen = box, frame
 
 
 class PersonTracker:
     """Gives the people of frame after frame a number that stays.
 
     Args:
-        frame_rate: of the video; a person who is not seen for a second gets a new number.
-
-    Raises:
-        ImportError: the extra is not installed; says how to get it.
+        frame_rate: of the video; a person who is not seen for more than a second gets a new number.
     """
 
     def __init__(self, *, frame_rate: float) -> None:
-        self._tracker, self._update = _byte_track(frame_rate)
+        self._patience = max(1, round(frame_rate))
+        self._people: list[_Person] = []
+        self._frame = self._known = 0
 
     def follow(self, prediction: HOIPrediction) -> HOIPrediction:
         """Adds `person_ids` to `hoi_instances`: numbers from 0, -1 where nobody is followed."""
@@ -35,111 +65,60 @@ class PersonTracker:
         people = (found.pred_classes == prediction.vocabulary.person).nonzero().squeeze(1)
         ids = torch.full((len(found),), -1, dtype=torch.int64)
         boxes = found.pred_boxes.tensor[people].double().numpy()
-        numbers = self._numbers(boxes, found.scores[people].double().numpy())
-        ids[people] = torch.from_numpy(numbers)
+        ids[people] = torch.from_numpy(self.numbers(boxes, found.scores[people].numpy()))
         pairs = prediction.hoi_instances
         pairs.person_ids = ids[pairs.pair_indices[:, 0]]
         return prediction
 
-    def _numbers(self, boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """(N,) the number of each box."""
-        import supervision
+    def numbers(self, boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """(N,) who each box of the next frame is, -1 = nobody.
 
-        rows = np.arange(len(boxes))
-        detections = supervision.Detections(
-            xyxy=boxes.reshape(-1, 4),
-            confidence=scores,
-            class_id=np.zeros(len(boxes), dtype=int),
-            data={"row": rows},
-        )
-        tracked = self._update(detections)
+        Args:
+            boxes: (N, 4) XYXY of people.
+            scores: (N,).
+        """
         numbers = np.full(len(boxes), -1, dtype=np.int64)
-        if len(tracked):
-            numbers[np.asarray(tracked.data["row"], dtype=int)] = tracked.tracker_id
+        self._people = [p for p in self._people if self._frame - p.seen <= self._patience]
+        for wanted in (scores >= _SURE, (scores >= _UNSURE) & (scores < _SURE)):
+            self._recognise(boxes, np.flatnonzero(wanted), numbers)
+        for row in np.argsort(-scores, kind="stable"):
+            if numbers[row] < 0:
+                numbers[row] = self._second_box(boxes, row, numbers)
+            if numbers[row] < 0 and scores[row] >= _SURE:
+                numbers[row] = self._begin(boxes[row])
+        self._frame += 1
         return numbers
 
+    def _recognise(self, boxes: np.ndarray, rows: np.ndarray, numbers: np.ndarray) -> None:
+        """Gives these boxes to the people who have none in this frame yet."""
+        missing = [p for p in self._people if p.seen < self._frame]
+        if not missing or not len(rows):
+            return
+        overlap = _iou(np.stack([p.expected_box(self._frame) for p in missing]), boxes[rows])
+        for who, column in zip(*linear_sum_assignment(overlap, maximize=True)):
+            if overlap[who, column] >= _MIN_IOU:
+                missing[who].see(boxes[rows[column]], self._frame)
+                numbers[rows[column]] = missing[who].number
 
-def _byte_track(frame_rate: float) -> tuple[Any, Any]:
-    """The tracker and its update; it moved from `supervision` to `trackers` in supervision 0.30."""
-    try:
-        import supervision
+    def _second_box(self, boxes: np.ndarray, row: int, numbers: np.ndarray) -> int:
+        """The person of this frame whose box this nearly is, -1 = none."""
+        known = np.flatnonzero(numbers >= 0)
+        if not len(known):
+            return -1
+        overlap = _iou(boxes[row][None], boxes[known])[0]
+        best = int(overlap.argmax())
+        return int(numbers[known[best]]) if overlap[best] >= _SAME_PERSON else -1
 
-        if not hasattr(supervision, "ByteTrack"):
-            import trackers
-    except ImportError as error:
-        raise ImportError(f"{_HELP} ({error})") from error
-    lost, sure = max(1, round(frame_rate)), 0.25
-    if hasattr(supervision, "ByteTrack"):
-        tracker = supervision.ByteTrack(
-            track_activation_threshold=sure,
-            lost_track_buffer=lost,
-            frame_rate=frame_rate,
-            minimum_consecutive_frames=1,
-        )
-        return tracker, tracker.update_with_detections
-    tracker = trackers.ByteTrackTracker(
-        lost_track_buffer=30,  # in frames of a video of 30 a second
-        frame_rate=frame_rate,
-        track_activation_threshold=sure,
-        high_conf_det_threshold=sure,
-        minimum_consecutive_frames=1,
-    )
-    return tracker, tracker.update
+    def _begin(self, box: np.ndarray) -> int:
+        self._people.append(_Person(self._known, box, self._frame))
+        self._known += 1
+        return self._known - 1
 
 
-@dataclass
-class _Episode:
-    first: int
-    last: int
-    frames: int = 0
-    best: float = 0.0
+def _center(box: np.ndarray) -> np.ndarray:
+    return (box[:2] + box[2:]) / 2
 
 
-@dataclass
-class InteractionLog:
-    """Which person did what with which kind of object, from when to when.
-
-    An interaction that is not seen for `gap` seconds and comes back is another one.
-
-    Args:
-        frame_rate: frames a second.
-        gap: in seconds.
-    """
-
-    frame_rate: float
-    gap: float = 1.0
-    _episodes: dict[tuple, list[_Episode]] = field(default_factory=dict)
-
-    def add(self, frame: int, prediction: HOIPrediction) -> None:
-        """Notes the interactions of a frame; those of people without a number are left out."""
-        best: dict[tuple, float] = {}
-        for t in prediction.triplets:
-            if t.person_id is not None:
-                key = (t.person_id, t.verb, t.object)
-                best[key] = max(t.score, best.get(key, 0.0))
-        for key, score in best.items():
-            episodes = self._episodes.setdefault(key, [])
-            if not episodes or frame - episodes[-1].last > self.gap * self.frame_rate:
-                episodes.append(_Episode(frame, frame))
-            now = episodes[-1]
-            now.last, now.frames, now.best = frame, now.frames + 1, max(now.best, score)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One for each interaction, by start: id, person_id, verb, object, seconds and frames."""
-        found = [(e, key) for key, episodes in self._episodes.items() for e in episodes]
-        found.sort(key=lambda item: (item[0].first, item[1][0]))
-        return [
-            {
-                "id": number,
-                "person_id": person,
-                "verb": verb,
-                "object": target,
-                "start_s": round(e.first / self.frame_rate, 3),
-                "duration_s": round((e.last - e.first + 1) / self.frame_rate, 3),
-                "first_frame": e.first,
-                "last_frame": e.last,
-                "frames": e.frames,
-                "best_score": round(e.best, 4),
-            }
-            for number, (e, (person, verb, target)) in enumerate(found)
-        ]
+def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(N, M) of two sets of XYXY boxes."""
+    return box_iou(torch.from_numpy(a), torch.from_numpy(b)).nan_to_num().numpy()
