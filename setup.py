@@ -30,6 +30,9 @@ def version() -> str:
 setup(
     version=version(),
     packages=find_packages(include=["hoi_d2", "hoi_d2.*"]),
-    package_data={"": ["*.json", "*.html", "py.typed"], "hoi_d2.model_zoo": ["weights/**/*"]},
+    package_data={
+        "": ["*.json", "*.html", "*.css", "*.js", "py.typed"],
+        "hoi_d2.model_zoo": ["weights/**/*"],
+    },
     cmdclass={"build_py": BuildWithConfigs},
 )
