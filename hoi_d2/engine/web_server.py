@@ -11,8 +11,8 @@ from typing import Any
 from PIL import Image
 
 from hoi_d2.checkpoint.weight_files import WeightsError
-from hoi_d2.engine.demo import OPEN_CONFIG, open_predictor
-from hoi_d2.engine.predictor import HOIPredictor, get_model, list_models
+from hoi_d2.engine.demo import DEFAULT_CONFIG, OPEN_CONFIG, open_predictor
+from hoi_d2.engine.predictor import HOI_ARCHITECTURES, HOIPredictor, get_model, list_models
 from hoi_d2.engine.web_page import build_page
 from hoi_d2.engine.web_session import Limits, WebSession
 
@@ -86,11 +86,19 @@ def _server(args: argparse.Namespace) -> Any:
         limits=limits,
         load_open=load_open,
     )
-    models = [*args.config_file, *list_models(pretrained=True)]
+    usual = DEFAULT_CONFIG.removesuffix(".yaml")
+    shipped = sorted(list_models(pretrained=True), key=lambda name: name != usual)
+    models = [*args.config_file, *shipped]
     for name in [*args.config_file, models[0]]:
-        session.predictor(name)  # a model that cannot be loaded is better known now
+        _check(session.predictor(name), name)  # what cannot be used is better known now
     page = build_page(session, models)
     return make_server(page, host=args.host, port=args.port, limits=limits)
+
+
+def _check(predictor: HOIPredictor, name: str) -> None:
+    architecture = predictor.cfg.MODEL.META_ARCHITECTURE
+    if architecture not in HOI_ARCHITECTURES:
+        raise ValueError(f"{name}: a {architecture} finds no interactions")
 
 
 def _load(name: str, *, own: Sequence[str], options: Sequence[str]) -> HOIPredictor:
@@ -129,6 +137,9 @@ def make_server(page: Any, *, host: str, port: int, limits: Limits) -> Any:
         show_error=False,
         ssr_mode=False,
     )
+    # else gradio, which thinks that a mounted page is not served yet, would take any file of this
+    # machine as an upload, and show it
+    page.has_launched = True
     # an open page holds a connection for good: it must not hold the end up
     config = uvicorn.Config(
         app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2

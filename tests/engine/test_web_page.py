@@ -6,6 +6,7 @@ import json
 import os
 import re
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -147,6 +148,23 @@ def test_too_large_a_file_is_not_sent(visitor, tmp_path):
     visitor.upload(toy_picture(tmp_path / "scene.png"))
     visitor.wait_for("interactions shown")
     assert visitor.page.inner_text("#limits") == "At most 1 MB and 40 million pixels"
+
+
+def test_files_of_the_server_are_no_uploads(address, tmp_path):
+    """Asked past the page for a picture that lies on the server."""
+    secret = toy_picture(tmp_path / "secret.png")
+    upload = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}
+    question = {"fn_index": 0, "session_hash": "x", "data": [upload, "toy/rmlr", "", 0.2, 20]}
+    request = Request(
+        f"{address}/gradio_api/queue/join",
+        json.dumps(question).encode(),
+        {"content-type": "application/json"},
+    )
+    urlopen(request).read()
+    for line in urlopen(f"{address}/gradio_api/queue/data?session_hash=x", timeout=60):
+        if b"process_completed" in line:
+            break
+    assert b'"success":false' in line and b"status" not in line.split(b'"output"')[1][:60]
 
 
 def test_models_that_fail_say_why(visitor, tmp_path):
