@@ -31,6 +31,9 @@ setup(
     version=version(),
     packages=find_packages(include=["hoi_d2", "hoi_d2.*"]),
     py_modules=["hoi_d2_command"],
-    package_data={"": ["*.json", "*.html", "py.typed"], "hoi_d2.model_zoo": ["weights/**/*"]},
+    package_data={
+        "": ["*.json", "*.html", "*.css", "*.js", "py.typed"],
+        "hoi_d2.model_zoo": ["weights/**/*"],
+    },
     cmdclass={"build_py": BuildWithConfigs},
 )

@@ -22,7 +22,7 @@ from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.images import pil_to_rgb, read_image
 from hoi_d2.data.transforms import detection_augmentations
 from hoi_d2.engine.prediction import HOIPrediction
-from hoi_d2.model_zoo import config_file, model_name, model_names, pretrained_weights
+from hoi_d2.model_zoo import PREFIX, config_file, model_name, model_names, pretrained_weights
 
 HOI_ARCHITECTURES = ("RmLR", "DEFR-Det")
 ImageLike = str | os.PathLike | Image.Image | np.ndarray
@@ -151,7 +151,7 @@ def list_models(*, pretrained: bool = False) -> list[str]:
         pretrained: only those whose weights come along too.
     """
     names = [name for name in model_names() if _finds_interactions(name)]
-    return [name for name in names if pretrained_weights(name) or not pretrained]
+    return [name for name in names if not pretrained or _has_weights(name)]
 
 
 def get_model(name: str, *, pretrained: bool = True, options: Sequence[Any] = ()) -> HOIPredictor:
@@ -170,7 +170,7 @@ def get_model(name: str, *, pretrained: bool = True, options: Sequence[Any] = ()
     if name not in model_names():
         raise KeyError(f"no model {name!r}; hoi_d2 has {', '.join(list_models())}")
     named = "MODEL.WEIGHTS" in options
-    if pretrained and not named and pretrained_weights(name) is None:
+    if pretrained and not named and not _has_weights(name):
         raise ValueError(
             f"no weights of {name} come with the package (there are some for "
             f"{', '.join(list_models(pretrained=True))}); name a file in the options: "
@@ -180,10 +180,13 @@ def get_model(name: str, *, pretrained: bool = True, options: Sequence[Any] = ()
 
 
 def _finds_interactions(name: str) -> bool:
-    cfg = get_cfg()
-    add_hoi_config(cfg)
-    cfg.merge_from_file(config_file(f"{name}.yaml"))
-    return cfg.MODEL.META_ARCHITECTURE in HOI_ARCHITECTURES
+    return read_config(f"{name}.yaml").MODEL.META_ARCHITECTURE in HOI_ARCHITECTURES
+
+
+def _has_weights(name: str) -> bool:
+    """Whether weights come along: under the model's name, or named in its config."""
+    weights = read_config(f"{name}.yaml", pretrained=True).MODEL.WEIGHTS
+    return weights.startswith(PREFIX)
 
 
 def _for_this_machine(cfg: CfgNode) -> CfgNode:

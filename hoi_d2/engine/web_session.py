@@ -1,25 +1,28 @@
-"""What the web page does, without the page: uploads checked, models kept, pictures redrawn."""
+"""What the web page does, without the page: uploads checked, models kept, errors in words."""
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from hoi_d2.checkpoint.weight_files import WeightsError
 from hoi_d2.data.images import ImageFileError, image_size, read_image
-from hoi_d2.engine.demo_report import DrawOptions
+from hoi_d2.engine.demo import RANDOM_WARNING
 from hoi_d2.engine.prediction import HOIPrediction
 from hoi_d2.engine.predictor import HOIPredictor
-from hoi_d2.visualization import HOIVisualizer
 
-COLUMNS = ("#", "verb", "object", "score", "human box", "object box")
-_DIMMED = 0.35
+logger = logging.getLogger(__name__)
+
+MEGA, MEGABYTE = 1_000_000, 1024 * 1024
+MAX_CLASSES, MAX_CLASS_LENGTH = 200, 100
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
+"""What is decoded of strangers: Pillow gives PostScript, for one, to a program outside."""
 
 
 class UploadError(ValueError):
@@ -27,28 +30,57 @@ class UploadError(ValueError):
 
 
 @dataclass(frozen=True)
-class View:
-    """What the page shows.
+class Limits:
+    """What an upload may have.
 
     Args:
-        picture: (H, W, 3) RGB.
-        rows: one a triplet, `COLUMNS`.
-        json: the triplets, for download.
-        status: a line.
+        megabytes: of the file, 1024 * 1024 bytes each.
+        megapixels: of the picture, a million each.
+
+    Raises:
+        ValueError: one is not above 0.
     """
 
-    picture: np.ndarray
-    rows: list[list]
-    json: str
-    status: str
+    megabytes: float = 20.0
+    megapixels: float = 40.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise ValueError(f"the largest number of {name} must be above 0, got {value:g}")
+
+    @property
+    def bytes(self) -> int:
+        """The largest file."""
+        return int(self.megabytes * MEGABYTE)
+
+    @property
+    def words(self) -> str:
+        """For who uploads."""
+        return f"at most {self.megabytes:g} MB and {self.megapixels:g} million pixels"
 
 
-def read_upload(path: str | os.PathLike, *, max_pixels: int) -> tuple[np.ndarray, str]:
+@dataclass(frozen=True)
+class Found:
+    """What the page keeps of an upload.
+
+    Args:
+        prediction: everything that the model found.
+        remark: what was done to the picture, and by which model; for the status line.
+        warning: that the scores mean nothing, "" = they do.
+    """
+
+    prediction: HOIPrediction
+    remark: str
+    warning: str = ""
+
+
+def read_upload(path: str | os.PathLike, *, limits: Limits) -> tuple[np.ndarray, str]:
     """The pixels of an upload, and what was done to it.
 
     Args:
         path: of the file.
-        max_pixels: pictures with more are refused before they are decoded.
+        limits: what is larger is refused before it is decoded.
 
     Returns:
         (H, W, 3) RGB and a remark, "" for an ordinary picture.
@@ -57,22 +89,38 @@ def read_upload(path: str | os.PathLike, *, max_pixels: int) -> tuple[np.ndarray
         UploadError: no picture, damaged or too large; names no folder of the server.
     """
     try:
-        height, width = image_size(path)
-        if height * width > max_pixels:
+        size = os.path.getsize(path)
+        if size > limits.bytes:
             raise UploadError(
-                f"the picture has {width} x {height} pixels; at most {max_pixels / 1e6:.0f} "
-                "million are accepted"
+                f"the file has {size / MEGABYTE:.1f} MB, at most {limits.megabytes:g} are "
+                "accepted: make the picture smaller, or save it as JPEG"
             )
+        height, width = image_size(path)
+        if height * width > limits.megapixels * MEGA:
+            raise UploadError(
+                f"the picture has {width} x {height} pixels, at most {limits.megapixels:g} million "
+                "are accepted: make it smaller"
+            )
+        _check_format(path)
         picture = read_image(path)
     except ImageFileError as error:
-        raise UploadError(_in_words(error, path)) from error
+        raise UploadError(_in_words(error, path, limits)) from error
     return picture, _remark(path)
 
 
-def _in_words(error: ImageFileError, path: str | os.PathLike) -> str:
+def _check_format(path: str | os.PathLike) -> None:
+    with Image.open(path) as image:
+        if image.format not in FORMATS:
+            raise UploadError(f"{image.format} files are not accepted: save the picture as JPEG")
+
+
+def _in_words(error: ImageFileError, path: str | os.PathLike, limits: Limits) -> str:
     what = str(error.problems[0].value)
     if "DecompressionBomb" in what:
-        return "the picture has far too many pixels"
+        return (
+            f"the picture has far too many pixels, at most {limits.megapixels:g} million are "
+            "accepted: make it smaller"
+        )
     if "UnidentifiedImage" in what:
         return "the file is not a picture of a known format"
     if "truncated" in what or "Truncated" in what:
@@ -97,7 +145,7 @@ class WebSession:
 
     Args:
         load: name of a model -> predictor.
-        max_pixels: see `read_upload`.
+        limits: of uploads.
         load_open: classes in words -> predictor; None = no classes of one's own.
     """
 
@@ -105,10 +153,10 @@ class WebSession:
         self,
         load: Callable[[str], HOIPredictor],
         *,
-        max_pixels: int,
+        limits: Limits | None = None,
         load_open: Callable[[Sequence[str]], HOIPredictor] | None = None,
     ) -> None:
-        self.load, self.load_open, self.max_pixels = load, load_open, max_pixels
+        self.load, self.load_open, self.limits = load, load_open, limits or Limits()
         self._predictors: dict[str, HOIPredictor] = {}
         self._open: tuple[tuple[str, ...], HOIPredictor] | None = None
         self._lock = threading.Lock()
@@ -123,21 +171,21 @@ class WebSession:
         """The model for classes in words; the last one is kept.
 
         Raises:
-            UploadError: these cannot be classes, or the weights are not to be had.
+            UploadError: these cannot be classes.
         """
         if self.load_open is None:
             raise UploadError("classes of your own are not offered here")
         if self._open is None or self._open[0] != tuple(classes):
+            _check_classes(classes)
             try:
                 self._open = tuple(classes), self.load_open(classes)
-            except (ValueError, OSError, WeightsError) as error:
-                raise UploadError(f"the classes cannot be used ({error})") from error
+            except ValueError as error:
+                text = str(error).removeprefix("--classes: ")
+                raise UploadError(f"the classes cannot be used ({text})") from error
         return self._open[1]
 
-    def analyse(
-        self, path: str | os.PathLike, model: str, classes: Sequence[str] = ()
-    ) -> tuple[HOIPrediction, str]:
-        """What the model finds in an upload, and a remark.
+    def analyse(self, path: str | os.PathLike, model: str, classes: Sequence[str] = ()) -> Found:
+        """What the model finds in an upload.
 
         Args:
             path: of the upload.
@@ -145,76 +193,45 @@ class WebSession:
             classes: in words; where there are any, they take the model's place.
 
         Raises:
-            UploadError: see `read_upload` and `open_predictor`.
+            UploadError: the picture, the classes or the model cannot be used, or the model failed;
+                what nobody has foreseen is in the log as well.
         """
-        picture, remark = read_upload(path, max_pixels=self.max_pixels)
-        with self._lock:
-            predictor = self.open_predictor(classes) if classes else self.predictor(model)
-            prediction = predictor(picture[:, :, ::-1])
-        if predictor.random_parts:
-            parts = ", ".join(predictor.random_parts)
-            remark = ", ".join(filter(None, [f"RANDOM WEIGHTS ({parts})", remark]))
-        return prediction, remark
+        picture, remark = read_upload(path, limits=self.limits)
+        name = "the model for classes of your own" if classes else f"the model {model}"
+        try:
+            with self._lock:
+                predictor = self.open_predictor(classes) if classes else self.predictor(model)
+                prediction = predictor(picture[:, :, ::-1])
+        except UploadError:
+            raise
+        except Exception as error:  # a page that stands still tells nobody anything
+            raise UploadError(_failure(error, name)) from error
+        parts = ", ".join(predictor.random_parts)
+        asked = f"{len(classes)} classes of your own" if classes else f"model {model}"
+        return Found(
+            prediction,
+            ". ".join(filter(None, [asked, remark[:1].upper() + remark[1:]])),
+            RANDOM_WARNING.format(parts=parts) if parts else "",
+        )
 
 
-def view(
-    prediction: HOIPrediction,
-    options: DrawOptions,
-    *,
-    chosen: int | None = None,
-    remark: str = "",
-) -> View:
-    """The page for a prediction.
-
-    Args:
-        prediction: everything that the model found.
-        options: which interactions are shown.
-        chosen: number of the row whose pair is highlighted, None = all are drawn alike.
-        remark: for the status line.
-    """
-    shown = options.select(prediction)
-    rows = [
-        [
-            number,
-            t.verb.replace("_", " "),
-            t.object or "",
-            round(t.score, 3),
-            _box_text(t.human_box),
-            _box_text(t.object_box),
-        ]
-        for number, t in enumerate(shown.triplets)
-    ]
-    found = f"{len(rows)} of {len(prediction.hoi_instances)} interactions shown"
-    status = ". ".join(filter(None, [found, remark[:1].upper() + remark[1:]]))
-    if chosen is not None and 0 <= chosen < len(rows):
-        return View(highlighted(shown, chosen), rows, shown.to_json(indent=1), status)
-    picture = shown.draw(score_threshold=0.0, top_k=None).get_image()
-    return View(picture, rows, shown.to_json(indent=1), status)
+def _check_classes(classes: Sequence[str]) -> None:
+    """Raises UploadError for what the command line would take and a visitor must not give."""
+    if len(classes) > MAX_CLASSES or max(map(len, classes)) > MAX_CLASS_LENGTH:
+        raise UploadError(
+            f"at most {MAX_CLASSES} classes of {MAX_CLASS_LENGTH} letters each are accepted"
+        )
+    for name in classes:
+        if name.endswith(".txt"):  # `--classes` would read that file of the server
+            raise UploadError(f"{name} is a file's name; write the classes here, one on each line")
 
 
-def highlighted(prediction: HOIPrediction, row: int) -> np.ndarray:
-    """The picture with the pair of one interaction; everything outside its boxes is dark."""
-    found = prediction.hoi_instances
-    same = (found.pair_indices == found.pair_indices[row]).all(dim=1)
-    light = np.full(prediction.image.shape[:2], _DIMMED)
-    for boxes in (found.human_boxes, found.object_boxes):
-        box = boxes.tensor[row].numpy()
-        if np.isfinite(box).all():
-            x0, y0, x1, y1 = np.rint(box).astype(int)
-            light[y0:y1, x0:x1] = 1.0
-    picture = (prediction.image * light[:, :, None]).astype(np.uint8)
-    drawn = HOIVisualizer(picture).draw_hoi_instances(
-        found[same], prediction.vocabulary, score_threshold=0.0, top_k=None
-    )
-    return drawn.get_image()
-
-
-def _box_text(box: Sequence[float] | None) -> str:
-    return "" if box is None else " ".join(f"{v:.0f}" for v in box)
-
-
-def write_download(content: str, folder: Path) -> str:
-    """A file with the JSON that the browser can fetch; returns its path."""
-    path = folder / "hoi_results.json"
-    path.write_text(content, encoding="utf-8")
-    return str(path)
+def _failure(error: Exception, name: str) -> str:
+    """Why a model gave nothing, for who uploaded a picture."""
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error).rstrip(".")
+    if isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text:
+        return f"there is not enough memory for {name} with this picture: make the picture smaller"
+    if isinstance(error, (KeyError, ValueError, OSError, ImportError, WeightsError)):
+        return f"{name} cannot be used: {text}"
+    logger.exception("%s failed", name)
+    return f"{name} failed ({type(error).__name__}); the log of the server says more"

@@ -10,25 +10,44 @@ from PIL import Image
 from hoi_d2.data import toy
 
 HOSTILE = {
-    "text": "not a picture",
-    "empty": "not a picture",
-    "truncated": "cut off",
-    "huge": "too many pixels",  # 20,000 x 20,000 in a file of 50 kB
-    "large": "12000 x 8334",  # 12,000 x 8,334, which Pillow alone would open
-    "svg": "not a picture",
-    "fake gif": "not a picture",
+    "text": "a text",
+    "empty": "an empty file",
+    "svg": "an SVG",
+    "fake gif": "the head of a GIF alone",
+    "eps": "PostScript",
+    "truncated": "a JPEG that is cut off",
+    "huge": "20,000 x 20,000 pixels in 50 kB",
+    "large": "12,000 x 8,334 pixels, which Pillow alone would open",
 }
-"""Kind -> what the message says."""
+"""Kind of file that is refused -> in words."""
 
 ODD = {
+    "cmyk": "CMYK",
+    "16-bit": "16-bit grey",
+    "animated": "an animated GIF",
+    "turned": "turned by EXIF",
+    "palette": "palette",
+    "alpha": "transparent",
+}
+"""Kind of file that is shown -> in words."""
+
+ANSWERS = {
+    "text": "the file is not a picture of a known format",
+    "empty": "the file is not a picture of a known format",
+    "svg": "the file is not a picture of a known format",
+    "fake gif": "the file is not a picture of a known format",
+    "eps": "EPS files are not accepted: save the picture as JPEG",
+    "truncated": "the picture is cut off or damaged",
+    "huge": "20000 x 20000 pixels, at most 40 million are accepted: make it smaller",
+    "large": "12000 x 8334 pixels, at most 40 million are accepted: make it smaller",
     "cmyk": "converted from CMYK",
     "16-bit": "converted from I;16",
-    "animated": "of an animation",
-    "turned": "turned as its EXIF",
+    "animated": "of an animation with 2 pictures the first one",
+    "turned": "turned as its EXIF data says",
     "palette": "",
     "alpha": "",
 }
-"""Kind -> what the remark says."""
+"""Kind -> what the message or remark says."""
 
 
 def write_picture(path: Path, kind: str) -> None:
@@ -42,6 +61,7 @@ def write_picture(path: Path, kind: str) -> None:
         "empty": b"",
         "svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
         "fake gif": b"GIF89a" + b"\0" * 20,
+        "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n",
     }
     if kind in raw:
         path.write_bytes(raw[kind])

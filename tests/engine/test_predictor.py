@@ -36,7 +36,7 @@ def pictures() -> list[np.ndarray]:
 
 
 def test_models_are_listed():
-    assert "toy/rmlr" in list_models(pretrained=True)
+    assert {"toy/rmlr", "toy/defr_det"} <= set(list_models(pretrained=True))
     assert set(list_models(pretrained=True)) < set(list_models())
     assert "toy/detr" not in list_models(), "it finds no interactions"
     with pytest.raises(KeyError, match="toy/rmlr"):

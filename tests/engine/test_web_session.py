@@ -1,41 +1,24 @@
-"""The web page without a browser: uploads, the view, the highlighted row."""
+"""The web page without a browser: uploads, limits, models, errors in words."""
 
 from __future__ import annotations
 
-import json
+import logging
+import re
 
-import numpy as np
 import pytest
-from hostile_files import HOSTILE, ODD, write_picture
+import torch
+from hostile_files import ANSWERS, HOSTILE, ODD, write_picture
 from PIL import Image
 
 from hoi_d2.data import toy
-from hoi_d2.engine.demo_report import DrawOptions
 from hoi_d2.engine.predictor import get_model
-from hoi_d2.engine.web_session import (
-    COLUMNS,
-    UploadError,
-    WebSession,
-    highlighted,
-    read_upload,
-    view,
-)
-
-LIMIT = 40_000_000
+from hoi_d2.engine.web_session import MAX_CLASSES, Limits, UploadError, WebSession, read_upload
 
 
-@pytest.fixture(scope="module")
-def session() -> WebSession:
-    return WebSession(get_model, max_pixels=LIMIT)
-
-
-@pytest.fixture(scope="module")
-def found(session, tmp_path_factory):
-    path = tmp_path_factory.mktemp("upload") / "scene.png"
-    Image.fromarray(toy.render(toy.toy_scene("val", 1))[:, :, ::-1]).save(path)
-    prediction, remark = session.analyse(path, "toy/rmlr")
-    assert remark == ""
-    return prediction
+@pytest.fixture(autouse=True)
+def pillow_opens_large_pictures(monkeypatch):
+    """As the server does."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
@@ -43,77 +26,127 @@ def test_hostile_upload_gets_a_message(kind, tmp_path):
     path = tmp_path / "upload.png"
     write_picture(path, kind)
     with pytest.raises(UploadError) as error:
-        read_upload(path, max_pixels=LIMIT)
+        read_upload(path, limits=Limits())
     message = str(error.value)
-    assert HOSTILE[kind] in message
+    assert ANSWERS[kind] in message
     assert str(tmp_path) not in message, "the server's folders are nobody's business"
-
-
-def test_limit_is_checked_before_decoding(tmp_path):
-    path = tmp_path / "upload.png"
-    Image.new("L", (60, 50)).save(path)
-    assert read_upload(path, max_pixels=3000)[0].shape == (50, 60, 3)
-    with pytest.raises(UploadError, match="60 x 50 pixels"):
-        read_upload(path, max_pixels=2999)
 
 
 @pytest.mark.parametrize("kind", ODD)
 def test_odd_upload_is_a_picture(kind, tmp_path):
     path = tmp_path / "upload.png"
     write_picture(path, kind)
-    picture, remark = read_upload(path, max_pixels=LIMIT)
+    picture, remark = read_upload(path, limits=Limits())
     assert picture.shape == toy.render(toy.toy_scene("val", 1)).shape
-    assert ODD[kind] in remark
+    assert remark == ANSWERS[kind]
 
 
-@pytest.mark.parametrize(("least", "most"), [(1.1, 20), (0.0, 1), (0.0, 7), (0.1, 100)])
-def test_view(least, most, found):
-    seen = view(found, DrawOptions(least, most), remark="turned")
-    assert len(seen.rows) <= most
-    assert all(len(row) == len(COLUMNS) and row[3] >= round(least, 3) for row in seen.rows)
-    assert [row[0] for row in seen.rows] == list(range(len(seen.rows)))
-    assert len(json.loads(seen.json)["triplets"]) == len(seen.rows)
-    assert seen.status.endswith("shown. Turned")
+def test_pillows_own_limit_is_told_in_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    path = tmp_path / "upload.png"
+    Image.new("L", (60, 50)).save(path)
+    with pytest.raises(UploadError, match="far too many pixels, at most 40 million"):
+        read_upload(path, limits=Limits())
 
 
-@pytest.mark.parametrize("row", [0, 3])
-def test_a_chosen_row_is_highlighted(row, found):
-    options = DrawOptions(0.0, 10)
-    seen = view(found, options, chosen=row)
-    everything = view(found, options)
-    assert seen.rows == everything.rows
-    assert not np.array_equal(seen.picture, everything.picture)
-    assert np.array_equal(seen.picture, highlighted(options.select(found), row))
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (Limits(), ""),
+        (Limits(megapixels=0.003), ""),
+        (Limits(megapixels=0.002999), r"60 x 50 pixels, at most 0.002999 million .* smaller"),
+        (Limits(megabytes=1e-6), r"0.0 MB, at most 1e-06 are accepted: .* JPEG"),
+    ],
+)
+def test_limits_are_checked_before_decoding(limits, message, tmp_path):
+    path = tmp_path / "upload.png"
+    Image.new("L", (60, 50)).save(path)
+    if not message:
+        assert read_upload(path, limits=limits)[0].shape == (50, 60, 3)
+        return
+    with pytest.raises(UploadError, match=message):
+        read_upload(path, limits=limits)
 
 
-def test_a_row_that_is_gone_is_not_highlighted(found):
-    options = DrawOptions(1.1, 10)
-    assert np.array_equal(view(found, options, chosen=5).picture, view(found, options).picture)
+@pytest.mark.parametrize("limits", [{"megabytes": 0}, {"megapixels": -1}])
+def test_a_limit_that_lets_nothing_through_is_refused(limits):
+    with pytest.raises(ValueError, match="must be above 0"):
+        Limits(**limits)
 
 
-def test_random_weights_are_named(tmp_path):
-    session = WebSession(lambda name: get_model(name, pretrained=False), max_pixels=LIMIT)
+@pytest.fixture(scope="module")
+def trained():
+    return get_model("toy/rmlr")
+
+
+@pytest.fixture
+def scene(tmp_path):
     path = tmp_path / "scene.png"
-    write_picture(path, "cmyk")
-    assert "RANDOM WEIGHTS (interaction_heads" in session.analyse(path, "toy/rmlr")[1]
+    write_picture(path, "palette")
+    return path
 
 
-def test_classes_of_ones_own(tmp_path):
-    path, asked = tmp_path / "scene.png", []
-    write_picture(path, "alpha")
+def test_what_is_found(trained, scene):
+    found = WebSession(lambda name: trained).analyse(scene, "toy/rmlr")
+    assert len(found.prediction.hoi_instances)
+    assert (found.remark, found.warning) == ("model toy/rmlr", "")
+
+
+def test_random_weights_are_named(scene):
+    session = WebSession(lambda name: get_model(name, pretrained=False))
+    warning = session.analyse(scene, "toy/rmlr").warning
+    assert re.match(
+        "WARNING: random weights, the scores mean nothing: .*interaction_heads", warning
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "logged"),
+    [
+        (ValueError("no weights of x."), "the model x cannot be used: no weights of x$", False),
+        (KeyError("no model 'x'"), "the model x cannot be used: no model 'x'$", False),
+        (torch.OutOfMemoryError("CUDA out of memory"), "not enough memory .* smaller$", False),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory", False),
+        (MemoryError(), "not enough memory", False),
+        (RuntimeError("a bug"), r"the model x failed \(RuntimeError\); the log", True),
+    ],
+)
+@pytest.mark.parametrize("while_loading", [True, False])
+def test_errors_of_the_model_are_told(error, message, logged, while_loading, scene, caplog):
+    def fail(*_):
+        raise error
+
+    session = WebSession(fail if while_loading else lambda name: fail)
+    with caplog.at_level(logging.ERROR), pytest.raises(UploadError, match=message):
+        session.analyse(scene, "x")
+    assert bool(caplog.records) == logged, "what nobody has foreseen is in the log"
+
+
+def test_classes_of_ones_own(trained, scene):
+    asked = []
 
     def load_open(classes):
         asked.append(tuple(classes))
         if "flying" in classes[0]:
-            raise ValueError("no such thing")
-        return get_model("toy/rmlr")
+            raise ValueError("--classes: no such thing")
+        if "weightless" in classes[0]:
+            raise FileNotFoundError("no network")
+        return trained
 
-    session = WebSession(get_model, max_pixels=LIMIT, load_open=load_open)
+    session = WebSession(get_model, load_open=load_open)
     for _ in range(2):
-        session.analyse(path, "toy/rmlr", ["riding a horse"])
+        found = session.analyse(scene, "toy/rmlr", ["riding a horse"])
+    assert found.remark == "1 classes of your own"
     assert asked == [("riding a horse",)], "the same classes are not read twice"
-    with pytest.raises(UploadError, match="no such thing"):
-        session.analyse(path, "toy/rmlr", ["flying a house"])
-    closed = WebSession(get_model, max_pixels=LIMIT)
+    for classes, message in [
+        (["flying a house"], r"the classes cannot be used \(no such thing\)"),
+        (["weightless"], "the model for classes of your own cannot be used: no network"),
+        (["riding a horse", "secrets.txt"], "secrets.txt is a file's name"),
+        (["riding a horse"] * (MAX_CLASSES + 1), "at most 200 classes"),
+        (["x" * 101], "of 100 letters"),
+    ]:
+        with pytest.raises(UploadError, match=message):
+            session.analyse(scene, "toy/rmlr", classes)
+    closed = WebSession(get_model)
     with pytest.raises(UploadError, match="not offered"):
-        closed.analyse(path, "toy/rmlr", ["riding a horse"])
+        closed.analyse(scene, "toy/rmlr", ["riding a horse"])
