@@ -160,8 +160,9 @@ def _select(records: list[dict[str, Any]], args: argparse.Namespace) -> list[dic
     missing = wanted - {record["image_id"] for record in chosen}
     if missing:
         raise UsageError(
-            f"{len(missing)} images that are asked for are not in the annotations, the first is "
-            f"{min(missing)}"
+            f"{args.image_ids or args.results}: {len(missing)} of its {len(wanted)} images are not "
+            f"in the annotations of {args.annotations or args.dataset}, the first is "
+            f"{min(missing)}; take both of the same split"
         )
     return chosen
 
