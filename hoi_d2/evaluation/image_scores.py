@@ -24,7 +24,7 @@ class ImageScores:
 
 
 def read_image_scores(path: str | Path) -> ImageScores:
-    """Reads a file of `write_image_scores`.
+    """Reads a file of `write_image_scores`; the images come out by ascending id.
 
     Raises:
         FileNotFoundError: no such file.
@@ -56,7 +56,8 @@ def read_image_scores(path: str | Path) -> ImageScores:
             f"{path}: image {image_ids[row]}, class {hoi}: score is {scores[row, hoi]}, "
             f"expected a finite number ({len(bad)} such entries)"
         )
-    return ImageScores(image_ids.astype(np.int64), scores)
+    order = np.argsort(image_ids)  # as evaluators have them: equal scores keep this order
+    return ImageScores(image_ids[order].astype(np.int64), scores[order])
 
 
 def write_image_scores(path: str | Path, scores: ImageScores) -> None:

@@ -322,6 +322,16 @@ def test_image_level(tmp_path, capsys):
     assert len(table.read_text().splitlines()) == 3
     assert main([*arguments, "--bootstrap", "5"]) == 2
     assert "--bootstrap is for results with boxes" in capsys.readouterr().err
+    for columns, message in (
+        ({"image_id": [9], "scores": np.ones((1, 2))}, "s.npz: 1 of its 1 images are not in"),
+        (
+            {"image_id": [1], "scores": np.ones((1, 3))},
+            "s.npz: scores of 3 classes, but labels of 2",
+        ),
+    ):
+        np.savez(tmp_path / "s.npz", **columns)
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_a_registered_data_set(tmp_path, capsys):
