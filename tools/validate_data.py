@@ -4,6 +4,7 @@
     python tools/validate_data.py mine.json --image-root pictures
     python tools/validate_data.py --format hico_det trainval_hico.json
     python tools/validate_data.py vcoco_test.json --coco-annotations instances_val2014.json
+    python tools/validate_data.py hico_20160224_det/annotations
 
 Every wrong record is a line: file, record, field, value, what was expected. The exit code is 0 if
 all files are sound and 1 if not. `--json` prints one JSON object instead.
@@ -20,7 +21,7 @@ os.environ.setdefault("HOI_D2_SKIP_REGISTRATION", "1")  # nothing here needs tor
 
 from tqdm import tqdm
 
-from hoi_d2.data.validation import FORMATS, Report, validate_file
+from hoi_d2.data.validation import FORMATS, SUFFIXES, Report, annotation_files, validate_file
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -28,7 +29,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="annotation files")
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="annotation files, or folders of them"
+    )
     parser.add_argument("--format", default="", choices=FORMATS, help="default: by content")
     parser.add_argument("--image-root", help="folder of the pictures, to look at them as well")
     parser.add_argument("--headers-only", action="store_true", help="do not decode the pictures")
@@ -38,6 +41,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--max-problems", type=int, default=200, help="lines to print; 0 = all")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser.parse_args(argv)
+
+
+def find_files(paths: list[str]) -> list[str]:
+    """The files themselves, and those in the folders."""
+    found: list[str] = []
+    for path in paths:
+        inside, others = annotation_files(path) if os.path.isdir(path) else ([path], [])
+        for other in others:
+            print(f"note: {other}: holds no annotations, left out", file=sys.stderr)
+        if not inside:
+            raise SystemExit(f"error: {path}: no annotation file ({', '.join(SUFFIXES)}) in it")
+        found += inside
+    return found
 
 
 def print_report(report: Report, limit: int) -> None:
@@ -73,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
             decode=not args.headers_only,
             progress=progress,
         )
-        for path in args.paths
+        for path in find_files(args.paths)
     ]
     sound = all(r.is_sound for r in reports)
     if args.json:

@@ -19,10 +19,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from hoi_d2.data import trees
 from hoi_d2.data.datasets.coco_without_vcoco import load_coco_without_vcoco_test
 from hoi_d2.data.datasets.hico import load_hico
-from hoi_d2.data.datasets.hico_det import load_hico_det
+from hoi_d2.data.datasets.hico_det import load_hico_det, missing_test_images
 from hoi_d2.data.datasets.hoi_json import load_hoi_json, occurring_hois, read_vocabulary
 from hoi_d2.data.datasets.mpii import load_mpii, mpii_vocabulary
-from hoi_d2.data.datasets.records import image_head
 from hoi_d2.data.datasets.vcoco import load_vcoco
 from hoi_d2.data.holdout import hold_out
 from hoi_d2.data.image_sizes import add_image_sizes, hico_sizes_key, use_coco_2017_names
@@ -30,7 +29,6 @@ from hoi_d2.data.vocabulary import (
     ZERO_SHOT_SPLITS,
     coco_objects,
     hico_det_rare_hois,
-    hico_det_test_images_without_pairs,
     hico_det_unseen_hois,
     hico_det_vocabulary,
     hico_few_shot_hois,
@@ -38,7 +36,6 @@ from hoi_d2.data.vocabulary import (
 )
 from hoi_d2.data.zero_shot import without_unseen
 
-_QPIC_TEST_IMAGES = 9546
 _COCO_2017 = "unpacking annotations_trainval2017.zip and train2017.zip of https://cocodataset.org"
 
 
@@ -194,18 +191,6 @@ def _hico_det_split(part: str, zero_shot: str = "") -> Split:
 
     name = f"hico_det_{part}" + (f"_{zero_shot}" if zero_shot else "")
     return Split(name, files, "python tools/prepare_hico_det.py", load, metadata)
-
-
-def missing_test_images(records: list[dict], image_root: str) -> list[dict]:
-    """The 112 test pictures without a visible pair, which the QPIC file lacks.
-
-    The official metric has them: what is detected in them is wrong.
-    """
-    without = hico_det_test_images_without_pairs()
-    if len(records) != _QPIC_TEST_IMAGES or any(r["image_id"] in without for r in records):
-        return []  # a file that has them, or somebody's own selection
-    heads = [image_head(image_root, f"HICO_test2015_{i:08d}.jpg", i) for i in without]
-    return [head | {"annotations": [], "hoi_annotations": []} for head in heads]
 
 
 def _hico_det_metadata() -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hoi_d2.data.datasets.checks import check_names
@@ -27,8 +28,13 @@ from hoi_d2.data.datasets.records import (
 from hoi_d2.data.datasets.vcoco import is_official_form, read_vcoco
 from hoi_d2.data.images import ImageFileError, check_size, image_size, read_dataset_image
 
+SUFFIXES = (".json", ".odgt", ".mat")
 FORMATS = ("hico_det", "vcoco", "hico", "mpii", "hoi_json")
 Progress = Callable[[Iterator, int], Iterator]
+
+
+class UnknownFormError(DataFormatError):
+    """A sound file that holds no annotations of a known form."""
 
 
 @dataclass
@@ -98,6 +104,8 @@ def validate_file(
         report.problems = [Problem(report.file, "", "file", str(error), "a file that can be read")]
         return report
     _count(report, records)
+    if not records and not report.problems:
+        report.problems = [Problem(report.file, "", "images", 0, "at least one", "flaw")]
     root = _find_pictures(records, report.file) if image_root is None else os.fspath(image_root)
     if root is not None:
         report.pictures = len(records)
@@ -110,7 +118,8 @@ def detect_format(path: str | os.PathLike) -> str:
 
     Raises:
         FileNotFoundError: no such file.
-        DataFormatError: it is none of them, or cannot be read.
+        UnknownFormError: it is none of them.
+        DataFormatError: it cannot be read.
     """
     if os.fspath(path).lower().endswith(".mat"):
         return _mat_format(path)
@@ -129,7 +138,33 @@ def detect_format(path: str | os.PathLike) -> str:
     if is_qpic_form(data):
         return "vcoco" if _is_of_coco(data) else "hico_det"
     found = list(data)[:6] if isinstance(data, dict) else type(data).__name__
-    raise file_problem(path, "content", found, f"one of {', '.join(FORMATS)} (--format says which)")
+    raise _unknown(path, "content", found, f"one of {', '.join(FORMATS)} (--format says which)")
+
+
+def _unknown(path: str | os.PathLike, field: str, found: Any, expected: str) -> UnknownFormError:
+    return UnknownFormError([Problem(os.fspath(path), "", field, found, expected)])
+
+
+def annotation_files(folder: str | os.PathLike) -> tuple[list[str], list[str]]:
+    """The files of a folder, at any depth, that hold annotations.
+
+    Args:
+        folder: where to look for `.json`, `.odgt` and `.mat`.
+
+    Returns:
+        Those that do or cannot be read, and those that hold something else.
+    """
+    known, others = [], []
+    for path in sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES):
+        try:
+            detect_format(path)
+        except UnknownFormError:
+            others.append(str(path))
+            continue
+        except (DataFormatError, OSError):
+            pass  # validate_file says what is wrong
+        known.append(str(path))
+    return known, others
 
 
 def _is_of_coco(data: list) -> bool:
@@ -152,7 +187,7 @@ def _mat_format(path: str | os.PathLike) -> str:
         if any(n.startswith(variable) for n in names):
             return name
     expected = "bbox_train (HICO-DET), anno_train (HICO) or RELEASE (MPII)"
-    raise file_problem(path, "variables", sorted(names), expected)
+    raise _unknown(path, "variables", sorted(names), expected)
 
 
 def _read(report: Report, coco_annotations: Sequence[str]) -> tuple[list[dict], list[Problem]]:

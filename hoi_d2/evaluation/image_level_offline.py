@@ -30,7 +30,11 @@ def score_image_level_file(args: argparse.Namespace) -> dict[str, float]:
     scores = read_image_scores(args.results)
     args.result_images = scores.image_ids.tolist()
     kind = kind_of(args.dataset)
-    _, labels, missing = match_labels(scores, image_level_labels(args))
+    dataset_dicts = image_level_labels(args)
+    try:
+        _, labels, missing = match_labels(scores, dataset_dicts)
+    except ValueError as error:
+        raise UsageError(f"{args.results}: {error}") from None
     if missing:
         print(f"warning: {missing} images have no scores and were left out", file=sys.stderr)
     if kind == "hico":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hoi_d2.evaluation.results import ResultFormatError
+from hoi_d2.evaluation.results import ResultFormatError, read_npz
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,22 +24,20 @@ class ImageScores:
 
 
 def read_image_scores(path: str | Path) -> ImageScores:
-    """Reads a file of `write_image_scores`.
+    """Reads a file of `write_image_scores`; the images come out by ascending id.
 
     Raises:
         FileNotFoundError: no such file.
         ResultFormatError: it is not such a file, an image occurs twice, or a score is not finite.
     """
     path = Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            image_ids, scores = archive["image_id"], archive["scores"]
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # zipfile, zlib, pickle and numpy each raise their own
+    arrays = read_npz(path, ("image_id", "scores"))
+    if len(arrays) < 2:
         raise ResultFormatError(
-            f"{path}: expected an .npz with image_id (N,) and scores (N, C): {error}"
-        ) from error
+            f"{path}: expected an .npz with image_id (N,) and scores (N, C); it has "
+            f"{', '.join(arrays) or 'neither'}"
+        )
+    image_ids, scores = arrays["image_id"], arrays["scores"]
     if image_ids.ndim != 1 or image_ids.dtype.kind not in "iu" or scores.dtype.kind != "f":
         raise ResultFormatError(
             f"{path}: image_id is {image_ids.dtype} {image_ids.shape}, scores {scores.dtype}; "
@@ -58,7 +56,8 @@ def read_image_scores(path: str | Path) -> ImageScores:
             f"{path}: image {image_ids[row]}, class {hoi}: score is {scores[row, hoi]}, "
             f"expected a finite number ({len(bad)} such entries)"
         )
-    return ImageScores(image_ids.astype(np.int64), scores)
+    order = np.argsort(image_ids)  # as evaluators have them: equal scores keep this order
+    return ImageScores(image_ids[order].astype(np.int64), scores[order])
 
 
 def write_image_scores(path: str | Path, scores: ImageScores) -> None:

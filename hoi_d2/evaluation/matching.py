@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-_BLOCK = 1 << 17
-"""Detections matched at a time: what they meet then fits the processor's cache."""
+_BLOCK = 1 << 16
+"""Overlaps computed at a time: they fit the processor's cache; crowds do not fill the memory."""
 
 
 def pairwise_iou(
@@ -66,6 +66,13 @@ class Groups:
         items = np.argsort(keys, kind="stable")
         distinct, starts, counts = np.unique(keys[items], return_index=True, return_counts=True)
         return cls(distinct, starts, counts, items)
+
+    def counts_of(self, queries: np.ndarray) -> np.ndarray:
+        """(R,) how many items have the key of each query."""
+        if not len(self.keys):
+            return np.zeros(len(queries), dtype=np.int64)
+        group = np.minimum(np.searchsorted(self.keys, queries), len(self.keys) - 1)
+        return np.where(self.keys[group] == queries, self.counts[group], 0)
 
     def join(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Every (query, item) combination with equal keys.
@@ -140,8 +147,10 @@ def best_pairs(
     overlap = np.zeros(len(detections.keys))
     groups = Groups.of(truth.keys)
     options: dict[str, Any] = {"pixel": pixel, "strict": strict}
-    for start in range(0, len(best), _BLOCK):
-        part = slice(start, start + _BLOCK)
+    met = np.cumsum(groups.counts_of(detections.keys))
+    cuts = np.flatnonzero(np.diff(met // _BLOCK)) + 1
+    for start, end in zip([0, *cuts], [*cuts, len(best)]):
+        part = slice(start, end)
         queries, items, begins = groups.join(detections.keys[part])
         rows = start + np.repeat(queries, np.diff(np.append(begins, len(items))))
         value = np.minimum(

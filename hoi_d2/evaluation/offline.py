@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         run(args)
-    except (ResultFormatError, DataFormatError, UsageError, FileNotFoundError, ValueError) as error:
+    except (ResultFormatError, DataFormatError, UsageError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -126,12 +126,25 @@ def _check(
     # the official V-COCO tool walks through the images of its list and sees no others
     lenient = args.image_ids or scorer.task == "vcoco"
     unknown = args.unknown_images or ("drop" if lenient else "error")
-    results, warnings = check_results(
+    checked, warnings = check_results(
         results, scorer.vocabulary, scorer.image_ids, source=source, unknown_images=unknown
     )
+    if len(results) and not len(checked) and not args.image_ids:
+        raise UsageError(
+            f"{source}: none of its {len(results)} rows is in an image of "
+            f"{args.annotations or args.dataset}; take both of the same split"
+        )
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    return results
+    missed = np.setdiff1d(scorer.annotated_images, checked.image_ids)
+    if len(missed):
+        print(
+            f"note: {source}: {len(missed)} of {len(scorer.annotated_images)} images with "
+            f"annotated interactions have no row and count as missed (the first is {missed[0]}); "
+            "--images-of-results leaves them out",
+            file=sys.stderr,
+        )
+    return checked
 
 
 def _compare(

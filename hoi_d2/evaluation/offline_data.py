@@ -16,21 +16,18 @@ import numpy as np
 
 import hoi_d2
 from hoi_d2.data.datasets.hico import load_hico
-from hoi_d2.data.datasets.hico_det import load_hico_det
+from hoi_d2.data.datasets.hico_det import load_hico_det, missing_test_images
 from hoi_d2.data.datasets.hoi_json import load_hoi_json, occurring_hois, read_vocabulary
 from hoi_d2.data.datasets.mpii import load_mpii
 from hoi_d2.data.datasets.vcoco import load_vcoco, read_image_ids
 from hoi_d2.data.vocabulary import (
     hico_det_rare_hois,
-    hico_det_test_images_without_pairs,
     hico_det_unseen_hois,
     hico_det_vocabulary,
     vcoco_vocabulary,
 )
 from hoi_d2.evaluation.image_level_metrics import few_shot_groups
 from hoi_d2.evaluation.scorers import HICODetScorer, VCOCOScorer
-
-_QPIC_TEST_IMAGES = 9546
 
 
 class UsageError(ValueError):
@@ -132,20 +129,7 @@ def _groups(args: argparse.Namespace, num_classes: int) -> dict[str, Sequence[in
 def _hico_det_records(args: argparse.Namespace) -> list[dict[str, Any]]:
     split = "train" if "train" in args.dataset else "test"
     records = load_hico_det(args.annotations, split=split)
-    without = hico_det_test_images_without_pairs()
-    known = {record["image_id"] for record in records}
-    if split == "test" and len(records) == _QPIC_TEST_IMAGES and known.isdisjoint(without):
-        # the official metric has them: what is detected in them is wrong
-        records += [
-            {
-                "file_name": f"HICO_test2015_{image_id:08d}.jpg",
-                "image_id": image_id,
-                "annotations": [],
-                "hoi_annotations": [],
-            }
-            for image_id in without
-        ]
-    return records
+    return records + missing_test_images(records) if split == "test" else records
 
 
 def _select(records: list[dict[str, Any]], args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -160,8 +144,9 @@ def _select(records: list[dict[str, Any]], args: argparse.Namespace) -> list[dic
     missing = wanted - {record["image_id"] for record in chosen}
     if missing:
         raise UsageError(
-            f"{len(missing)} images that are asked for are not in the annotations, the first is "
-            f"{min(missing)}"
+            f"{args.image_ids or args.results}: {len(missing)} of its {len(wanted)} images are not "
+            f"in the annotations of {args.annotations or args.dataset}, the first is "
+            f"{min(missing)}; take both of the same split"
         )
     return chosen
 

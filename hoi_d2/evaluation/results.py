@@ -6,6 +6,7 @@ them. Both are continuous, 0-based, absolute pixels. Nothing here imports torch.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -111,14 +112,17 @@ class HOIResults:
         def ids(name: str, dtype: type = np.int32) -> np.ndarray:
             return _integers(columns[name], name, dtype, source, first_row)
 
+        def floats(name: str) -> np.ndarray:
+            return _floats(columns[name], name, source)
+
         return cls(
             image_ids=ids("image_id", np.int64),
-            human_boxes=xywh_to_xyxy(_floats(columns["human_box"]).reshape(-1, 4)),
-            object_boxes=xywh_to_xyxy(_floats(columns["object_box"]).reshape(-1, 4)),
+            human_boxes=xywh_to_xyxy(floats("human_box").reshape(-1, 4)),
+            object_boxes=xywh_to_xyxy(floats("object_box").reshape(-1, 4)),
             object_classes=ids("object_category_id"),
             verb_classes=ids("verb_id"),
             hoi_classes=ids("hoi_id"),
-            scores=_floats(columns["score"]),
+            scores=floats("score"),
         )
 
     def to_columns(self) -> dict[str, np.ndarray]:
@@ -138,8 +142,10 @@ def read_results(path: str | Path) -> HOIResults:
     from hoi_d2.evaluation.results_json import read_json_columns
 
     path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such result file: {path}")
     if path.suffix == ".npz":
-        return HOIResults.from_columns(_read_npz(path), source=str(path))
+        return HOIResults.from_columns(read_npz(path, COLUMNS), source=str(path))
     parts: list[HOIResults] = []
     for first_row, columns in read_json_columns(path):
         parts.append(HOIResults.from_columns(columns, source=str(path), first_row=first_row))
@@ -185,14 +191,27 @@ def fill_hoi_classes(results: HOIResults, vocabulary: Vocabulary) -> HOIResults:
     return HOIResults(**{**columns, "hoi_classes": hois})
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
+def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file that have one of the names.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ResultFormatError: it is no such file, or an array does not hold numbers.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no such result file: {path}")
+    if not zipfile.is_zipfile(path):  # numpy takes anything else for a pickle, and advises that
+        raise ResultFormatError(f"{path}: not a whole .npz file, as numpy.savez writes it")
+    arrays = {}
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in COLUMNS if name in archive.files}
-    except FileNotFoundError:
-        raise
+            for name in (n for n in names if n in archive.files):
+                arrays[name] = archive[name]
     except Exception as error:  # zipfile, zlib, pickle and numpy each raise their own
-        raise ResultFormatError(f"{path}: not a readable .npz result file ({error})") from error
+        place = next((n for n in names if n not in arrays), "")
+        what = "holds Python objects" if "allow_pickle" in str(error) else f"unreadable ({error})"
+        raise ResultFormatError(f"{path}: column {place} {what}, expected numbers") from error
+    return arrays
 
 
 def _check_shapes(columns: dict[str, Any], source: str) -> None:
@@ -201,25 +220,28 @@ def _check_shapes(columns: dict[str, Any], source: str) -> None:
         raise ResultFormatError(
             f"{source}: no column {', '.join(missing)}; a result file has {', '.join(COLUMNS)}"
         )
-    count = len(columns["score"])
+    count = len(np.atleast_1d(columns["score"]))
     for name in COLUMNS:
         shape = np.shape(columns[name])
         expected = (count, 4) if name.endswith("_box") else (count,)
-        if shape != expected and not (count == 0 and shape[0] == 0):
+        if shape != expected and not (count == 0 and shape[:1] == (0,)):
             raise ResultFormatError(
                 f"{source}: column {name} has shape {shape}, expected {expected} "
                 f"(as many rows as score)"
             )
 
 
-def _floats(values: Any) -> np.ndarray:
+def _floats(values: Any, name: str, source: str) -> np.ndarray:
     array = np.asarray(values)
+    if array.dtype.kind not in "iuf" and array.size:  # text and truth values would be converted
+        raise ResultFormatError(f"{source}: column {name} is {array.dtype}, expected numbers")
     return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
 def _integers(values: Any, name: str, dtype: type, source: str, first_row: int) -> np.ndarray:
     array = np.asarray(values)
-    if array.dtype.kind not in "iuf" and len(array):
+    # float16 has no 2049: the ids of a file in it are other ones than those that were meant
+    if (array.dtype.kind not in "iuf" or array.dtype == np.float16) and len(array):
         raise ResultFormatError(f"{source}: column {name} is {array.dtype}, expected whole numbers")
     limits = np.iinfo(dtype)
     with np.errstate(invalid="ignore"):

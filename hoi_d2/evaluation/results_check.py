@@ -108,7 +108,10 @@ def _check_images(
     if not unknown.any():
         return results, []
     if unknown_images == "error":
-        expected = f"one of the {len(known_images)} images of the data set"
+        expected = (
+            f"one of the {len(known_images)} images of the data set (evaluate_results.py leaves "
+            "other rows out with --unknown-images drop)"
+        )
         _refuse(unknown, results.image_ids, "image_id", expected, source)
     images = np.unique(results.image_ids[unknown])
     warning = f"{unknown.sum()} rows in {len(images)} images that are not scored were left out"

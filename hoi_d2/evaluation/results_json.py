@@ -32,7 +32,7 @@ def read_json_columns(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         ResultFormatError: it is not a JSON list of result rows; names the record.
     """
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         records = iterate_json_list(file, str(path))
         start = 0
         while block := list(itertools.islice(records, BLOCK)):
@@ -58,15 +58,20 @@ def iterate_json_list(file: TextIO, source: str) -> Iterator[Any]:
     """The items of a JSON file whose outermost value is a list, one at a time.
 
     Raises:
-        ResultFormatError: it is no list, it ends early, or an item is not JSON.
+        ResultFormatError: it is no list, it ends early, something follows it, or an item is not
+            JSON.
     """
     decode = json.JSONDecoder().raw_decode
     text = file.read(_TEXT)
     end = _skip(text, 0)
     if text[end : end + 1] != "[":
-        raise ResultFormatError(f"{source}: a result file is a JSON list of rows; this is not")
+        found = f"begins with {text[end : end + 20]!r}" if text[end:] else "is empty"
+        raise ResultFormatError(
+            f"{source}: a result file is a JSON list of rows, [{{...}}, ...]; this {found}"
+        )
     end = _skip(text, end + 1)
     if text[end : end + 1] == "]":
+        _check_end(text[end + 1 :], file, source)
         return
     for count in itertools.count():
         if len(text) - end < _LONGEST_RECORD:
@@ -81,11 +86,23 @@ def iterate_json_list(file: TextIO, source: str) -> Iterator[Any]:
         end = _skip(text, end)
         separator = text[end : end + 1]
         if separator == "]":
+            _check_end(text[end + 1 :], file, source)
             return
         if separator != ",":
             found = repr(text[end : end + 20]) if separator else "the end of the file"
             raise ResultFormatError(f"{source}: {found} after record {count}, expected ',' or ']'")
         end += 1
+
+
+def _check_end(rest: str, file: TextIO, source: str) -> None:
+    """Refuses what follows the list: two lists in one file would lose the rows of the second."""
+    while rest and not rest.strip():
+        rest = file.read(_TEXT)
+    if rest:
+        raise ResultFormatError(
+            f"{source}: {rest.strip()[:20]!r} after the end of the list; expected one list "
+            "with all rows in it"
+        )
 
 
 def _skip(text: str, position: int) -> int:
@@ -137,7 +154,7 @@ def _why_bad(row: Any) -> str | None:
             sound = _is_number(value)
         if not sound:
             expected = "[x, y, width, height]" if name.endswith("_box") else "a number"
-            return f"{name} is {str(value)[:60]}, expected {expected}"
+            return f"{name} is {repr(value)[:60]}, expected {expected}"
     return None
 
 

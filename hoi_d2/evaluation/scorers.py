@@ -57,6 +57,8 @@ class HICODetScorer:
         protocol: a key of `hico_det_metrics.PROTOCOLS`.
 
     Attributes:
+        image_ids: (N,) of all images, ascending.
+        annotated_images: (M,) of those with interactions, ascending.
         notes: what the reader of the numbers should know.
         warnings: what makes them other than they seem.
     """
@@ -79,6 +81,7 @@ class HICODetScorer:
         self.warnings: list[str] = []
         self.ground_truth = HOIGroundTruth.from_dataset_dicts(dataset_dicts)
         self.image_ids = self.ground_truth.image_ids
+        self.annotated_images = self.image_ids[np.unique(self.ground_truth.pair_images)]
         self.rare_hois = rare_hois
         self.masks = hico_det.class_groups(len(vocabulary.hois), rare_hois, evaluated_hois, groups)
         self.object_present = self._object_present(
@@ -139,6 +142,8 @@ class VCOCOScorer:
         vocabulary: the action-roles.
 
     Attributes:
+        image_ids: (N,) of all images, ascending.
+        annotated_images: (M,) of those with interactions, ascending.
         notes: what the reader of the numbers should know.
         warnings: what makes them other than they seem.
     """
@@ -149,6 +154,8 @@ class VCOCOScorer:
         self.vocabulary = vocabulary
         self.truth = VCOCOTruth.from_dataset_dicts(dataset_dicts, vocabulary)
         self.image_ids = self.truth.image_ids
+        doers = self.truth.does.any(axis=1)
+        self.annotated_images = self.image_ids[np.unique(self.truth.images[doers])]
         entities = (e for d in dataset_dicts for e in d.get("annotations", ()))
         official = any("labelled" in e for e in entities)
         self.notes: list[str] = []

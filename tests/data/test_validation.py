@@ -129,7 +129,9 @@ def test_official_labels_without_boxes(write_json):
     assert report.is_sound
     assert report.interactions == 4
     assert "prepare_vcoco" in str(report.problems[0])
-    assert not validate_file(file, coco_annotations=[str(write_json(coco, "c.json"))]).problems
+    (note,) = validate_file(file, coco_annotations=[str(write_json(coco, "c.json"))]).problems
+    assert "each of V-COCO's 26 actions once" in str(note)
+    assert note.level == "note"
     labels[1]["role_object_id"] = [11, 0, "13"]
     assert (
         "entry" in str(validate_file(write_json(labels)).problems)

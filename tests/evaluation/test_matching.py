@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import evaluation_oracles as oracle
 import numpy as np
 import pytest
@@ -108,6 +110,18 @@ def test_best_pairs_is_the_same_in_blocks(monkeypatch):
     monkeypatch.setattr("hoi_d2.evaluation.matching._BLOCK", 7)
     for a, b in zip(whole, best_pairs(found, truth)):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_crowd_does_not_fill_the_memory():
+    corners = np.random.default_rng(0).integers(0, 20, size=(1000, 2))
+    boxes = np.concatenate([corners, corners + 8], axis=1).astype(float)
+    table = PairTable(np.zeros(1000, dtype=np.int64), boxes, boxes)
+    tracemalloc.start()
+    best, overlap = best_pairs(table, table)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (overlap == 1).all() and (boxes[best] == boxes).all()
+    assert peak < 50e6  # a million overlaps at once would take 200 MB
 
 
 @settings(max_examples=150, deadline=None)

@@ -87,7 +87,7 @@ def test_hico_det(files, tmp_path, capsys):
     assert rows[HOIS[0]]["verb"] == VOCABULARY.verbs[VOCABULARY.hois[HOIS[0], 1]]
 
 
-def test_only_annotated_classes_and_image_ids(files, tmp_path):
+def test_only_annotated_classes_and_image_ids(files, tmp_path, capsys):
     ids, output = tmp_path / "few.ids", tmp_path / "m.json"
     ids.write_text("1\n2\n")
     options = ["--only-annotated-classes", "--image-ids", ids, "--output", output]
@@ -95,6 +95,8 @@ def test_only_annotated_classes_and_image_ids(files, tmp_path):
     assert json.loads(output.read_text())["hico_det/mAP_default_full"] == 100
     ids.write_text("1\n77\n")
     assert call(files, *options) == 2
+    message = f"{ids}: 1 of its 2 images are not in the annotations of"
+    assert message in capsys.readouterr().err
 
 
 def test_images_of_results(files, tmp_path):
@@ -179,6 +181,37 @@ def test_files_that_are_not_there_or_broken(files, tmp_path, capsys):
     write_results(files["results.npz"], results_of([[1, 1]]))
     assert call(files) == 2
     assert capsys.readouterr().err.count("error:") == 4
+
+
+def test_paths_that_are_folders_or_hold_nothing(files, tmp_path, capsys):
+    empty = tmp_path / "empty.ids"
+    empty.write_text("\n")
+    for option, path, message in (
+        ("--results", tmp_path, f"no such result file: {tmp_path}"),
+        ("--output", tmp_path, "Is a directory"),
+        ("--per-class", tmp_path, "Is a directory"),
+        ("--output", files["results.npz"] / "m.json", "File exists"),
+        ("--image-ids", empty, f"{empty}: content = 'no ids'; expected an id on each line"),
+        ("--unseen", empty, f"{empty}: content = 'no ids'"),
+    ):
+        assert call(files, option, path) == 2, option
+        assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_results_of_another_split(files, capsys):
+    pairs = hico_det_file(files["test_hico.json"])
+    write_results(files["results.npz"], results_of([[9000 + i, h] for i, h in pairs]))
+    assert call(files, "--unknown-images", "drop") == 2
+    assert "none of its 8 rows is in an image of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rows, missed", [(0, 4), (1, 3), (8, 0)])
+def test_images_without_rows_are_mentioned(files, capsys, rows, missed):
+    pairs = hico_det_file(files["test_hico.json"])
+    write_results(files["results.npz"], results_of(pairs)[:rows])
+    assert call(files) == 0
+    note = f"{missed} of 4 images with annotated interactions have no row and count as missed"
+    assert (note in capsys.readouterr().err) == bool(missed)
 
 
 def test_odd_rows_are_counted_not_refused(files, capsys):
@@ -289,6 +322,16 @@ def test_image_level(tmp_path, capsys):
     assert len(table.read_text().splitlines()) == 3
     assert main([*arguments, "--bootstrap", "5"]) == 2
     assert "--bootstrap is for results with boxes" in capsys.readouterr().err
+    for columns, message in (
+        ({"image_id": [9], "scores": np.ones((1, 2))}, "s.npz: 1 of its 1 images are not in"),
+        (
+            {"image_id": [1], "scores": np.ones((1, 3))},
+            "s.npz: scores of 3 classes, but labels of 2",
+        ),
+    ):
+        np.savez(tmp_path / "s.npz", **columns)
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_a_registered_data_set(tmp_path, capsys):

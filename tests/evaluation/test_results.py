@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tracemalloc
 
 import ijson
@@ -85,8 +86,11 @@ def test_rows_that_python_wrote_with_nan(tmp_path):
 @pytest.mark.parametrize(
     "content, message",
     [
-        ("", "a JSON list"),
-        ("{}", "a JSON list"),
+        ("", "a JSON list of rows, .*; this is empty"),
+        ("{}", "a JSON list of rows, .*; this begins with '{}'"),
+        ("[] []", re.escape("'[]' after the end of the list")),
+        (json.dumps([ROW]) * 2, "after the end of the list; expected one list with all rows"),
+        (json.dumps([ROW]) + "\n" * 9 + "x", "'x' after the end of the list"),
         ("nonsense", "a JSON list"),
         ("[", "record 0 is not JSON"),
         ('[{"image_id": 1', "record 0 is not JSON, or the file ends in it"),
@@ -98,7 +102,7 @@ def test_rows_that_python_wrote_with_nan(tmp_path):
         (json.dumps([ROW | {"human_box": None}]), "human_box is None, expected .x, y"),
         (json.dumps([ROW | {"human_box": [1, 2, 3, "4"]}]), "record 0: human_box is"),
         (json.dumps([ROW | {"score": None}]), "score is None, expected a number"),
-        (json.dumps([ROW | {"score": "0.5"}]), "score is 0.5, expected a number"),
+        (json.dumps([ROW | {"score": "0.5"}]), "score is '0.5', expected a number"),
         (json.dumps([ROW | {"verb_id": True}, ROW]), "verb_id is True"),
         (json.dumps([ROW | {"image_id": 1.5}]), "image_id is 1.5, expected a whole number"),
         (json.dumps([ROW | {"image_id": 10**30}]), "image_id is 1000"),
@@ -111,6 +115,12 @@ def test_broken_json_is_named(tmp_path, content, message):
     with pytest.raises(ResultFormatError, match=message) as error:
         read_results(path)
     assert str(path) in str(error.value)
+
+
+def test_a_byte_order_mark_and_white_space_do_no_harm(tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text(f"\ufeff \n{json.dumps([ROW, ROW])}" + " \n" * 99)
+    assert len(read_results(path)) == 2
 
 
 @settings(max_examples=200, deadline=None)
@@ -146,6 +156,12 @@ def test_whatever_a_file_holds_it_is_read_or_named(tmp_path_factory, rows, cut):
         ({"verb_id": np.zeros(2, dtype=int)}, r"verb_id has shape \(2,\)"),
         ({"hoi_id": np.array([1.0, 2.5, 3.0])}, "row 1: hoi_id is 2.5, expected a whole number"),
         ({"image_id": np.array(["a", "b", "c"])}, "image_id"),
+        ({"image_id": np.ones(3, np.float16)}, "image_id is float16, expected whole numbers"),
+        ({"score": np.array(0.5)}, r"has shape \(3,\), expected \(1,\)"),
+        ({"score": np.array(["1", "2", "3"])}, "column score is <U1, expected numbers"),
+        ({"score": np.array([None] * 3)}, "column score holds Python objects, expected numbers"),
+        ({"human_box": np.ones((3, 4), bool)}, "column human_box is bool, expected numbers"),
+        ({"object_box": np.ones((3, 4), complex)}, "column object_box is complex128"),
     ],
 )
 def test_broken_npz_is_named(tmp_path, change, message):
@@ -157,7 +173,7 @@ def test_broken_npz_is_named(tmp_path, change, message):
 
 def test_no_npz_at_all(tmp_path):
     (tmp_path / "r.npz").write_bytes(b"PK no archive")
-    with pytest.raises(ResultFormatError, match="not a readable"):
+    with pytest.raises(ResultFormatError, match=r"not a whole \.npz file"):
         read_results(tmp_path / "r.npz")
     for name in ("none.npz", "none.json"):
         with pytest.raises(FileNotFoundError):

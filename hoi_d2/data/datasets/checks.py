@@ -34,12 +34,15 @@ def check_record(
         x0, y0, x1, y1 = entity["bbox"]
         if x1 <= x0 or y1 <= y0:
             findings.add(field, entity["bbox"], "a box with an area (XYXY)", level="flaw")
-        elif width is not None and height is not None:
-            out = max(-x0, -y0, x1 - width, y1 - height)
-            if out > TOLERANCE:
-                what = f"a box (0-based XYXY) in the picture, which is {width} x {height}"
-                findings.add(field, entity["bbox"], what, level="flaw")
+        elif max(-x0, -y0) > TOLERANCE or _beyond(x1, width) or _beyond(y1, height):
+            size = "" if width is None else f", which is {width} x {height}"
+            what = f"a box (0-based XYXY) in the picture{size}"
+            findings.add(field, entity["bbox"], what, level="flaw")
     _check_pairs(record, findings, pair_fields, duplicates)
+
+
+def _beyond(last: float, length: int | None) -> bool:
+    return length is not None and last - length > TOLERANCE
 
 
 def _check_pairs(

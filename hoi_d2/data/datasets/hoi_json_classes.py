@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from hoi_d2.data.datasets.records import Findings
+from hoi_d2.data.datasets.records import ID_LIMIT, Findings
 from hoi_d2.data.vocabulary import Vocabulary, coco_objects
 
 PERSON = "person"
-_ID_LIMIT = 1 << 62
 
 
 class HOIClasses:
@@ -52,9 +51,11 @@ class HOIClasses:
             return np.asarray(every, dtype=np.int64).reshape(-1, 2)
         members = findings.list_of(data["hoi_categories"], dict, "hoi_categories")
         rows: dict[tuple[int, int], int] = {}
+        seen: set[int] = set()
         for i in sorted(range(len(members)), key=lambda i: _sort_key(members[i].get("id"))):
             raw = members[i]
             findings.record = f"hoi_categories[{i}]"
+            new_id(raw, seen, findings) if "id" in raw else None
             obj = lookup(raw, "category_id", self.object_of, findings, "the id of a category")
             verb = lookup(raw, "verb_id", self.verb_of, findings, "the id of a verb category")
             if obj is not None and verb is not None:
@@ -111,7 +112,7 @@ def _ing_form(verb: dict, findings: Findings) -> str:
 def new_id(raw: dict, seen: set[int], findings: Findings) -> int | None:
     """The `id` of a member, which no earlier one may have."""
     ident = raw.get("id")
-    if type(ident) is not int or abs(ident) >= _ID_LIMIT or ident in seen:
+    if type(ident) is not int or abs(ident) >= ID_LIMIT or ident in seen:
         findings.add("id", ident, "an integer that no other one has")
         return None
     seen.add(ident)

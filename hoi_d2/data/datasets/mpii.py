@@ -110,6 +110,9 @@ def _read_prepared(findings: Findings) -> tuple[list[str], list[tuple[str, int]]
         what = "MPII: mpii_human_pose_v1_u12_1.mat, or an object with activities and images"
         raise file_problem(findings.file, "content", found, what)
     activities = findings.list_of(data["activities"], str, "activities")
+    for index, name in enumerate(activities):
+        if not name.strip():
+            findings.add(f"activities[{index}]", name, "a name")
     rows = []
     for index, raw in enumerate(findings.list_of(data.get("images"), dict, "images")):
         findings.record = f"images[{index}]"

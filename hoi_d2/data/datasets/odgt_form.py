@@ -11,6 +11,7 @@ import json
 from hoi_d2.data.datasets.checks import check_record
 from hoi_d2.data.datasets.records import (
     NO_OBJECT,
+    DataFormatError,
     Findings,
     entity,
     image_head,
@@ -28,12 +29,17 @@ PPDM_VERBS = (
 
 
 def is_odgt(text: str) -> bool:
-    """Whether the first line is a JSON object of its own, with `gtboxes`."""
+    """Whether one of the first lines is a JSON object of its own, with `gtboxes`."""
+    lines = text.lstrip().split("\n", 5)[:5]  # several, for the first may be the broken one
+    return any(_is_image(line) for line in lines if '"gtboxes"' in line)
+
+
+def _is_image(line: str) -> bool:
     try:
-        first = json.loads(text.lstrip().split("\n", 1)[0])
+        value = json.loads(line)
     except (ValueError, RecursionError):
         return False
-    return isinstance(first, dict) and "gtboxes" in first
+    return isinstance(value, dict) and "gtboxes" in value
 
 
 def read_odgt(text: str, findings: Findings, root: str) -> list[dict]:
@@ -43,7 +49,11 @@ def read_odgt(text: str, findings: Findings, root: str) -> list[dict]:
         if not line.strip():
             continue
         findings.record = f"line {number}"
-        raw = parse_json(line, findings.file, record=findings.record)
+        try:
+            raw = parse_json(line, findings.file, record=findings.record)
+        except DataFormatError as error:
+            findings.problems += error.problems
+            continue
         if not isinstance(raw, dict):
             findings.add("", raw, "an object with file_name, gtboxes, hoi")
             continue

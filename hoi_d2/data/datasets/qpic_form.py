@@ -16,6 +16,7 @@ from typing import Any
 
 from hoi_d2.data.datasets.checks import check_record
 from hoi_d2.data.datasets.records import (
+    ID_LIMIT,
     NO_OBJECT,
     Findings,
     entity,
@@ -115,7 +116,7 @@ def _head(raw: dict, findings: Findings, index: int, root: str) -> dict | None:
         return None
     findings.record = f"record {index} ({name})"
     image_id = raw.get("img_id", number_in_name(name))
-    if type(image_id) is not int:
+    if type(image_id) is not int or abs(image_id) >= ID_LIMIT:
         field = "img_id" if "img_id" in raw else "file_name"
         findings.add(field, raw.get(field), "an integer img_id, or a file name that ends in one")
         return None

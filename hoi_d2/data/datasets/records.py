@@ -24,6 +24,10 @@ NO_OBJECT = -1
 """The object index of an interaction without a visible object, and its class."""
 
 MAX_COORDINATE = 1e6
+
+ID_LIMIT = 1 << 62
+"""Ids from here on, positive or negative, do not fit the arrays of the evaluators."""
+
 _SHOWN = 8
 
 

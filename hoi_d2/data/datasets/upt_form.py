@@ -20,6 +20,7 @@ from hoi_d2.data.datasets.records import (
 )
 from hoi_d2.data.vocabulary import (
     Vocabulary,
+    coco_objects,
     hico_det_vocabulary,
     hico_object_order,
     vcoco_vocabulary,
@@ -75,6 +76,9 @@ def read_upt_hico_det(data: dict, findings: Findings, root: str) -> list[dict]:
 def read_upt_vcoco(data: dict, findings: Findings, root: str) -> list[dict]:
     """V-COCO's file of this form."""
     verb_of, records = _vcoco_verbs(data, findings), []
+    objects = ["background", *coco_objects()]
+    if data.get("objects", objects) != objects:
+        findings.add("objects", data["objects"], "background and COCO's 80 objects in their order")
     members = findings.list_of(data.get("annotations"), dict, "annotations")
     for index, raw in enumerate(members):
         record = _head(findings, raw.get("file_name"), index, root)
@@ -128,6 +132,21 @@ def _check_order(data: dict, findings: Findings) -> None:
         names = data.get(key, expected)
         if not isinstance(names, list) or [str(n).replace(" ", "_") for n in names] != expected:
             findings.add(key, names, f"HICO's {len(expected)} {key} in alphabetical order")
+    if findings.strict:  # not read here, but by the tools that this form belongs to
+        order = hico_object_order()
+        _check_classes(data["correspondence"], [int(o) for o in order], findings)
+
+
+def _check_classes(written: object, object_of: list[int], findings: Findings) -> None:
+    """Notes the rows of `correspondence` that are not HICO's [HOI, object, verb]."""
+    rows = findings.list_of(written, object, "correspondence")
+    hois = hico_det_vocabulary().hois.tolist()
+    expected = [[i, object_of.index(o), v] for i, (o, v) in enumerate(hois)]
+    if rows and len(rows) != len(expected):
+        findings.add("correspondence", len(rows), f"HICO's {len(expected)} HOIs", level="flaw")
+    for i, (row, right) in enumerate(zip(rows, expected)):
+        if row != right or {type(v) for v in row} != {int}:
+            findings.add(f"correspondence[{i}]", row, f"{right}, HICO's HOI {i}", level="flaw")
 
 
 def _hico_det_pairs(raw: dict, findings: Findings) -> Iterator[_Pair]:

@@ -84,7 +84,12 @@ def as_paths(files: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str
 
 
 def read_image_ids(path: str | os.PathLike) -> list[int]:
-    """The ids of a split file: one integer on each line."""
+    """The ids of a split file: one integer on each line, and at least one.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DataFormatError: names every line that is no id.
+    """
     findings, ids = Findings(path), []
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         text = line.strip()
@@ -92,6 +97,8 @@ def read_image_ids(path: str | os.PathLike) -> list[int]:
             ids.append(int(text))
         elif text:
             findings.add(f"line {number}", text, "an image id")
+    if not ids and not findings.problems:
+        findings.add("content", "no ids", "an id on each line")
     findings.raise_errors()
     return ids
 

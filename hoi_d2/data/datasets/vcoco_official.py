@@ -44,6 +44,8 @@ def read_official(
         findings.record = f"action {index} ({action.get('action_name')})"
         _read_action(action, findings, images)
     findings.record = ""
+    if findings.strict:
+        _check_complete(data, findings)
     records = []
     for image in images.values():
         rows, fields = image.pop("rows"), image.pop("fields")
@@ -53,6 +55,15 @@ def read_official(
             findings.record = f"image {record['image_id']}"
             check_record(record, findings, [f"COCO annotation {i}: bbox" for i in rows], fields)
     return records
+
+
+def _check_complete(data: list, findings: Findings) -> None:
+    """Notes actions that are not there, or there twice."""
+    found = [str(action.get("action_name")) for action in data if isinstance(action, dict)]
+    known = {v.removesuffix("_obj").removesuffix("_instr") for v in vcoco_vocabulary().verbs}
+    wrong = sorted(name for name in known if found.count(name) != 1)
+    if wrong:
+        findings.add("action_name", wrong, "each of V-COCO's 26 actions once", level="note")
 
 
 def _labelled_images(data: list) -> set[int]:
@@ -155,16 +166,42 @@ def _read_action(action: dict, findings: Findings, images: dict[int, dict]) -> N
         return
     verbs = _verb_ids(action.get("action_name"), roles, findings)
     for i, (image_id, label) in enumerate(zip(image_ids, labels)):
-        _mark_labelled(images.get(image_id) if type(image_id) is int else None, role_ids[i])
+        image = images.get(image_id) if type(image_id) is int else None
+        _mark_labelled(image, role_ids[i])
         if type(label) is not int or label not in (0, 1):
             findings.add(f"label[{i}]", label, "0 or 1")
-        elif label == 1:
-            image = images.get(image_id) if type(image_id) is int else None
-            if image is None:
-                findings.add(f"image_id[{i}]", image_id, "an image of the COCO files")
-                continue
-            of_roles = role_ids[i::count]  # role-major: column r starts at r * count
+            continue
+        if image is None:
+            level = "error" if label else "flaw"
+            findings.add(f"image_id[{i}]", image_id, "an image of the COCO files", level=level)
+            continue
+        of_roles = role_ids[i::count]  # role-major: column r starts at r * count
+        if label == 1:
             _add_pairs(image, of_roles, verbs, findings, i)
+        elif findings.strict:
+            _check_unused(image, of_roles, findings, i)
+    if findings.strict and "ann_id" in action:
+        _check_persons(action["ann_id"], role_ids[:count], findings)
+
+
+def _check_unused(image: dict, of_roles: list, findings: Findings, index: int) -> None:
+    """Notes the ids of an entry with label 0 that lead nowhere."""
+    for role, annotation_id in enumerate(of_roles):
+        none = role > 0 and annotation_id == 0
+        if type(annotation_id) is not int or not (none or annotation_id in image["rows"]):
+            what = f"an annotation of image {image['image_id']}" + (", 0 = none" if role else "")
+            findings.add(f"role_object_id[{role}][{index}]", annotation_id, what, level="flaw")
+
+
+def _check_persons(ann_ids: Any, first_column: list, findings: Findings) -> None:
+    """Notes where `ann_id`, which is not read here, says another person than the roles do."""
+    written = findings.list_of(ann_ids, object, "ann_id")
+    if len(written) != len(first_column):
+        findings.add("ann_id", len(written), f"{len(first_column)} ids", level="flaw")
+    for i, (ident, person) in enumerate(zip(written, first_column)):
+        if type(ident) is not int or ident != person:
+            what = f"{person}, the agent in role_object_id"
+            findings.add(f"ann_id[{i}]", ident, what, level="flaw")
 
 
 def _mark_labelled(image: dict | None, annotation_id: Any) -> None:
