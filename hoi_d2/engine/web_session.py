@@ -207,7 +207,8 @@ class WebSession:
         except Exception as error:  # a page that stands still tells nobody anything
             raise UploadError(_failure(error, name)) from error
         parts = ", ".join(predictor.random_parts)
-        asked = f"{len(classes)} classes of your own" if classes else f"model {model}"
+        number = "1 class" if len(classes) == 1 else f"{len(classes)} classes"
+        asked = f"{number} of your own" if classes else f"model {model}"
         return Found(
             prediction,
             ". ".join(filter(None, [asked, remark[:1].upper() + remark[1:]])),
