@@ -136,7 +136,7 @@ def test_classes_of_ones_own(trained, scene):
     session = WebSession(get_model, load_open=load_open)
     for _ in range(2):
         found = session.analyse(scene, "toy/rmlr", ["riding a horse"])
-    assert found.remark == "1 classes of your own"
+    assert found.remark == "1 class of your own"
     assert asked == [("riding a horse",)], "the same classes are not read twice"
     for classes, message in [
         (["flying a house"], r"the classes cannot be used \(no such thing\)"),
