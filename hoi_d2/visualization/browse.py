@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hoi_d2.data.datasets.hico_det import load_hico_det
-from hoi_d2.data.datasets.hoi_json import load_hoi_json, read_vocabulary
+from hoi_d2.data.datasets.hoi_json import load_hoi_json, occurring_hois, read_vocabulary
 from hoi_d2.data.datasets.records import file_problem
 from hoi_d2.data.datasets.vcoco import load_vcoco
 from hoi_d2.data.validation import detect_format
@@ -104,7 +104,12 @@ def open_dataset(name_or_file: str, image_root: str = "", *, file_format: str = 
         )
     if kind == "hoi_json":
         records = load_hoi_json(name_or_file, image_root)
-        return Dataset(Path(name_or_file).name, records, read_vocabulary(name_or_file))
+        return Dataset(
+            name=Path(name_or_file).name,
+            records=records,
+            vocabulary=read_vocabulary(name_or_file),
+            evaluated_hois=tuple(occurring_hois(records)),  # as the metric has it
+        )
     if kind == "vcoco":
         records = load_vcoco(name_or_file, image_root)
         return Dataset(Path(name_or_file).name, records, vcoco_vocabulary(), evaluator_type="vcoco")

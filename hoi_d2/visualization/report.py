@@ -78,7 +78,7 @@ def summarize(
         f"{len(comparison.results)} detections, {hits + misses} annotated interactions in "
         f"{len(dataset.records)} pictures; {_headline(comparison, dataset)}.\n"
         f"With score >= {score_threshold:.3f}: {hits} hits, {misses} missed, {alarms} false "
-        f"alarms; precision {precision:.3f}, recall {recall:.3f}. {num_drawn} pictures drawn."
+        f"alarms; precision {precision:.3f}, recall {recall:.3f}. {num_drawn} pictures chosen."
     )
 
 

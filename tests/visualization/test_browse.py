@@ -142,6 +142,8 @@ def test_files_are_recognised(data, row, kind, tmp_path):
     assert opened.name == "data.json" and opened.evaluator_type == kind
     assert filter_rows(opened.records[0], opened)[0][:2] == row
     assert opened.records[0]["file_name"].startswith("pictures")
+    # the mean over own classes is the metric's: over those that occur
+    assert opened.evaluated_hois == ((1,) if data is OWN else None)
 
 
 def test_neither_name_nor_file():
