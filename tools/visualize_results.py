@@ -17,10 +17,13 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
+
 import hoi_d2  # noqa: F401  (registers data sets)
+from hoi_d2.data.images import is_there
 from hoi_d2.evaluation.results import read_results
-from hoi_d2.visualization.browse import FILE_FORMATS, open_dataset
-from hoi_d2.visualization.comparison import compare
+from hoi_d2.visualization.browse import FILE_FORMATS, Dataset, open_dataset
+from hoi_d2.visualization.comparison import Comparison, compare
 from hoi_d2.visualization.pages import draw_comparison
 from hoi_d2.visualization.report import classes_named, draw_figures, order_images, summarize
 
@@ -65,13 +68,17 @@ def run(args: argparse.Namespace) -> list[str]:
     classes = classes_named(comparison, args.hoi)
     train = open_dataset(args.train_dataset) if args.train_dataset else None
     figures, tables = draw_figures(comparison, dataset, args.output, train=train)
+    there = pictures_there(dataset, comparison)
     images = order_images(
         comparison,
         score_threshold=threshold,
         classes=classes,
         worst_first=args.worst_first,
         num=args.num,
+        there=there if there.any() else None,  # where none is, drawing says what is missing
     )
+    if there.any() and not there.all():
+        print(f"{(~there).sum()} of {len(there)} pictures are not on disk")
     summary = summarize(comparison, dataset, score_threshold=threshold, num_drawn=len(images))
     print(summary)
     return draw_comparison(
@@ -86,6 +93,12 @@ def run(args: argparse.Namespace) -> list[str]:
         figures=figures,
         tables=tables,
     )
+
+
+def pictures_there(dataset: Dataset, comparison: Comparison) -> np.ndarray:
+    """(N,) bool: the picture of each compared image is on disk."""
+    there = {r["image_id"] for r in dataset.records if is_there(r["file_name"])}
+    return np.isin(comparison.truth.image_ids, list(there))
 
 
 def main(argv: list[str] | None = None) -> int:

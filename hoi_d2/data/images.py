@@ -20,6 +20,12 @@ class ImageFileError(DataFormatError, OSError):
     """
 
 
+def is_there(file_name: str | os.PathLike) -> bool:
+    """Whether there is a picture to read: a file, or a `toy://` name."""
+    name = os.fspath(file_name)
+    return name.startswith(TOY_SCHEME) or os.path.isfile(name)
+
+
 def image_error(file_name: str, field: str, value: object, expected: str) -> ImageFileError:
     """The error for one picture."""
     return ImageFileError([Problem(file_name, "", field, value, expected)])

@@ -14,6 +14,7 @@ from hoi_d2.data.datasets.hico_det import load_hico_det
 from hoi_d2.data.datasets.hoi_json import load_hoi_json, occurring_hois, read_vocabulary
 from hoi_d2.data.datasets.records import file_problem
 from hoi_d2.data.datasets.vcoco import load_vcoco
+from hoi_d2.data.images import is_there
 from hoi_d2.data.validation import detect_format
 from hoi_d2.data.vocabulary import (
     Vocabulary,
@@ -192,7 +193,7 @@ def select_records(
         dataset: where from.
         verb, object_name: names; None = any.
         rare: only rare HOI classes.
-        num: at most that many, spread evenly over all that were found; None = all.
+        num: at most that many, see `choose`; None = all.
 
     Raises:
         ValueError: an unknown name, or a dataset without rare classes is asked for them.
@@ -208,9 +209,23 @@ def select_records(
     found = list(dataset.records)
     if any(wanted):
         found = [r for r in found if any(_fits(row, wanted) for row in filter_rows(r, dataset))]
-    if num is not None and len(found) > num:
-        found = [found[i] for i in np.linspace(0, len(found) - 1, num).round().astype(int)]
-    return found
+    return found if num is None else choose(found, num)
+
+
+def choose(records: Sequence[dict[str, Any]], num: int) -> list[dict[str, Any]]:
+    """At most `num` records; where that cuts, spread evenly over those whose picture is on disk.
+
+    Where none is, over all: then drawing says what is missing.
+    """
+    if len(records) <= num:
+        return list(records)
+    there = [r for r in records if is_there(r["file_name"])] or records
+    return [there[i] for i in evenly(len(there), min(num, len(there)))]
+
+
+def evenly(length: int, num: int) -> np.ndarray:
+    """`num` of the places 0 to `length` - 1, the first and the last among them."""
+    return np.linspace(0, length - 1, num).round().astype(int)
 
 
 def _fits(row: Sequence[str], wanted: Sequence[str | None]) -> bool:

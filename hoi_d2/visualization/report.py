@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hoi_d2.evaluation.vcoco_metrics import UNCOUNTED_ROLES
-from hoi_d2.visualization.browse import Dataset, hoi_of_entry, index_of
+from hoi_d2.visualization.browse import Dataset, evenly, hoi_of_entry, index_of
 from hoi_d2.visualization.comparison import Comparison
 from hoi_d2.visualization.curves import PrecisionRecall, plot_calibration, plot_precision_recall
 from hoi_d2.visualization.html import GalleryTable
@@ -46,6 +46,7 @@ def order_images(
     classes: Sequence[int] = (),
     worst_first: bool = False,
     num: int | None = None,
+    there: np.ndarray | None = None,
 ) -> list[int]:
     """Rows of the images worth looking at: with something annotated or detected.
 
@@ -56,15 +57,18 @@ def order_images(
         worst_first: by the number of errors, and the smaller F1 first where that is the same;
             otherwise as in the dataset, spread evenly where `num` cuts.
         num: at most that many, None = all.
+        there: (N,) bool, whose picture is on disk; where `num` cuts, others are not chosen.
     """
     hits, misses, alarms = comparison.count(score_threshold=score_threshold, classes=classes)
     errors = misses + alarms
     rows = np.flatnonzero(hits + errors)
+    if num is not None and len(rows) > num and there is not None:
+        rows = rows[there[rows]]
     if worst_first:
         f1 = 2 * hits / np.maximum(2 * hits + errors, 1)
         rows = rows[np.lexsort((rows, f1[rows], -errors[rows]))][:num]
     elif num is not None and len(rows) > num:
-        rows = rows[np.linspace(0, len(rows) - 1, num).round().astype(int)]
+        rows = rows[evenly(len(rows), num)]
     return rows.tolist()
 
 

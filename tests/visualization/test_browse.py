@@ -6,6 +6,7 @@ from drawing_cases import BICYCLE, HOLD, RIDE, entity, hoi
 from hoi_d2.data.datasets.records import DataFormatError
 from hoi_d2.visualization.browse import (
     Dataset,
+    choose,
     filter_rows,
     hoi_of_entry,
     index_of,
@@ -33,6 +34,24 @@ from hoi_d2.visualization.browse import (
 )
 def test_select_records(wanted, ids, dataset):
     assert [r["image_id"] for r in select_records(dataset, **wanted)] == ids
+
+
+@pytest.mark.parametrize(
+    ("there", "num", "ids"),
+    [
+        ([], 0, []),
+        ([], 2, [1, 4]),  # none is there: drawing will say so
+        ([2, 3], 4, [1, 2, 3, 4]),  # nothing is cut, so nothing is left out
+        ([2, 3], 3, [2, 3]),
+        ([2, 3], 1, [2]),
+        ([1, 2, 4], 2, [1, 4]),
+    ],
+)
+def test_pictures_that_are_there_are_chosen(there, num, ids, tmp_path):
+    for number in there:
+        (tmp_path / f"{number}.jpg").touch()
+    records = [{"image_id": i, "file_name": str(tmp_path / f"{i}.jpg")} for i in range(1, 5)]
+    assert [r["image_id"] for r in choose(records, num)] == ids
 
 
 @pytest.mark.parametrize(

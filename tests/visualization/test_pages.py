@@ -102,6 +102,8 @@ def test_draw_comparison(dataset, comparison, tmp_path):
         ({"num": 0}, []),
         ({"score_threshold": 0.0}, [0, 1, 2]),
         ({"classes": [2]}, [1]),
+        ({"there": np.array([False, True, True]), "num": 1}, [1]),
+        ({"there": np.array([False, True, True])}, [0, 1]),  # nothing is cut
     ],
 )
 def test_order_images(options, images, comparison):
