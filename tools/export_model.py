@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Writes a model as ONNX files with a runner, and checks them against torch.
+r"""Writes a model as ONNX files with a runner, and checks them against torch.
 
     python tools/export_model.py --config-file toy/rmlr.yaml --output output/onnx
     python output/onnx/run_hoi.py photo.jpg

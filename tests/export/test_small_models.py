@@ -61,7 +61,9 @@ def _scatter(model):
     classes = network.detr.class_labels_classifier
     classes.weight.zero_()
     classes.bias.fill_(-3.0)
-    for obj, sign in ((0, 1), (1, -1)):  # some queries are people, some are bicycles
+    known = model.entity_detector.classes
+    outputs = (0, 1) if known is None else known.output_map[:2].tolist()
+    for obj, sign in zip(outputs, (1, -1)):  # some queries are people, some are bicycles
         classes.weight[obj] = sign * direction
         classes.bias[obj] = -sign * (tokens @ direction).mean()
 
@@ -91,7 +93,13 @@ CASES = {
         ),
         {},
     ),
-    "own classes": ((*SOFTMAX, "MODEL.HOI.CLASSES", OWN), {}),
+    "own classes, DETR of COCO's 91": (
+        (
+            *(*SOFTMAX, "MODEL.HOI.CLASSES", OWN),
+            *("MODEL.DETR.NUM_CLASSES", 91, "MODEL.DETR.CLASSES", "coco_91"),
+        ),
+        {},
+    ),
     "RmLR with numbers of boxes": (
         ("MODEL.RMLR.BOX_PAIR_ENCODING", True),
         {"architecture": "RmLR"},

@@ -35,6 +35,11 @@ class DetectorClasses:
         return class_map(self.outputs, self.dataset)
 
     @property
+    def output_map(self) -> Tensor:
+        """(dataset classes,) the output of each, -1 = none; by name."""
+        return class_map(self.dataset, self.outputs)
+
+    @property
     def is_identity(self) -> bool:
         return self.outputs == self.dataset
 
@@ -44,7 +49,7 @@ class DetectorClasses:
         Raises:
             ValueError: the detector has no output for a class.
         """
-        table = class_map(self.dataset, self.outputs).to(classes.device)
+        table = self.output_map.to(classes.device)
         outputs = table[classes]
         if (outputs < 0).any():
             names = sorted({self.dataset[c] for c in classes[outputs < 0].tolist()})

@@ -34,7 +34,7 @@ class Detr(nn.Module):
 
     pixel_mean: Tensor
     pixel_std: Tensor
-    class_map: Tensor
+    output_map: Tensor
 
     @configurable
     def __init__(
@@ -52,7 +52,7 @@ class Detr(nn.Module):
         self.classes = classes
         if classes is not None:
             classes.check_number(network.config.num_labels)
-            self.register_buffer("class_map", classes.map, persistent=False)
+            self.register_buffer("output_map", classes.output_map, persistent=False)
         self.score_threshold = score_threshold
         self.dense_loss_weight = dense_loss_weight
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
@@ -148,10 +148,7 @@ class Detr(nn.Module):
         chances = self.network.probabilities(logits.float())
         if self.classes is None or self.classes.is_identity:
             return chances
-        usable = self.class_map.ge(0).nonzero().squeeze(1)
-        result = chances.new_zeros(*chances.shape[:-1], len(self.classes.dataset))
-        result[..., self.class_map[usable]] = chances[..., usable]
-        return result
+        return chances[..., self.output_map.clamp(min=0)] * (self.output_map >= 0)
 
     def _to_instances(self, boxes: Tensor, scores: Tensor, classes: Tensor, size) -> Instances:
         height, width = size
