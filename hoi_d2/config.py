@@ -15,7 +15,7 @@ from hoi_d2.modeling.language.config import add_language_config
 def add_hoi_config(cfg: CfgNode) -> None:
     """Adds hoi_d2's keys to a detectron2 config, in place.
 
-    Example:
+    Examples:
         >>> cfg = get_cfg()
         >>> add_hoi_config(cfg)
         >>> cfg.merge_from_file("configs/toy/rmlr.yaml")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -64,18 +67,99 @@ def test_the_lock_comes_from_the_same_versions(extra: str) -> None:
     assert set(METADATA["project"]["optional-dependencies"][extra]) <= set(group)
 
 
-@pytest.mark.slow
-def test_the_packages_hold_everything(tmp_path: Path) -> None:
-    """Every module, config, tool and shipped weight file, and in the wheel nothing else."""
-    command = [sys.executable, "-m", "build", "--no-isolation", "-o", str(tmp_path)]
+@pytest.mark.parametrize(
+    ("repository", "package"), [("astral-sh/ruff-pre-commit", "ruff"), ("codespell", "codespell")]
+)
+def test_pre_commit_has_the_versions_of_the_lock(repository: str, package: str) -> None:
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    locked = re.search(rf"^{package}==(\S+)", (ROOT / "requirements.lock").read_text(), re.M)
+    rev = re.search(rf"repo: \S+/{repository}\n\s+rev: v(\S+)", hooks)
+    assert locked and rev and rev[1] == locked[1]
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The wheel and the sdist of this checkout."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "-o", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (wheel,), (sdist,) = tmp_path.glob("*.whl"), tmp_path.glob("*.tar.gz")
+    (wheel,), (sdist,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
+    return {"wheel": wheel, "sdist": sdist}
+
+
+@pytest.mark.slow
+def test_the_packages_hold_everything(archives: dict[str, Path]) -> None:
+    """Every module, config, tool and shipped weight file, and in the wheel nothing else."""
     package = {str(p.relative_to(ROOT)) for p in files_of(ROOT / "hoi_d2")}
     package.add("hoi_d2_command.py")
     beside = {str(p.relative_to(ROOT)) for f in ("configs", "tools") for p in files_of(ROOT / f)}
     assert len(package) > 150 and len(beside) > 100
-    with tarfile.open(sdist) as archive:
+    with tarfile.open(archives["sdist"]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert not (package | beside) - names
-    names = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
+    names = {n for n in zipfile.ZipFile(archives["wheel"]).namelist() if ".dist-info/" not in n}
     assert names == package | {f"hoi_d2/model_zoo/{name}" for name in beside}
+
+
+# extra -> what its users import
+BROUGHT = {
+    "demo": ("gradio",),
+    "export": ("onnx", "onnxruntime"),
+    "video": ("supervision",),
+    "slurm": ("submitit",),
+    "wandb": ("wandb",),
+    "docs": ("mkdocs", "material", "mkdocstrings"),
+    "dev": ("codespell_lib", "hypothesis", "mypy", "pytest", "ruff"),
+}
+
+
+def run(*command: str | Path, folder: Path) -> str:
+    """Standard output of a command that must succeed."""
+    done = subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+def new_environment(folder: Path) -> tuple[str, Path]:
+    """uv, and the Python of an empty environment in the folder."""
+    uv = shutil.which("uv") or str(ROOT / ".uv" / "bin" / "uv")
+    run(uv, "venv", "--quiet", "--python", sys.executable, folder / "env", folder=folder)
+    return uv, folder / "env" / "bin" / "python"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_an_extra_installs_by_itself(extra: str, archives: dict[str, Path], tmp_path: Path) -> None:
+    """The wheel with it, in an environment of its own, at the lock's versions where it has some."""
+    uv, python = new_environment(tmp_path)
+    lock = (ROOT / "requirements.lock").read_text()
+    pins = tmp_path / "pins.txt"
+    pins.write_text("\n".join(re.findall(r"^[^\s#]+==[^\\\n]+", lock, re.M)))
+    wheel = f"hoi-d2[{extra}] @ {archives['wheel'].as_uri()}"
+    run(uv, "pip", "install", "--python", python, "--constraint", pins, wheel, folder=tmp_path)
+    run(uv, "pip", "check", "--python", python, folder=tmp_path)
+    run(python, "-c", f"import {', '.join(BROUGHT[extra])}", folder=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_an_archive_runs_in_another_folder(
+    kind: str, archives: dict[str, Path], tmp_path: Path
+) -> None:
+    """On the packages of the lock; the wheel does the whole demo."""
+    uv, python = new_environment(tmp_path)
+    lock = ("--require-hashes", "requirements.lock")
+    run(uv, "pip", "sync", "--python", python, *lock, folder=ROOT)
+    options = ("--no-deps", "--no-build-isolation")
+    run(uv, "pip", "install", "--python", python, *options, archives[kind], folder=tmp_path)
+    program = python.with_name("hoi-d2")
+    assert str(tmp_path) in run(
+        python, "-c", "print(__import__('hoi_d2').__file__)", folder=tmp_path
+    )
+    if kind == "sdist":
+        assert "torch" in run(program, "env", folder=tmp_path)
+        return
+    run(program, "demo", "--output", "drawn", folder=tmp_path)
+    metrics = json.loads((tmp_path / "drawn" / "metrics.json").read_text())
+    assert metrics["hico_det/mAP_default_full"] > 50
+    assert len(list((tmp_path / "drawn" / "pictures").glob("*.png"))) == 24

@@ -1,23 +1,30 @@
 #!/usr/bin/env python
 """Writes the tables of MODEL_ZOO.md from hoi_d2/model_zoo/zoo.json, which holds every figure once.
 
-python tools/make_model_zoo.py           # writes them
-python tools/make_model_zoo.py --check   # exit 1 if the page is not what the file says
+python tools/make_model_zoo.py             # writes them
+python tools/make_model_zoo.py --check     # exit 1 if the page is not what the file says
+python tools/make_model_zoo.py --measure   # first counts parameters and times training steps
+python tools/make_model_zoo.py --measure toy/rmlr.yaml RmLR/R50.yaml   # of these configs alone
 
 A table stands between `<!-- zoo: NAME -->` and `<!-- end -->`; the rest is the page's own.
-A row is a config of `configs/`; `ours` is null where nobody has trained it.
+A row is a config of `configs/`; `ours` is null where nobody has trained it, `parameters` and
+`step` are measured (the step where the section has such a column), all else was written down.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
+import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 PAGE = ROOT / "MODEL_ZOO.md"
 ZOO = ROOT / "hoi_d2" / "model_zoo" / "zoo.json"
 _TABLE = re.compile(r"(<!-- zoo: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -30,6 +37,8 @@ def table_of(section: dict[str, Any]) -> str:
     for row in section["rows"]:
         cells = [_cell(key, row, section) for key in columns]
         lines.append(f"| {' | '.join(cells)} |")
+    if "measured_on" in section:
+        lines += ["", f"A step was measured on {section['measured_on']}."]
     return "\n".join(lines) + "\n"
 
 
@@ -40,7 +49,13 @@ def _cell(key: str, row: dict[str, Any], section: dict[str, Any]) -> str:
     if key == "ours" and value is None:
         return f"not trained yet: needs {section['needs']}"
     if key == "weights" and value:
-        return f"`{value}` (SHA-256 `{row['sha256'][:8]}`)"
+        return f"SHA-256 `{row['sha256'][:8]}`"
+    if key == "parameters" and value is None:
+        return "unknown"
+    if key == "parameters":
+        return f"{value['all'] / 1e6:.1f} / {value['trained'] / 1e6:.1f}"
+    if key == "step" and value:
+        return f"{value['cpu_seconds']:.1f} / {value['peak_memory_mb']}"
     return "" if value is None else str(value)
 
 
@@ -56,12 +71,61 @@ def filled(page: str, zoo: dict[str, Any]) -> str:
     return _TABLE.sub(lambda m: m.group(1) + table_of(zoo[m.group(2)]) + m.group(3), page)
 
 
+def write_zoo(zoo: dict[str, Any]) -> None:
+    """Writes `zoo.json` in the form in which it is kept."""
+    ZOO.write_text(json.dumps(zoo, indent=1, ensure_ascii=False) + "\n")
+
+
+def measure(zoo: dict[str, Any], configs: Iterable[str], save: Callable[[], None]) -> None:
+    """Fills `parameters` and `step` of these configs in place (none named: all); saves after each.
+
+    Raises:
+        KeyError: a config without a row.
+    """
+    rows = {row["config"]: (row, section) for section in zoo.values() for row in section["rows"]}
+    configs = list(configs) or list(rows)
+    if unknown := sorted(set(configs) - set(rows)):
+        raise KeyError(f"no row of {', '.join(unknown)}; the zoo has {', '.join(rows)}")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # weights change nothing: none are fetched
+    for row, section in (rows[name] for name in configs):
+        if "step" in section["columns"]:
+            section["measured_on"], row["step"] = _step_in_a_new_process(row["config"])
+            print(row["config"], row["step"], flush=True)
+            save()
+    # Only now: a child process takes over the peak of memory of its parent, which torch would be.
+    from hoi_d2.model_zoo.measurements import parameter_counts
+
+    for name in configs:
+        rows[name][0]["parameters"] = parameter_counts(name)
+        print(name, rows[name][0]["parameters"], flush=True)
+        save()
+
+
+def _step_in_a_new_process(name: str) -> tuple[str, dict[str, Any] | None]:
+    """Where it was measured, and what; a process that did other things before has their peak."""
+    code = (
+        "import json, sys; from hoi_d2.model_zoo.measurements import machine, training_step; "
+        "print('\\n' + json.dumps([machine(), training_step(sys.argv[1])]))"
+    )
+    command = [sys.executable, "-c", code, name]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return tuple(json.loads(done.stdout.splitlines()[-1]))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing")
+    parser.add_argument(
+        "--measure",
+        nargs="*",
+        metavar="CONFIG",
+        help="measure these configs first, or all (minutes)",
+    )
     args = parser.parse_args()
-    page = PAGE.read_text()
-    new = filled(page, json.loads(ZOO.read_text()))
+    page, zoo = PAGE.read_text(), json.loads(ZOO.read_text())
+    if args.measure is not None:
+        measure(zoo, args.measure, lambda: write_zoo(zoo))
+    new = filled(page, zoo)
     if args.check and new != page:
         print("MODEL_ZOO.md is not what zoo.json says: python tools/make_model_zoo.py")
         return 1

@@ -48,7 +48,7 @@ class HOICheckpointer:
     Args:
         model: may be wrapped in DistributedDataParallel.
 
-    Example:
+    Examples:
         >>> model = build_model(cfg)
         >>> HOICheckpointer(model).load("detr-r50-e632da11.pth", sha256="e632da11")
         >>> HOICheckpointer(model).load("facebook/detr-resnet-50", revision="no_timm")

@@ -42,7 +42,7 @@ class HOIPredictor:
         vocabulary: the class names.
         random_parts: parts of the model that no file has filled; their scores mean nothing.
 
-    Example:
+    Examples:
         >>> predictor = HOIPredictor.from_config("toy/rmlr.yaml")
         >>> prediction = predictor("photo.jpg")
         >>> prediction.triplets[0].verb, prediction.draw().save("drawn.png")

@@ -27,6 +27,25 @@ ROWS = [row for section in ZOO.values() for row in section["rows"]]
             {"columns": {"ours": "mAP"}, "rows": [{"config": "a", "ours": 1.5}]},
             "| config | mAP |\n|---|---|\n| `a` | 1.5 |\n",
         ),
+        (
+            {
+                "columns": {"parameters": "M", "step": "s / MB", "weights": "weights"},
+                "measured_on": "a core",
+                "rows": [
+                    {
+                        "config": "a",
+                        "parameters": {"all": 2_460_000, "trained": 0},
+                        "step": {"cpu_seconds": 1.25, "peak_memory_mb": 900},
+                        "weights": "hoi_d2://a.safetensors",
+                        "sha256": "0123456789",
+                    },
+                    {"config": "b", "step": None},
+                ],
+            },
+            "| config | M | s / MB | weights |\n|---|---|---|---|\n"
+            "| `a` | 2.5 / 0.0 | 1.2 / 900 | SHA-256 `01234567` |\n| `b` | unknown |  |  |\n\n"
+            "A step was measured on a core.\n",
+        ),
     ],
 )
 def test_table(section, table):

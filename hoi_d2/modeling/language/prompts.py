@@ -90,7 +90,7 @@ def hoi_sentences(vocabulary: Vocabulary, *, template: str = "rmlr") -> list[str
     Raises:
         ValueError: no such template, or a field that there is not.
 
-    Example:
+    Examples:
         >>> hoi_sentences(hico_det_vocabulary())[0]
         'a person is boarding an airplane'
     """
