@@ -12,12 +12,15 @@ from typing import Any
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from hoi_d2.checkpoint.config_difference import config_differences
 from hoi_d2.checkpoint.detector_weights import as_own_checkpoint
 from hoi_d2.checkpoint.files import TEMPORARY_SUFFIX, write_atomically
-from hoi_d2.checkpoint.weight_files import only_file
+from hoi_d2.checkpoint.weight_files import WeightsError, only_file
+from hoi_d2.checkpoint.zoo_weights import zoo_checkpoint
 from hoi_d2.engine.protocols import frozen_prefixes, random_parts
 
 logger = logging.getLogger(__name__)
@@ -25,12 +28,20 @@ FINAL = "model_final.pth"
 _PERIODIC = re.compile(r"model_(\d{7})\.pth")
 
 
-class CorruptCheckpointError(RuntimeError):
+class CheckpointError(RuntimeError):
+    """A checkpoint that a run cannot go on from; says why, and what to do."""
+
+
+class CorruptCheckpointError(CheckpointError):
     """A checkpoint file that is cut off or changed."""
 
 
-class FrozenWeightsError(RuntimeError):
+class FrozenWeightsError(CheckpointError):
     """The frozen weights are not those that the checkpoint was trained on."""
+
+
+class OtherModelError(CheckpointError):
+    """The checkpoint is of a model with other parts or widths."""
 
 
 class TrainingCheckpointer(DetectionCheckpointer):
@@ -49,6 +60,7 @@ class TrainingCheckpointer(DetectionCheckpointer):
         copy_frozen: keep a copy of the frozen parts in each checkpoint.
         keep: how many periodic checkpoints stay; 0 = all.
         save_to_disk: only one process of a run does; None = the first.
+        config: of this run, as `CfgNode.dump` writes it; what a resumed run has otherwise is named.
         checkpointables: objects with `state_dict` and `load_state_dict`, saved with the model.
     """
 
@@ -60,16 +72,21 @@ class TrainingCheckpointer(DetectionCheckpointer):
         copy_frozen: bool = False,
         keep: int = 0,
         save_to_disk: bool | None = None,
+        config: str = "",
         **checkpointables: Any,
     ) -> None:
         super().__init__(model, save_dir, save_to_disk=save_to_disk, **checkpointables)
         self.frozen_prefixes = frozen_prefixes(self.model)
         self.random_parts = random_parts(self.model)
-        self.copy_frozen, self.keep = copy_frozen, keep
-        self._resuming = False
+        self.copy_frozen, self.keep, self.config = copy_frozen, keep, config
+        self._resuming, self._source = False, ""
 
     def save(self, name: str, **kwargs: Any) -> None:
-        """Writes `name`.pth with the model, the checkpointables and `kwargs`."""
+        """Writes `name`.pth with the model, the checkpointables and `kwargs`.
+
+        Raises:
+            CheckpointError: it cannot be written.
+        """
         if not self.save_dir or not self.save_to_disk:
             return
         weights = self.model.state_dict()
@@ -85,7 +102,14 @@ class TrainingCheckpointer(DetectionCheckpointer):
         data.update({key: value.state_dict() for key, value in self.checkpointables.items()})
         data.update(kwargs)
         path = Path(self.save_dir) / f"{name}.pth"
-        write_atomically(path, lambda file: torch.save(data, file))
+        try:
+            write_atomically(path, lambda file: torch.save(data, file))
+        except (OSError, RuntimeError) as error:  # torch's writer makes the latter of a full disk
+            reason = error.__context__ if isinstance(error.__context__, OSError) else error
+            raise CheckpointError(
+                f"{path} could not be written ({reason}). The checkpoints before it are whole: "
+                "free some space, and go on with --resume"
+            ) from error
         if path.name == FINAL or _PERIODIC.fullmatch(path.name):
             self.tag_last_checkpoint(path.name)
         logger.info("saved %s", path)
@@ -119,6 +143,7 @@ class TrainingCheckpointer(DetectionCheckpointer):
         Raises:
             CorruptCheckpointError: there are checkpoints, and none of them is whole.
             FrozenWeightsError: the frozen parts are others than those of the checkpoint.
+            OtherModelError: its weights do not fit; names the config keys that differ.
         """
         candidates = self.resumable() if resume else []
         if not candidates or (path and self.frozen_prefixes):
@@ -141,7 +166,9 @@ class TrainingCheckpointer(DetectionCheckpointer):
 
         Raises:
             FileNotFoundError: nothing of that name.
+            WeightsError: it holds no weight of this model.
         """
+        self._source = path
         if path and "://" not in path and not Path(path).is_file():
             path = str(only_file(path))
         return super().load(path, checkpointables=checkpointables)
@@ -151,32 +178,45 @@ class TrainingCheckpointer(DetectionCheckpointer):
         return [part for part in self.random_parts if part and self._is_frozen(part)]
 
     def _load_file(self, filename: str) -> dict[str, Any]:
-        """Reads a file; a `.pth` without running code that it may hold, and with its checksums.
+        """Reads a file without running code that it may hold; a `.pth` with its checksums.
 
         Raises:
             CorruptCheckpointError: it is cut off or a byte has changed.
+            WeightsError: it holds something else.
         """
-        if filename.endswith(".safetensors"):
-            return as_own_checkpoint(self.model, filename, {"model": load_file(filename)})
-        if not filename.endswith(".pth"):
-            return super()._load_file(filename)
+        if filename.endswith(".pkl"):
+            return zoo_checkpoint(filename)
         try:
+            if filename.endswith(".safetensors"):
+                return as_own_checkpoint(self.model, filename, {"model": load_file(filename)})
             # torch.load does not check the sums that torch.save writes.
             if zipfile.is_zipfile(filename) and (broken := zipfile.ZipFile(filename).testzip()):
                 raise CorruptCheckpointError(f"{filename} is damaged in {broken}")
             data = torch.load(filename, map_location="cpu", weights_only=True)
         except CorruptCheckpointError:
             raise
-        except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
-            raise CorruptCheckpointError(f"{filename} cannot be read: {error}") from error
+        except WeightsError:
+            raise
+        except (RuntimeError, EOFError, OSError, SafetensorError, zipfile.BadZipFile) as error:
+            reason = str(error).split(". ")[0]
+            raise CorruptCheckpointError(f"{filename} cannot be read: {reason}") from error
         except pickle.UnpicklingError as error:
+            code = re.search(r"GLOBAL (\S+)", str(error))
             raise CorruptCheckpointError(
-                f"{filename} is damaged, or holds more than weights: {error}"
+                f"{filename} is damaged, or holds more than weights"
+                f"{f' ({code[1]})' if code else ''}: it is not loaded"
             ) from error
+        if not isinstance(data, dict):
+            raise WeightsError(f"{filename} holds a {type(data).__name__}, not a dict of weights")
         return as_own_checkpoint(self.model, filename, data)
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         held = set(checkpoint["model"])
+        if not checkpoint.get("matching_heuristics"):  # else names are matched further down
+            self._check_fits(checkpoint["model"])
+        differences = config_differences(checkpoint.get("config", ""), self.config)
+        for line in differences if self._resuming else ():
+            logger.warning("resumed with another config, %s", line)
         incompatible = super()._load_model(checkpoint)
         missing = incompatible.missing_keys
         still_random = [p for p in self.random_parts if any(key.startswith(p) for key in missing)]
@@ -187,7 +227,34 @@ class TrainingCheckpointer(DetectionCheckpointer):
         self._check_frozen({prefix: hashes[prefix] for prefix in elsewhere if prefix in hashes})
         filled = tuple(p for p in elsewhere if p not in self.random_parts)
         missing[:] = [key for key in missing if not key.startswith(filled or ("\0",))]
+        if self._resuming:
+            self._check_same_model(incompatible, differences)
         return incompatible
+
+    def _check_fits(self, weights: dict[str, Any]) -> None:
+        """A file without a single weight of this model is the wrong file."""
+        own, kind = self.model.state_dict(), type(self.model).__name__
+        if weights and own and not own.keys() & {key.removeprefix("module.") for key in weights}:
+            raise WeightsError(
+                f"{self._source}: none of its {len(weights)} weights is of this model ({kind}): "
+                f"it has {', '.join(sorted(weights)[:3])}, ..., the model "
+                f"{', '.join(sorted(own)[:3])}, ..."
+            )
+
+    def _check_same_model(self, incompatible: Any, differences: list[str]) -> None:
+        """The optimiser's state fits only the very parameters that it was made for."""
+        wrong = [name for name, *_ in incompatible.incorrect_shapes]
+        wrong += [*incompatible.missing_keys, *incompatible.unexpected_keys]
+        wrong = list(dict.fromkeys(wrong))
+        if not wrong:
+            return
+        keys = [line for line in differences if line.startswith("MODEL.")]
+        raise OtherModelError(
+            f"the checkpoints in {self.save_dir} are of another model: {', '.join(wrong[:3])}"
+            f"{', ...' if len(wrong) > 3 else ''} differ. {'; '.join(keys) or 'The config is the '}"
+            f"{'' if keys else 'same, so the code has changed'}. Take another OUTPUT_DIR, or the "
+            "config of the first run (config.yaml there)"
+        )
 
     def _check_frozen(self, hashes: dict[str, str]) -> None:
         weights = self.model.state_dict()

@@ -58,6 +58,20 @@ def read_zoo_pickle(path: str | os.PathLike) -> dict[str, Any]:
     return data
 
 
+def zoo_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
+    """What detectron2's checkpointer makes of a `.pkl`, its weights as tensors.
+
+    Raises:
+        WeightsError: as `read_zoo_pickle`.
+    """
+    data = read_zoo_pickle(path)
+    if "model" not in data:
+        weights = {k: v for k, v in data.get("blobs", data).items() if "_momentum" not in k}
+        data = {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
+    weights = {name: torch.as_tensor(np.asarray(value)) for name, value in data["model"].items()}
+    return data | {"model": weights}
+
+
 def load_zoo_weights(detector: nn.Module, path: str | os.PathLike, *, sha256: str = "") -> None:
     """Fills a model of detectron2, strictly.
 
@@ -94,14 +108,4 @@ class _StrictCheckpointer(DetectionCheckpointer):
         if path.suffix != ".pkl":
             file = read_weights(path)
             return self._load_model({"model": file.weights})
-        data = read_zoo_pickle(path)
-        if "model" not in data:
-            weights = {k: v for k, v in data.get("blobs", data).items() if "_momentum" not in k}
-            data = {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
-        self._as_tensors(data["model"])
-        return self._load_model(data)
-
-    @staticmethod
-    def _as_tensors(weights: dict[str, Any]) -> None:
-        for name, value in weights.items():
-            weights[name] = torch.as_tensor(np.asarray(value))
+        return self._load_model(zoo_checkpoint(path))

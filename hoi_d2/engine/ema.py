@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 
 class WeightAverage:
-    """Average of the parameters that require gradients, and the latest value of trained buffers.
+    """Average of the parameters that require gradients and of the saved buffers beside them.
+
+    Whole numbers among the buffers (a batch norm's counter) are not averaged but followed.
 
     The average starts at the first weights and follows them fast at first (decay
     (1 + n) / (10 + n) until that reaches `decay`), so that it is of use early.

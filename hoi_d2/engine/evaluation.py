@@ -12,12 +12,13 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.coco import convert_to_coco_dict
-from detectron2.evaluation import COCOEvaluator, DatasetEvaluator
+from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, verify_results
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from tabulate import tabulate
 
 from hoi_d2.checkpoint.files import write_atomically
+from hoi_d2.engine.load_config import ConfigError
 from hoi_d2.engine.writers import METRICS_NAME
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,22 @@ def report_metrics(output_dir: str, results: dict[str, Any], random_parts: list[
         logger.warning("RANDOM WEIGHTS (%s): these numbers mean nothing", content["random_weights"])
     text = json.dumps(content, indent=1, sort_keys=True) + "\n"
     write_atomically(Path(output_dir) / METRICS_NAME, lambda file: file.write(text.encode()))
+
+
+def verify_metrics(cfg: CfgNode, results: dict[str, Any]) -> None:
+    """detectron2's check of TEST.EXPECTED_RESULTS, [[task, metric, value, tolerance], ...].
+
+    Raises:
+        ConfigError: one of them names what was not measured.
+        SystemExit: a metric is further from its value than its tolerance; status 1.
+    """
+    measured = flatten_results_dict(results)
+    for task, metric, *_ in cfg.TEST.EXPECTED_RESULTS:
+        if f"{task}/{metric}" not in measured:
+            raise ConfigError(
+                f"TEST.EXPECTED_RESULTS: {task}/{metric} is not among {', '.join(measured)}"
+            )
+    verify_results(cfg, results)
 
 
 def warn_of_random_weights(parts: list[str]) -> None:

@@ -16,6 +16,7 @@ from detectron2.utils import comm
 from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
 from hoi_d2.engine.ema import WeightAverage
 from hoi_d2.engine.launch import STOP_SIGNALS
+from hoi_d2.engine.load_config import ConfigError
 from hoi_d2.engine.rng import preserved_rng
 
 logger = logging.getLogger(__name__)
@@ -179,7 +180,7 @@ class EvaluationHook(HookBase):
 
     def _compare(self, value: float | None, known: list[str]) -> None:
         if value is None:
-            raise ValueError(f"TEST.BEST_METRIC {self.metric} is not among {', '.join(known)}")
+            raise ConfigError(f"TEST.BEST_METRIC {self.metric} is not among {', '.join(known)}")
         if value > self.best:
             logger.info("%s %.4f: the best so far", self.metric, value)
             self.best, self.waited = value, 0

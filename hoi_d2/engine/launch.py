@@ -26,6 +26,10 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 """Signals that ask a run to save its state and leave; SLURM sends them before the time limit."""
 
 
+class LaunchError(ValueError):
+    """Processes that cannot be started as asked, or that ended before the run did."""
+
+
 def launch(
     main: Callable[..., Any],
     *,
@@ -52,27 +56,37 @@ def launch(
         What `main` returned; None where processes were started.
 
     Raises:
-        ValueError: more processes than GPUs, or "auto" with several machines.
+        LaunchError: more processes than GPUs, "auto" with several machines, or a process died.
+        SystemExit: of a process that ended with that status.
     """
     if "LOCAL_RANK" in os.environ:
         _join_torchrun()
         return _run_in_group(main, args)
     if num_gpus * num_machines <= 1:
         return main(*args)
-    if torch.cuda.is_available() and num_gpus > torch.cuda.device_count():
-        raise ValueError(f"--num-gpus {num_gpus}, but there are {torch.cuda.device_count()} GPUs")
+    _check_gpus(num_gpus, f"--num-gpus {num_gpus}")
+    if not 0 <= machine_rank < num_machines:
+        raise LaunchError(f"--machine-rank {machine_rank}: 0 to {num_machines - 1}")
     if dist_url == "auto":
         if num_machines > 1:
-            raise ValueError("--dist-url auto works on one machine; give tcp://HOST:PORT")
+            raise LaunchError("--dist-url auto works on one machine; give tcp://HOST:PORT")
         dist_url = f"tcp://127.0.0.1:{_free_port()}"
     world_size = num_gpus * num_machines
     _spawn(num_gpus, (main, args, num_gpus, machine_rank, world_size, dist_url))
     return None
 
 
+def _check_gpus(processes: int, asked: str) -> None:
+    if torch.cuda.is_available() and processes > torch.cuda.device_count():
+        raise LaunchError(f"{asked}, but there are {torch.cuda.device_count()} GPUs here")
+
+
 def _join_torchrun() -> None:
+    local_size = int(os.environ["LOCAL_WORLD_SIZE"])
+    _check_gpus(local_size, f"--nproc-per-node {local_size}")
+    _take_gpu(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group(_backend(), timeout=TIMEOUT)
-    _prepare_group(int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
+    _prepare_group(local_size)
 
 
 def _worker(
@@ -85,10 +99,11 @@ def _worker(
     dist_url: str,
 ) -> None:
     rank = machine_rank * num_gpus + local_rank
+    _take_gpu(local_rank)
     dist.init_process_group(
         _backend(), init_method=dist_url, world_size=world_size, rank=rank, timeout=TIMEOUT
     )
-    _prepare_group(local_rank, num_gpus)
+    _prepare_group(num_gpus)
     _run_in_group(main, args)
 
 
@@ -96,9 +111,13 @@ def _backend() -> str:
     return "nccl" if torch.cuda.is_available() else "gloo"
 
 
-def _prepare_group(local_rank: int, local_size: int) -> None:
+def _take_gpu(local_rank: int) -> None:
+    """Before the group exists: NCCL's first act is on the device that is current then."""
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank)
+
+
+def _prepare_group(local_size: int) -> None:
     create_local_process_group(local_size)
     comm.synchronize()
 
@@ -106,10 +125,11 @@ def _prepare_group(local_rank: int, local_size: int) -> None:
 def _run_in_group(main: Callable[..., Any], args: tuple) -> Any:
     try:
         result = main(*args)
-    except SystemExit:  # a run that was asked to stop and saved its state
-        dist.destroy_process_group()
+    except SystemExit as end:
+        if not end.code:  # a run that was asked to stop and saved its state
+            dist.destroy_process_group()
         raise
-    # After any other exception the group is left alone: taking it down waits for the other ranks.
+    # After an error the group is left alone: taking it down waits for the other ranks.
     dist.destroy_process_group()
     return result
 
@@ -128,6 +148,14 @@ def _spawn(num_processes: int, args: tuple) -> None:
     try:
         while not context.join():
             pass
+    except mp.ProcessExitedException as error:
+        if error.signal_name is None:  # it has said why
+            raise SystemExit(error.exit_code) from error
+        raise LaunchError(
+            f"process {error.error_index} of {num_processes} was ended by {error.signal_name} "
+            "(SIGKILL is often the system out of memory); the others were stopped. --resume goes "
+            "on from the last checkpoint"
+        ) from error
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

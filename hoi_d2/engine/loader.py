@@ -202,7 +202,11 @@ def build_mapper(cfg: CfgNode, *, is_train: bool) -> Callable[[dict], dict]:
     if name == "DatasetMapper":
         return DatasetMapper(cfg, is_train=is_train)
     module, _, class_name = name.rpartition(".")
-    mapper = getattr(importlib.import_module(module or "hoi_d2.data.mappers"), class_name, None)
+    module = module or "hoi_d2.data.mappers"
+    try:
+        mapper = getattr(importlib.import_module(module), class_name, None)
+    except ImportError as error:
+        raise ValueError(f"DATALOADER.MAPPER {name}: {error}") from error
     if mapper is None:
         raise ValueError(f"DATALOADER.MAPPER {name}: {module} has no {class_name}")
     return mapper(cfg, is_train=is_train)

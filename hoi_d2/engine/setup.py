@@ -5,19 +5,23 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode, get_cfg
-from detectron2.engine import default_argument_parser, default_setup
+from detectron2.engine import default_argument_parser
 from detectron2.utils import comm
-from detectron2.utils.logger import setup_logger
+from detectron2.utils.env import seed_all_rng
 
 from hoi_d2.config import add_hoi_config
 from hoi_d2.data.builtin import register_own_datasets
-from hoi_d2.engine.launch import launch
+from hoi_d2.engine.config_check import check_config
+from hoi_d2.engine.launch import LaunchError, launch
+from hoi_d2.engine.load_config import merge_config
+from hoi_d2.engine.logs import LOG_NAME, start_logs
+from hoi_d2.engine.mistakes import IN_A_STEP, IN_SETUP, reported_mistakes
 from hoi_d2.engine.trainer import HOITrainer, evaluate_weights
-from hoi_d2.model_zoo import config_file
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -29,29 +33,39 @@ def setup(args: argparse.Namespace) -> CfgNode:
     """The config of the run, frozen; starts the logs and seeds the random numbers."""
     cfg = get_cfg()
     add_hoi_config(cfg)
-    if args.config_file:
-        cfg.merge_from_file(config_file(args.config_file))
-    cfg.merge_from_list(args.opts)
+    merge_config(cfg, args.config_file, args.opts)
     no_gpu = cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available()
     if no_gpu:
         cfg.MODEL.DEVICE = "cpu"
     cfg.freeze()
     register_own_datasets(cfg)
-    default_setup(cfg, args)
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="hoi_d2")
+    check_config(cfg, training=not args.eval_only)
+    start_logs(cfg, args)
     if no_gpu:
         logging.getLogger(__name__).warning("no GPU here: MODEL.DEVICE is cpu")
+    seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + comm.get_rank())
+    if not args.eval_only:  # pictures of a test set have too many sizes to look for the best kernel
+        torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     return cfg
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Trains, or with --eval-only evaluates; called in every process of the run."""
-    cfg = setup(args)
+    """Trains, or with --eval-only evaluates; called in every process of the run.
+
+    Raises:
+        SystemExit: status 2 and a line on the console, where the user can mend what is wrong.
+    """
+    with reported_mistakes(IN_SETUP):
+        cfg = setup(args)
+    log = str(Path(cfg.OUTPUT_DIR) / LOG_NAME)
     if args.eval_only:
-        return evaluate_weights(cfg)
-    trainer = HOITrainer(cfg)
-    trainer.resume_or_load(resume=args.resume)
-    return trainer.train()
+        with reported_mistakes(IN_SETUP, log):
+            return evaluate_weights(cfg)
+    with reported_mistakes(IN_SETUP, log):
+        trainer = HOITrainer(cfg)
+        trainer.resume_or_load(resume=args.resume)
+    with reported_mistakes(IN_A_STEP, log):
+        return trainer.train()
 
 
 def main(
@@ -64,11 +78,12 @@ def main(
         function: `run`, or one that registers something before it calls `run`.
     """
     args = argument_parser().parse_args(arguments)
-    return launch(
-        function,
-        num_gpus=args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args,),
-    )
+    with reported_mistakes((LaunchError,)):
+        return launch(
+            function,
+            num_gpus=args.num_gpus,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=args.dist_url,
+            args=(args,),
+        )

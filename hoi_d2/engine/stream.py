@@ -75,7 +75,7 @@ class BatchStream(Sampler[list[Sample]]):
         repeat_factors: Tensor | None = None,
     ) -> None:
         parts = world_size * micro_batches
-        if batch_size % parts:
+        if batch_size < 1 or parts < 1 or batch_size % parts:
             raise ValueError(
                 f"SOLVER.IMS_PER_BATCH = {batch_size} cannot be cut into {parts} equal parts "
                 f"({world_size} processes x SOLVER.ACCUMULATE = {micro_batches})"

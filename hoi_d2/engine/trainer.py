@@ -13,14 +13,20 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, hooks
-from detectron2.evaluation import DatasetEvaluator, verify_results
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.modeling import build_model
 from detectron2.utils import comm
-from detectron2.utils.events import EventWriter
+from detectron2.utils.events import EventStorage, EventWriter
 from torch import nn
 
 from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
 from hoi_d2.engine.ema import WeightAverage
-from hoi_d2.engine.evaluation import build_evaluator, report_metrics, warn_of_random_weights
+from hoi_d2.engine.evaluation import (
+    build_evaluator,
+    report_metrics,
+    verify_metrics,
+    warn_of_random_weights,
+)
 from hoi_d2.engine.guards import NonFiniteGuard
 from hoi_d2.engine.hooks import (
     CheckpointHook,
@@ -29,6 +35,7 @@ from hoi_d2.engine.hooks import (
     EvaluationHook,
     StopSignalHook,
 )
+from hoi_d2.engine.load_config import ConfigError
 from hoi_d2.engine.loader import (
     TestLoader,
     TrainLoader,
@@ -37,6 +44,7 @@ from hoi_d2.engine.loader import (
     build_train_loader,
     load_records,
 )
+from hoi_d2.engine.logs import log_model
 from hoi_d2.engine.pictures import PictureHook
 from hoi_d2.engine.protocols import frozen_prefixes
 from hoi_d2.engine.rng import rng_state, set_rng_state
@@ -60,7 +68,7 @@ class HOITrainer(DefaultTrainer):
 
     def __init__(self, cfg: CfgNode) -> None:
         TrainerBase.__init__(self)  # DefaultTrainer's own builds detectron2's loader and steps
-        self.cfg = cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        self.cfg = cfg = scaled_to_processes(cfg)
         os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
         self.start_iter, self.max_iter = 0, cfg.SOLVER.MAX_ITER
         model = self.build_model(cfg)
@@ -73,6 +81,7 @@ class HOITrainer(DefaultTrainer):
             cfg.OUTPUT_DIR,
             copy_frozen=cfg.SOLVER.CHECKPOINT_FROZEN,
             keep=cfg.SOLVER.CHECKPOINT_KEEP,
+            config=cfg.dump(),
             trainer=weakref.proxy(self),
         )
         self.average: WeightAverage | None = None
@@ -154,7 +163,7 @@ class HOITrainer(DefaultTrainer):
             period = self.cfg.SOLVER.LOG_PERIOD
             self.register_hooks([hooks.PeriodicWriter(self.build_writers(), period)])
         try:
-            TrainerBase.train(self, self.start_iter, self.max_iter)
+            self._steps()
         except EarlyStop:
             pass
         finally:
@@ -162,8 +171,23 @@ class HOITrainer(DefaultTrainer):
         if comm.is_main_process():
             if self.cfg.SOLVER.DRAW_CURVES:
                 draw_curves(self.cfg.OUTPUT_DIR)
-            verify_results(self.cfg, self._last_eval_results)
+            verify_metrics(self.cfg, self._last_eval_results)
         return self._last_eval_results
+
+    def _steps(self) -> None:
+        """As `TrainerBase.train`, which also prints the traceback of every error."""
+        logger.info("training from iteration %d to %d", self.start_iter, self.max_iter)
+        with EventStorage(self.start_iter) as self.storage:
+            try:
+                self.before_train()
+                for iteration in range(self.start_iter, self.max_iter):
+                    self.iter = iteration
+                    self.before_step()
+                    self.run_step()
+                    self.after_step()
+                self.iter += 1
+            finally:
+                self.after_train()
 
     def run_step(self) -> None:
         with self.train_loader.explained_deaths():
@@ -246,6 +270,12 @@ class HOITrainer(DefaultTrainer):
         )
 
     @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        model = build_model(cfg)
+        log_model(model)
+        return model
+
+    @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         return build_optimizer(cfg, model)
 
@@ -279,8 +309,23 @@ def evaluate_weights(cfg: CfgNode) -> dict[str, Any]:
     results = HOITrainer.test(cfg, model)
     if comm.is_main_process():
         report_metrics(cfg.OUTPUT_DIR, results, checkpointer.random_parts)
-        verify_results(cfg, results)
+        verify_metrics(cfg, results)
     return results
+
+
+def scaled_to_processes(cfg: CfgNode) -> CfgNode:
+    """The config for this number of processes, where it names the one that it was written for.
+
+    Raises:
+        ConfigError: its batch cannot be cut into that many parts.
+    """
+    solver = cfg.SOLVER
+    if solver.REFERENCE_WORLD_SIZE and solver.IMS_PER_BATCH % solver.REFERENCE_WORLD_SIZE:
+        raise ConfigError(
+            f"SOLVER.IMS_PER_BATCH {solver.IMS_PER_BATCH} is no multiple of "
+            f"SOLVER.REFERENCE_WORLD_SIZE {solver.REFERENCE_WORLD_SIZE}"
+        )
+    return DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
 
 
 def vocabulary_lists(dataset_name: str) -> dict[str, Any]:

@@ -13,6 +13,13 @@ from torch import nn
 
 from hoi_d2.solver.lr_scheduler import CosineRestarts
 
+OPTIMIZERS = ("ADAMW", "ADAM", "SGD")
+SCHEDULERS = (
+    "WarmupCosineLR",
+    "WarmupCosineRestartsLR",
+    "WarmupMultiStepLR",
+    "WarmupStepWithFixedGammaLR",
+)
 _NORMS = (
     nn.modules.batchnorm._NormBase,
     nn.GroupNorm,
@@ -47,7 +54,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     if name in ("ADAMW", "ADAM"):
         kind = torch.optim.AdamW if name == "ADAMW" else torch.optim.Adam
         return kind(groups, lr=solver.BASE_LR)
-    raise ValueError(f"SOLVER.OPTIMIZER {solver.OPTIMIZER}: ADAMW, ADAM or SGD")
+    raise ValueError(f"SOLVER.OPTIMIZER {solver.OPTIMIZER}: one of {', '.join(OPTIMIZERS)}")
 
 
 def parameter_groups(

@@ -6,27 +6,32 @@ from hoi_d2.modeling.losses import verb_focal_loss, verb_loss
 ALPHA, GAMMA = 0.5, 0.2
 
 
-def published_form(logits, prior, y):
+def published_form(logits, prior, y, alpha=ALPHA, gamma=GAMMA):
     """UPT's expression in float64, its denominator summed in the order that loses nothing."""
     logits, prior, y = (t.double() for t in (logits, prior, y))
     possible = prior > 0
     logits, prior, y = logits[possible], prior[possible], y[possible]
     x = torch.log(prior / ((1 - prior) + torch.exp(-logits)))
     ce = torch.nn.functional.binary_cross_entropy_with_logits(x, y, reduction="none")
-    return ((1 - y - ALPHA).abs() * ((y - x.sigmoid()).abs() + 1e-6) ** GAMMA * ce).sum()
+    return ((1 - y - alpha).abs() * ((y - x.sigmoid()).abs() + 1e-6) ** gamma * ce).sum()
 
 
 def loss_of(logits, prior, y):
     return verb_focal_loss(logits, prior, y, alpha=ALPHA, gamma=GAMMA)
 
 
-def test_equals_the_published_form_where_that_is_finite():
+@pytest.mark.parametrize("alpha, gamma", [(ALPHA, GAMMA), (0.25, 2.0), (0.9, 0.0)])
+def test_equals_the_published_form_where_that_is_finite(alpha, gamma):
+    """At alpha 0.5 positives and negatives weigh alike: the other rows tell them apart."""
     generator = torch.Generator().manual_seed(0)
     logits = 4 * torch.randn(1000, 7, generator=generator)
-    prior = torch.rand(1000, 7, generator=generator) * (torch.rand(1000, 7) > 0.3)
-    y = (torch.rand(1000, 7, generator=generator) > 0.9).float()
+    prior, kept, y = (torch.rand(1000, 7, generator=generator) for _ in range(3))
+    prior, y = prior * (kept > 0.3), (y > 0.9).float()
     torch.testing.assert_close(
-        loss_of(logits, prior, y).double(), published_form(logits, prior, y), rtol=2e-5, atol=1e-4
+        verb_focal_loss(logits, prior, y, alpha=alpha, gamma=gamma).double(),
+        published_form(logits, prior, y, alpha, gamma),
+        rtol=2e-5,
+        atol=1e-4,
     )
 
 
@@ -72,6 +77,14 @@ def test_impossible_verbs_take_no_part():
     logits = torch.zeros(1, 2, requires_grad=True)
     loss_of(logits, torch.tensor([[0.5, 0.0]]), torch.tensor([[0.0, 1.0]])).backward()
     assert logits.grad[0, 1] == 0
+
+
+def test_impossible_positives_are_not_counted():
+    """Two possible positives and one impossible: the sum is divided by 2."""
+    logits, prior = torch.zeros(2, 2), torch.tensor([[0.5, 0.0], [0.5, 0.5]])
+    y = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
+    loss = verb_loss(logits, prior, y, alpha=ALPHA, gamma=GAMMA)
+    torch.testing.assert_close(loss, loss_of(logits, prior, y) / 2)
 
 
 def test_half_precision_logits_are_computed_in_fp32():

@@ -93,3 +93,41 @@ def test_matches_where_the_detector_resized_its_input():
     pairs = PairGenerator(score_threshold=0.0)([found])
     matches = match_pairs(pairs, [entities], [targets], iou_threshold=0.99)
     assert matches.candidate_verbs().tolist() == [[0, 1]]
+
+
+def two_images(gt_pairs, gt_verbs, boxes=(H1, O1)):
+    """The same detections in two images, with annotations of their own."""
+    found = detections(list(boxes), [0] + [33] * (len(boxes) - 1))
+    pairs = PairGenerator(score_threshold=0.0, nms_threshold=1.0)([found, found])
+    entities = Instances(
+        (100, 100),
+        gt_boxes=Boxes(torch.tensor([H1, O1, O1]).float()),
+        gt_classes=torch.tensor([0, 33, 33]),
+    )
+    targets = [
+        make_hoi_targets(
+            image_size=(100, 100),
+            gt_pairs=torch.tensor(p, dtype=torch.int64).reshape(-1, 2),
+            gt_verbs=torch.tensor(v).reshape(-1, 2),
+            num_entities=3,
+        )
+        for p, v in zip(gt_pairs, gt_verbs)
+    ]
+    return match_pairs(pairs, [entities] * 2, targets, iou_threshold=0.5)
+
+
+def test_each_image_takes_its_own_annotations():
+    matches = two_images([[[0, 1]], [[0, 1]]], [[[1.0, 0.0]], [[0.0, 1.0]]])
+    assert matches.candidate_verbs().tolist() == [[1, 0], [0, 1]]
+    assert matches.annotations.tolist() == [0, 1]
+
+
+def test_a_verb_that_two_annotations_share_counts_once():
+    matches = two_images([[[0, 1], [0, 2]], []], [[[1.0, 0.0], [1.0, 1.0]], []])
+    assert matches.candidate_verbs().tolist() == [[1, 1], [0, 0]]
+
+
+def test_an_overlap_of_exactly_the_threshold_matches():
+    half = [30, 40, 60, 50]  # the upper half of O1
+    matches = two_images([[[0, 1]], []], [[[1.0, 0.0]], []], boxes=(H1, half))
+    assert matches.candidate_verbs().tolist() == [[1, 0], [0, 0]]

@@ -249,3 +249,27 @@ def test_normalised():
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         TextAttention(**{"dim": DIM, "num_heads": HEADS, "kind": "fixed"} | options)
+
+
+@pytest.mark.parametrize("level, source", list(TERMS))
+def test_the_gradient_stops_at_the_text(level, source):
+    """As if the counterpart were a constant: the vector cannot choose the text that is near."""
+    module, case = only(level, source), CASES[-1]
+    vectors = torch.randn(5, DIM, requires_grad=True)
+    module({source: vectors}, matches(**case))[f"loss_align_{level}_{source}"].backward()
+    texts = module.knowledge.load()
+    candidates, owners, sentences = texts.sentences_of(matches(**case))
+    same = vectors.detach().clone().requires_grad_()
+    seen = normalised(same[candidates])
+    said = module._counterpart(level, source, seen, owners, sentences).detach()
+    (seen - said).abs().mean(dim=1).mean().backward()
+    torch.testing.assert_close(vectors.grad, same.grad)
+
+
+def test_autocast_changes_nothing():
+    module, case = alignment(attention="learnt"), CASES[-1]
+    vectors = {s: torch.randn(5, DIM) for s in ("irm", "ire")}
+    expected = module(vectors, matches(**case))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = module(vectors, matches(**case))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)

@@ -218,3 +218,12 @@ def test_all_weights_off_is_cross_modal_self_attention_alone():
     losses = model([model_input()])
     assert list(losses) == ["loss_verb"]
     assert_finite(model, losses)
+
+
+def test_inference_makes_no_vectors_for_the_alignment_alone():
+    model = rmlr(f"{CML}.FEEDS_IRM", False).eval()
+    heads, found = model.interaction_heads, []
+    heads.register_forward_hook(lambda module, inputs, output: found.append(output))
+    with torch.no_grad():
+        model([model_input()])
+    assert found[0].overall is None and found[0].union is None

@@ -38,3 +38,9 @@ def test_logarithms_follow():
     features = box_pair_features(boxes, boxes, torch.tensor([[50, 50]]))[0]
     assert features[18].item() == pytest.approx(math.log(0.3 + 1e-8))
     assert torch.isfinite(features).all()
+
+
+def test_boxes_without_an_area_are_finite():
+    """Both a point, at the same place: the union of their areas is 0."""
+    point = torch.tensor([[5.0, 5, 5, 5]])
+    assert torch.isfinite(box_pair_features(point, point, torch.tensor([[50, 50]]))).all()

@@ -104,3 +104,22 @@ def test_the_cap_keeps_the_best_pairs_in_order_and_is_logged(caplog, max_pairs, 
     assert caplog.text.count("MAX_PAIRS") == (1 if kept < 4 else 0)
     if max_pairs:
         assert storage.history("capped_images").latest() == (0.5 if kept < 4 else 0)
+
+
+def test_boxes_end_at_the_image_and_the_detections_stay_as_they_were():
+    """What lies beyond it is another image's padding."""
+    found = detections([0, 5], [0.9, 0.8])
+    found.pred_boxes = Boxes(torch.tensor([[-5.0, -5, 50, 120], [150, 10, 250, 90]]))
+    before = found.pred_boxes.tensor.clone()
+    pairs = PairGenerator(score_threshold=0.0)([found])
+    assert pairs.human_boxes.tolist() == [[0, 0, 50, 100]]
+    assert pairs.object_boxes.tolist() == [[150, 10, 200, 90]]
+    assert torch.equal(found.pred_boxes.tensor, before)
+
+
+def test_clipping_reaches_no_tensor_of_the_detector():
+    """Where all detections are kept in their order, indexing may give the detector's own."""
+    found = detections([0, 5], [0.9, 0.8])
+    kept = PairGenerator(score_threshold=0.0).select(found)
+    storages = [x.pred_boxes.tensor.untyped_storage().data_ptr() for x in (found, kept)]
+    assert storages[0] != storages[1]

@@ -1,0 +1,82 @@
+"""What can be said of a config before anything of it is built: wrong words and numbers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
+from detectron2.modeling import META_ARCH_REGISTRY
+
+from hoi_d2.engine.load_config import ConfigError
+from hoi_d2.engine.train_step import CLIP_TYPES, PRECISIONS
+from hoi_d2.solver.build import OPTIMIZERS, SCHEDULERS
+
+_LISTED = 20
+_AT_LEAST_ONE = ("MAX_ITER", "IMS_PER_BATCH", "ACCUMULATE", "LOG_PERIOD", "MAX_NONFINITE_STEPS")
+
+
+def check_config(cfg: CfgNode, *, training: bool) -> None:
+    """Looks at the keys that every run reads.
+
+    Args:
+        cfg: the whole config; its own data sets are registered.
+        training: False = only an evaluation is asked for.
+
+    Raises:
+        ConfigError: names the key, and what it may be.
+    """
+    _word("MODEL.META_ARCHITECTURE", cfg.MODEL.META_ARCHITECTURE, META_ARCH_REGISTRY._obj_map)
+    _device(cfg.MODEL.DEVICE)
+    if training or cfg.DATASETS.TEST:
+        _datasets("DATASETS.TEST", cfg.DATASETS.TEST)
+    else:
+        raise ConfigError("DATASETS.TEST is empty: there is nothing to evaluate on")
+    if training:
+        _check_training(cfg)
+
+
+def _check_training(cfg: CfgNode) -> None:
+    if cfg.MODEL.META_ARCHITECTURE == "DEFR-Det":
+        raise ConfigError(
+            "MODEL.META_ARCHITECTURE DEFR-Det is not trained: train a DEFR on image labels, name "
+            "its checkpoint in MODEL.WEIGHTS, and evaluate with --eval-only"
+        )
+    if not cfg.DATASETS.TRAIN:
+        raise ConfigError("DATASETS.TRAIN is empty: there is nothing to train on")
+    _datasets("DATASETS.TRAIN", cfg.DATASETS.TRAIN)
+    solver = cfg.SOLVER
+    for name in _AT_LEAST_ONE:
+        if solver[name] < 1:
+            raise ConfigError(f"SOLVER.{name} {solver[name]}: at least 1")
+    _word("SOLVER.OPTIMIZER", solver.OPTIMIZER.upper(), OPTIMIZERS)
+    _word("SOLVER.LR_SCHEDULER_NAME", solver.LR_SCHEDULER_NAME, SCHEDULERS)
+    if solver.AMP.ENABLED:
+        _word("SOLVER.AMP.PRECISION", solver.AMP.PRECISION, PRECISIONS)
+    if solver.CLIP_GRADIENTS.ENABLED:
+        _word("SOLVER.CLIP_GRADIENTS.CLIP_TYPE", solver.CLIP_GRADIENTS.CLIP_TYPE, CLIP_TYPES)
+
+
+def _datasets(key: str, names: Iterable[str]) -> None:
+    for name in names:
+        _word(key, name, DatasetCatalog.list())
+
+
+def _device(name: str) -> None:
+    try:
+        torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"MODEL.DEVICE {name!r}: cuda, cuda:0, ..., or cpu") from error
+
+
+def _word(key: str, word: str, known: Iterable[str]) -> None:
+    known = sorted(known)
+    if word in known:
+        return
+    near = [name for name in known if name.lower() == word.lower()]
+    near += difflib.get_close_matches(word, known, n=2)
+    meant = f"is {' or '.join(dict.fromkeys(near))} meant?"
+    there = f"there are {', '.join(known[:_LISTED])}{', ...' if len(known) > _LISTED else ''}"
+    raise ConfigError(f"{key}: there is no {word!r}; {meant if near else there}")

@@ -1,0 +1,78 @@
+"""The logs of a run: a console that can be read, and log.txt, which has everything."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.utils import comm
+from detectron2.utils.collect_env import collect_env_info
+from detectron2.utils.logger import setup_logger
+from tabulate import tabulate
+from torch import nn
+
+from hoi_d2.checkpoint.files import write_atomically
+
+logger = logging.getLogger(__name__)
+LOG_NAME, CONFIG_NAME = "log.txt", "config.yaml"
+
+
+def start_logs(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Makes OUTPUT_DIR with log.txt and config.yaml.
+
+    detectron2's `default_setup` also prints the environment and twice the config, some 700 lines.
+    Here they are on the level below what the console shows.
+
+    Args:
+        cfg: frozen.
+        args: of the command line.
+
+    Raises:
+        OSError: OUTPUT_DIR cannot be made or written.
+    """
+    output, rank = Path(cfg.OUTPUT_DIR), comm.get_rank()
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"OUTPUT_DIR {output} cannot be made: {error.strerror}") from error
+    for name in ("fvcore", "detectron2", "hoi_d2"):
+        for handler in setup_logger(str(output), distributed_rank=rank, name=name).handlers:
+            if getattr(handler, "stream", None) is sys.stdout:
+                handler.setLevel(logging.INFO)
+    logger.debug("environment:\n%s", collect_env_info())
+    logger.debug("arguments: %s", args)
+    logger.debug("config:\n%s", cfg.dump())
+    if comm.is_main_process():
+        write_atomically(output / CONFIG_NAME, lambda file: file.write(cfg.dump().encode()))
+    number = comm.get_world_size()
+    logger.info(
+        "%s; torch %s on %s; everything in %s (%s: also environment, config and model)",
+        f"{number} processes" if number > 1 else "1 process",
+        torch.__version__,
+        torch.cuda.get_device_name() if cfg.MODEL.DEVICE.startswith("cuda") else cfg.MODEL.DEVICE,
+        *(output, LOG_NAME),
+    )
+
+
+def log_model(model: nn.Module) -> None:
+    """Its parts with their numbers of parameters; the modules themselves go to log.txt alone."""
+    logger.debug("model:\n%s", model)
+    logger.info("%s\n%s", type(model).__name__, parameter_table(model))
+
+
+def parameter_table(model: nn.Module) -> str:
+    """Parameters of each part in millions, and how many of them are trained."""
+    rows = [(name, *_count(part)) for name, part in model.named_children()]
+    rows = [row for row in rows if row[1]]
+    rows.append(("all", *_count(model)))
+    table = [(name, f"{total / 1e6:.2f}", f"{trained / 1e6:.2f}") for name, total, trained in rows]
+    return tabulate(table, headers=("part", "parameters (M)", "trained (M)"), disable_numparse=True)
+
+
+def _count(module: nn.Module) -> tuple[int, int]:
+    parameters = list(module.parameters())
+    return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
