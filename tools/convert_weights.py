@@ -54,16 +54,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _model(config_file: str, opts: list[str]):
-    from detectron2.config import get_cfg
     from detectron2.modeling import build_model
 
-    from hoi_d2.config import add_hoi_config
+    from hoi_d2.engine.load_config import load_config
 
-    cfg = get_cfg()
-    add_hoi_config(cfg)
-    cfg.merge_from_file(config_file)
-    cfg.merge_from_list([*opts, "MODEL.DEVICE", "cpu"])
-    return build_model(cfg)
+    return build_model(load_config(config_file, [*opts, "MODEL.DEVICE", "cpu"]))
 
 
 if __name__ == "__main__":

@@ -32,11 +32,11 @@ class ConfigError(ValueError):
     """A config that cannot be; names the file or the key, and what to do."""
 
 
-def load_config(path: str, opts: Sequence[str] = ()) -> CfgNode:
-    """The config of a file or packaged name, on the CPU where there is no GPU.
+def load_config(path: str, opts: Sequence[Any] = ()) -> CfgNode:
+    """The config of a file or packaged name, on the CPU where there is no GPU; not frozen.
 
     Args:
-        path: a file, or a name such as `toy/rmlr.yaml`.
+        path: a file, or a name such as `toy/rmlr.yaml`; "" = the defaults.
         opts: KEY, VALUE, ... merged after it.
 
     Raises:
@@ -45,12 +45,22 @@ def load_config(path: str, opts: Sequence[str] = ()) -> CfgNode:
     cfg = get_cfg()
     add_hoi_config(cfg)
     merge_config(cfg, path, opts)
+    return on_this_machine(cfg)
+
+
+def on_this_machine(cfg: CfgNode) -> CfgNode:
+    """A copy, as frozen as `cfg`, whose device is the CPU where there is no GPU."""
+    cfg = cfg.clone()
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
+        frozen = cfg.is_frozen()
+        cfg.defrost()
         cfg.MODEL.DEVICE = "cpu"
+        if frozen:
+            cfg.freeze()
     return cfg
 
 
-def merge_config(cfg: CfgNode, path: str, opts: Sequence[str] = ()) -> None:
+def merge_config(cfg: CfgNode, path: str, opts: Sequence[Any] = ()) -> None:
     """Merges a file, then KEY, VALUE, ..., into `cfg`.
 
     Args:
@@ -101,7 +111,7 @@ def _merge_file(cfg: CfgNode, file: str) -> None:
         raise ConfigError(f"{file}: {_mismatch(error)}") from error
 
 
-def _check_pairs(opts: Sequence[str]) -> None:
+def _check_pairs(opts: Sequence[Any]) -> None:
     for word in map(str, opts[::2]):
         if word.startswith("--"):
             raise ConfigError(f"{word} stands behind KEY VALUE overrides; put it before them")

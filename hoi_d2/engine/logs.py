@@ -53,9 +53,15 @@ def start_logs(cfg: CfgNode, args: argparse.Namespace) -> None:
         "%s; torch %s on %s; everything in %s (%s: also environment, config and model)",
         f"{number} processes" if number > 1 else "1 process",
         torch.__version__,
-        torch.cuda.get_device_name() if cfg.MODEL.DEVICE.startswith("cuda") else cfg.MODEL.DEVICE,
+        _device(cfg.MODEL.DEVICE),
         *(output, LOG_NAME),
     )
+
+
+def _device(name: str) -> str:
+    if name.startswith("cuda"):
+        return torch.cuda.get_device_name(name)
+    return name if torch.cuda.is_available() else f"{name} (there is no GPU)"
 
 
 def log_model(model: nn.Module) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
@@ -17,10 +17,10 @@ from PIL import Image
 
 from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
 from hoi_d2.checkpoint.class_names import vocabulary_in
-from hoi_d2.config import add_hoi_config
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.images import pil_to_rgb, read_image
 from hoi_d2.data.transforms import detection_augmentations
+from hoi_d2.engine.load_config import load_config, on_this_machine
 from hoi_d2.engine.prediction import HOIPrediction
 from hoi_d2.model_zoo import PREFIX, config_file, model_name, model_names, pretrained_weights
 
@@ -49,7 +49,7 @@ class HOIPredictor:
     """
 
     def __init__(self, cfg: CfgNode, *, batch_size: int = 8) -> None:
-        cfg = _for_this_machine(cfg)
+        cfg = on_this_machine(cfg)
         with _names_of_checkpoint(cfg):
             self.model = build_model(cfg).eval()
             self.vocabulary = vocabulary_of(cfg)
@@ -114,13 +114,9 @@ class HOIPredictor:
 
 def read_config(config: str, options: Sequence[Any] = (), *, pretrained: bool = False) -> CfgNode:
     """A config with its overrides, frozen; see `HOIPredictor.from_config`."""
-    cfg = get_cfg()
-    add_hoi_config(cfg)
-    file = config_file(config)
-    cfg.merge_from_file(file)
-    cfg.merge_from_list(list(options))
+    cfg = load_config(config, options)
     if pretrained and not cfg.MODEL.WEIGHTS:
-        cfg.MODEL.WEIGHTS = pretrained_weights(model_name(file)) or ""
+        cfg.MODEL.WEIGHTS = pretrained_weights(model_name(config_file(config))) or ""
     cfg.freeze()
     return cfg
 
@@ -187,14 +183,6 @@ def _has_weights(name: str) -> bool:
     """Whether weights come along: under the model's name, or named in its config."""
     weights = read_config(f"{name}.yaml", pretrained=True).MODEL.WEIGHTS
     return weights.startswith(PREFIX)
-
-
-def _for_this_machine(cfg: CfgNode) -> CfgNode:
-    cfg = cfg.clone()
-    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
-        cfg.defrost()
-        cfg.MODEL.DEVICE = "cpu"
-    return cfg
 
 
 @contextmanager

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 
-from hoi_d2.config import add_hoi_config
 from hoi_d2.data.builtin import register_own_datasets
 from hoi_d2.engine.config_check import check_config
 from hoi_d2.engine.launch import LaunchError, launch
-from hoi_d2.engine.load_config import merge_config
+from hoi_d2.engine.load_config import load_config
 from hoi_d2.engine.logs import LOG_NAME, start_logs
 from hoi_d2.engine.mistakes import IN_A_STEP, IN_SETUP, reported_mistakes
 from hoi_d2.engine.trainer import HOITrainer, evaluate_weights
@@ -31,18 +29,11 @@ def argument_parser() -> argparse.ArgumentParser:
 
 def setup(args: argparse.Namespace) -> CfgNode:
     """The config of the run, frozen; starts the logs and seeds the random numbers."""
-    cfg = get_cfg()
-    add_hoi_config(cfg)
-    merge_config(cfg, args.config_file, args.opts)
-    no_gpu = cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available()
-    if no_gpu:
-        cfg.MODEL.DEVICE = "cpu"
+    cfg = load_config(args.config_file, args.opts)
     cfg.freeze()
     register_own_datasets(cfg)
     check_config(cfg, training=not args.eval_only)
     start_logs(cfg, args)
-    if no_gpu:
-        logging.getLogger(__name__).warning("no GPU here: MODEL.DEVICE is cpu")
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + comm.get_rank())
     if not args.eval_only:  # pictures of a test set have too many sizes to look for the best kernel
         torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK

@@ -11,15 +11,13 @@ import time
 from pathlib import Path
 
 import cv2
-from detectron2.config import get_cfg
 from detectron2.utils.logger import setup_logger
 
-from hoi_d2.config import add_hoi_config
 from hoi_d2.data import toy
 from hoi_d2.engine.demo_pictures import run_on_pictures
+from hoi_d2.engine.load_config import load_config
 from hoi_d2.engine.predictor import HOIPredictor
 from hoi_d2.engine.trainer import HOITrainer, evaluate_weights
-from hoi_d2.model_zoo import config_file
 
 CONFIG = "toy/rmlr.yaml"
 SHIPPED = "hoi_d2://toy/rmlr.safetensors"
@@ -60,10 +58,7 @@ def _draw_toy_pictures(folder: Path) -> list[Path]:
 
 
 def _config(output: Path, *options):
-    cfg = get_cfg()
-    add_hoi_config(cfg)
-    cfg.merge_from_file(config_file(CONFIG))
-    cfg.merge_from_list(["OUTPUT_DIR", str(output), "MODEL.DEVICE", "cpu", *options])
+    cfg = load_config(CONFIG, ["OUTPUT_DIR", str(output), "MODEL.DEVICE", "cpu", *options])
     cfg.freeze()
     return cfg
 

@@ -16,18 +16,18 @@ import sys
 import time
 from pathlib import Path
 
-import hoi_d2  # first: makes detectron2 importable where it has no compiled part
+import hoi_d2  # noqa: F401  (first: makes detectron2 importable without its compiled part)
 
 # isort: split
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from frozen_trunk import Seen, evaluate, look, train
 from tabulate import tabulate
 
 from hoi_d2.checkpoint.hoi_checkpointer import HOICheckpointer
-from hoi_d2.model_zoo import config_file
+from hoi_d2.engine.load_config import load_config
 
 LOSSES = {"BCE": "BCE", "weighted BCE": "WeightedBCE", "focal": "Focal", "LSE-Sign": "LSESign"}
 GAMMAS = (25, 50, 100, 150, 300, 500)
@@ -46,12 +46,8 @@ def variants() -> dict[str, list]:
 
 def config(options: list, *, seed: int, steps: int) -> CfgNode:
     """The toy config for a run of the ablation."""
-    cfg = get_cfg()
-    hoi_d2.add_hoi_config(cfg)
-    cfg.merge_from_file(config_file("toy/defr.yaml"))
     solver = ["SOLVER.IMS_PER_BATCH", 64, "SOLVER.MAX_ITER", steps, "SOLVER.WARMUP_ITERS", 20]
-    cfg.merge_from_list(["MODEL.DEVICE", "cpu", "SEED", seed, *solver, *options])
-    return cfg
+    return load_config("toy/defr.yaml", ["MODEL.DEVICE", "cpu", "SEED", seed, *solver, *options])
 
 
 def run(options: list, *, seed: int, steps: int, seen: dict[str, Seen], file: Path) -> dict:

@@ -11,13 +11,13 @@ import argparse
 import sys
 from pathlib import Path
 
-import hoi_d2  # first: makes detectron2 importable where it has no compiled part
+import hoi_d2  # noqa: F401  (first: makes detectron2 importable without its compiled part)
 
 # isort: split
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from PIL import Image
@@ -27,16 +27,12 @@ from torch.nn import functional as F
 from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
 from hoi_d2.data.classification_mapper import classification_transform
 from hoi_d2.data.images import read_image
-from hoi_d2.model_zoo import config_file
+from hoi_d2.engine.load_config import load_config
 
 
 def config(file: str, weights: str, options: list[str]) -> CfgNode:
     """The config on a CPU; without weights the encoder is the one that training begins with."""
-    cfg = get_cfg()
-    hoi_d2.add_hoi_config(cfg)
-    cfg.merge_from_file(config_file(file))
-    cfg.merge_from_list([*options, "MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", weights])
-    return cfg
+    return load_config(file, [*options, "MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", weights])
 
 
 @torch.no_grad()

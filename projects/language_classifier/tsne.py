@@ -12,13 +12,13 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import hoi_d2  # first: makes detectron2 importable where it has no compiled part
+import hoi_d2  # noqa: F401  (first: makes detectron2 importable without its compiled part)
 
 # isort: split
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
 from sklearn.manifold import TSNE
@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
 from hoi_d2.data.vocabulary import Vocabulary
-from hoi_d2.model_zoo import config_file
+from hoi_d2.engine.load_config import load_config
 
 NAMED_VERBS = 10
 GREY = "#c8c8c8"
@@ -34,11 +34,7 @@ GREY = "#c8c8c8"
 
 def config(file: str, weights: str, options: list[str]) -> CfgNode:
     """The config on a CPU; without weights the rows are those that training begins with."""
-    cfg = get_cfg()
-    hoi_d2.add_hoi_config(cfg)
-    cfg.merge_from_file(config_file(file))
-    cfg.merge_from_list([*options, "MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", weights])
-    return cfg
+    return load_config(file, [*options, "MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", weights])
 
 
 def rows_of(cfg: CfgNode) -> tuple[np.ndarray, Vocabulary]:

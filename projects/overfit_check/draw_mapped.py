@@ -12,18 +12,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import hoi_d2  # first: makes detectron2 importable where it has no compiled part
+import hoi_d2  # noqa: F401  (first: makes detectron2 importable without its compiled part)
 
 # isort: split
 import cv2
 import numpy as np
-from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.env import seed_all_rng
 
 from hoi_d2.data.mappers import HOIDatasetMapper
 from hoi_d2.data.vocabulary import Vocabulary
-from hoi_d2.model_zoo import config_file
+from hoi_d2.engine.load_config import load_config
 from hoi_d2.visualization import HOIVisualizer
 from hoi_d2.visualization.scene import Interaction
 
@@ -62,10 +61,7 @@ def main() -> int:
     args = parser.parse_args()
     cells = []
     for name in args.datasets:
-        cfg = get_cfg()
-        hoi_d2.add_hoi_config(cfg)
-        cfg.merge_from_file(config_file(args.config_file))
-        cfg.merge_from_list(["DATASETS.TRAIN", (name,)])
+        cfg = load_config(args.config_file, ["DATASETS.TRAIN", (name,)])
         mapper, vocabulary = (
             HOIDatasetMapper(cfg, is_train=True),
             MetadataCatalog.get(name).vocabulary,

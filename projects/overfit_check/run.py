@@ -17,15 +17,16 @@ import sys
 import time
 from pathlib import Path
 
-import hoi_d2  # first: makes detectron2 importable where it has no compiled part
+import hoi_d2  # noqa: F401  (first: makes detectron2 importable without its compiled part)
 
 # isort: split
 import make_real_subset
 import matplotlib.pyplot as plt
 import numpy as np
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.engine import HookBase
 
+from hoi_d2.engine.load_config import load_config
 from hoi_d2.engine.trainer import HOITrainer
 from hoi_d2.evaluation.average_precision import Ranking, all_point_ap, hits_of
 from hoi_d2.evaluation.results import read_results
@@ -100,10 +101,8 @@ class Curve(HookBase):
 
 def config(name: str, output: Path, options: list) -> CfgNode:
     """A config of this folder, on the CPU."""
-    cfg = get_cfg()
-    hoi_d2.add_hoi_config(cfg)
-    cfg.merge_from_file(str(HERE / name))
-    cfg.merge_from_list(["MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(output), *options])
+    options = ["MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(output), *options]
+    cfg = load_config(str(HERE / name), options)
     cfg.freeze()
     output.mkdir(parents=True, exist_ok=True)
     return cfg

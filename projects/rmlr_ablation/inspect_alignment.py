@@ -13,11 +13,10 @@ import argparse
 import sys
 from typing import Any
 
-import hoi_d2  # first: makes detectron2 importable where it has no compiled part
+import hoi_d2  # noqa: F401  (first: makes detectron2 importable without its compiled part)
 
 # isort: split
 import torch
-from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from torch import Tensor, nn
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
 from hoi_d2.data.datasets.toy import drawn_hois
 from hoi_d2.data.mappers import HOIDatasetMapper
-from hoi_d2.model_zoo import config_file
+from hoi_d2.engine.load_config import load_config
 from hoi_d2.modeling.language.linguistic_knowledge import normalised
 
 SHARED = ("relation_encoder", "to_union", "to_global", "to_human")
@@ -33,10 +32,8 @@ SHARED = ("relation_encoder", "to_union", "to_global", "to_human")
 
 def load(checkpoint: str, options: list[str]) -> tuple[nn.Module, list[dict[str, Any]]]:
     """The model in training mode, and the toy pictures it has not seen."""
-    cfg = get_cfg()
-    hoi_d2.add_hoi_config(cfg)
-    cfg.merge_from_file(config_file("toy/rmlr_aligned.yaml"))
-    cfg.merge_from_list(["MODEL.DEVICE", "cpu", "INPUT.RANDOM_FLIP", "none", *options])
+    options = ["MODEL.DEVICE", "cpu", "INPUT.RANDOM_FLIP", "none", *options]
+    cfg = load_config("toy/rmlr_aligned.yaml", options)
     model = build_model(cfg)
     TrainingCheckpointer(model).load(checkpoint)
     mapper = HOIDatasetMapper(cfg, is_train=True)

@@ -18,18 +18,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import hoi_d2  # first: makes detectron2 importable where it has no compiled part
+import hoi_d2  # noqa: F401  (first: makes detectron2 importable without its compiled part)
 
 # isort: split
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from detectron2.config import get_cfg
 from remembering_detector import RememberingDetector
 from tabulate import tabulate
 
+from hoi_d2.engine.load_config import load_config
 from hoi_d2.engine.trainer import HOITrainer
-from hoi_d2.model_zoo import config_file
 
 MASK, CML = "MODEL.RMLR.MASKED_ROI.MASK", "MODEL.RMLR.CML"
 
@@ -59,12 +58,8 @@ def train_and_evaluate(name: str, seed: int, output: Path, options: list[Any]) -
     if (output / "metrics.json").exists():
         return json.loads((output / "metrics.json").read_text())
     config, of_variant = VARIANTS[name]
-    cfg = get_cfg()
-    hoi_d2.add_hoi_config(cfg)
-    cfg.merge_from_file(config_file(config))
-    cfg.merge_from_list(
-        ["MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(output), "SEED", seed, *options, *of_variant]
-    )
+    common = ["MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(output), "SEED", seed]
+    cfg = load_config(config, [*common, *options, *of_variant])
     cfg.freeze()
     output.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)

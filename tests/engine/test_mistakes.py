@@ -145,7 +145,7 @@ def tiny_run(monkeypatch, *arguments: object) -> int:
         add_hoi_config(cfg)
         tiny.add_tiny_config(cfg)
 
-    monkeypatch.setattr(setup, "add_hoi_config", add_config)
+    monkeypatch.setattr("hoi_d2.engine.load_config.add_hoi_config", add_config)
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     try:
         setup.main([str(a) for a in arguments])

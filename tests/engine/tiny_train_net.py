@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hoi_d2.engine.load_config as load_config
 import hoi_d2.engine.setup as setup
 from tests.engine import tiny
 
@@ -13,8 +14,8 @@ def run(args) -> object:
         add_hoi_config(cfg)
         tiny.add_tiny_config(cfg)
 
-    add_hoi_config = setup.add_hoi_config
-    setup.add_hoi_config = add_config
+    add_hoi_config = load_config.add_hoi_config
+    load_config.add_hoi_config = add_config
     tiny.register()
     return setup.run(args)
 
