@@ -34,8 +34,9 @@ def strip(checkpoint: Path, output: Path, *, dtype: torch.dtype = torch.float16)
         "config": re.sub(r"(?m)^OUTPUT_DIR: .*\n", "", str(data.get("config", ""))),
         "iteration": str(data.get("iteration", "")),
     }
-    if "vocabulary" in data:
-        metadata["vocabulary"] = json.dumps(data["vocabulary"])
+    for name in ("vocabulary", "frozen"):  # which names, and on top of which frozen weights
+        if name in data:
+            metadata[name] = json.dumps(data[name])
     output.parent.mkdir(parents=True, exist_ok=True)
     save_file(kept, output, metadata=metadata)
     output.chmod(0o644)  # safetensors makes it readable for its owner alone

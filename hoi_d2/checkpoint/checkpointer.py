@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hoi_d2.checkpoint.config_difference import config_differences
 from hoi_d2.checkpoint.detector_weights import as_own_checkpoint
 from hoi_d2.checkpoint.files import TEMPORARY_SUFFIX, write_atomically
-from hoi_d2.checkpoint.weight_files import WeightsError, only_file
+from hoi_d2.checkpoint.weight_files import WeightsError, metadata_of, only_file
 from hoi_d2.checkpoint.zoo_weights import zoo_checkpoint
 from hoi_d2.engine.protocols import frozen_prefixes, random_parts
 
@@ -188,7 +188,10 @@ class TrainingCheckpointer(DetectionCheckpointer):
             return zoo_checkpoint(filename)
         try:
             if filename.endswith(".safetensors"):
-                return as_own_checkpoint(self.model, filename, {"model": load_file(filename)})
+                with safe_open(filename, "pt") as file:
+                    frozen = metadata_of(file).get("frozen", {})
+                data = {"model": load_file(filename), "frozen": frozen}
+                return as_own_checkpoint(self.model, filename, data)
             # torch.load does not check the sums that torch.save writes.
             if zipfile.is_zipfile(filename) and (broken := zipfile.ZipFile(filename).testzip()):
                 raise CorruptCheckpointError(f"{filename} is damaged in {broken}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from detectron2.utils.file_io import PathManager
 from safetensors import safe_open
 
+from hoi_d2.checkpoint.weight_files import metadata_of
 from hoi_d2.data.vocabulary import Vocabulary
 
 
@@ -28,8 +28,8 @@ def vocabulary_in(path: str | os.PathLike) -> Vocabulary | None:
         return None
     if local.suffix == ".safetensors":
         with safe_open(local, "pt") as file:
-            text = (file.metadata() or {}).get("vocabulary")
-        return Vocabulary.from_dict(json.loads(text)) if text else None
+            content = metadata_of(file).get("vocabulary")
+        return Vocabulary.from_dict(content) if content else None
     if local.suffix != ".pth":
         return None
     try:

@@ -13,7 +13,6 @@ Our names are those of transformers 5 below `network.detr.`. Known layouts:
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Mapping
@@ -200,8 +199,8 @@ def _own_detector(file: WeightFile) -> dict[str, Tensor]:
 
 def _own_classes(file: WeightFile) -> tuple[str, ...] | None:
     """What `HOICheckpointer.save` wrote of the outputs' names."""
-    text = file.extra.get("classes")
-    return tuple(json.loads(text)) if isinstance(text, str) else None
+    names = file.extra.get("classes")
+    return tuple(names) if isinstance(names, list) else None
 
 
 def _facebook_part(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

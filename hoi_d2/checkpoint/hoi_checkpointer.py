@@ -19,6 +19,7 @@ from hoi_d2.checkpoint.detector_weights import detector_alone, fill_detector
 from hoi_d2.checkpoint.files import write_atomically
 from hoi_d2.checkpoint.strict import load_strictly
 from hoi_d2.checkpoint.weight_files import WeightFile, WeightsError, read_weights
+from hoi_d2.engine.protocols import frozen_prefixes
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +122,9 @@ class HOICheckpointer:
 
     def _metadata(self, cfg: CfgNode | None) -> dict[str, str]:
         metadata = {"format": "pt", "hoi_d2": type(self.model).__name__}
+        if prefixes := frozen_prefixes(self.model):
+            weights = self.model.state_dict()
+            metadata["frozen"] = json.dumps({p: weights_hash(weights, p) for p in prefixes})
         classes = getattr(self.model, "classes", None)
         if classes is not None:
             metadata["classes"] = json.dumps(classes.outputs)
@@ -162,7 +166,6 @@ class HOICheckpointer:
         saved, own = file.extra.get("vocabulary"), getattr(self.model, "vocabulary", None)
         if not saved or own is None:
             return
-        saved = json.loads(saved) if isinstance(saved, str) else saved
         for kind in ("objects", "verbs"):
             if kind in saved and tuple(saved[kind]) != tuple(getattr(own, kind)):
                 raise WeightsError(

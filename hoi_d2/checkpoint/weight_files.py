@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from hoi_d2.model_zoo import PREFIX, local_path
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _INDEX = "model.safetensors.index.json"
 _IN_DIRECTORY = ("model.safetensors", "pytorch_model.bin")
+_JSON_ENTRIES = ("classes", "frozen", "vocabulary")  # of our own files' metadata
 
 
 class WeightsError(RuntimeError):
@@ -178,9 +180,19 @@ def _read_safetensors(path: Path) -> WeightFile:
     try:
         with safe_open(path, framework="pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}
-            return WeightFile(str(path), weights, extra=dict(file.metadata() or {}))
+            return WeightFile(str(path), weights, extra=metadata_of(file))
     except SafetensorError as error:
         raise WeightsError(f"{path} is damaged or no safetensors file: {error}") from error
+
+
+def metadata_of(file: Any) -> dict[str, Any]:
+    """What an open safetensors file holds beside weights, as a `.pth` of ours would hold it."""
+    found: dict[str, Any] = dict(file.metadata() or {})
+    for name in _JSON_ENTRIES:
+        if name in found:
+            with suppress(json.JSONDecodeError):  # somebody else's entry of that name
+                found[name] = json.loads(found[name])
+    return found
 
 
 def _read_pickle(path: Path) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Checkpoint files: whole or not there, damage noticed, the last K, frozen parts by hash."""
 
+import copy
 import os
+import runpy
 from pathlib import Path
 
 import pytest
@@ -169,6 +171,18 @@ def test_other_frozen_weights_are_refused_when_resuming_and_named_else(tmp_path,
         TrainingCheckpointer(Model(), str(tmp_path)).resume_or_load("", resume=True)
     TrainingCheckpointer(Model()).load(str(tmp_path / "model_0000001.pth"), checkpointables=[])
     assert "not be those of the training" in caplog.text
+
+
+@pytest.mark.parametrize("keeps_detector", [True, False])
+def test_a_stripped_file_knows_its_frozen_weights(tmp_path, caplog, keeps_detector):
+    model = Model()
+    save(tmp_path, model, "model_final")
+    strip = runpy.run_path("tools/strip_checkpoint.py")["strip"]
+    strip(tmp_path / "model_final.pth", tmp_path / "small.safetensors", dtype=torch.float32)
+    other = copy.deepcopy(model) if keeps_detector else Model()
+    TrainingCheckpointer(other).load(str(tmp_path / "small.safetensors"))
+    assert ("not be those of the training" in caplog.text) == (not keeps_detector)
+    assert same(model.head, other.head)
 
 
 @pytest.mark.parametrize(
