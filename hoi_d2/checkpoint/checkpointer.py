@@ -228,8 +228,10 @@ class TrainingCheckpointer(DetectionCheckpointer):
         elsewhere = [p for p in self.frozen_prefixes if not any(key.startswith(p) for key in held)]
         hashes = checkpoint.get("frozen", {})
         self._check_frozen({prefix: hashes[prefix] for prefix in elsewhere if prefix in hashes})
-        filled = tuple(p for p in elsewhere if p not in self.random_parts)
-        missing[:] = [key for key in missing if not key.startswith(filled or ("\0",))]
+        for prefix in elsewhere:
+            if prefix in self.random_parts and held:
+                logger.warning("%s holds no %s: its weights stay random", self._source, prefix)
+        missing[:] = [key for key in missing if not key.startswith((*elsewhere, "\0"))]
         if self._resuming:
             self._check_same_model(incompatible, differences)
         return incompatible

@@ -39,14 +39,16 @@ class DetrResize(T.ResizeShortestEdge):
     """
 
     def get_transform(self, image: np.ndarray) -> Transform:
-        """The resize of one picture; size 0 leaves it as it is."""
+        """The resize of one picture; size 0 leaves it as it is where `max_size` allows that."""
         height, width = image.shape[:2]
         if self.is_range:
             size = np.random.randint(self.short_edge_length[0], self.short_edge_length[1] + 1)
         else:
             size = np.random.choice(self.short_edge_length)
         if size == 0:
-            return NoOpTransform()
+            if max(height, width) <= self.max_size:
+                return NoOpTransform()
+            size = min(height, width)
         new = detr_size(height, width, int(size), self.max_size)
         return T.ResizeTransform(height, width, *new, self.interp)
 
@@ -59,6 +61,8 @@ def detr_size(height: int, width: int, size: int, max_size: int) -> tuple[int, i
     short, long = min(height, width), max(height, width)
     if long / short * size > max_size:
         size = round(max_size * short / long)
+        if size == 0:  # thinner than a pixel
+            return (1, max_size) if height <= width else (max_size, 1)
     other = int(size * long / short)
     return (size, other) if height <= width else (other, size)
 

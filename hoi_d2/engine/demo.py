@@ -50,7 +50,7 @@ def argument_parser() -> argparse.ArgumentParser:
     source.add_argument("--video", metavar="V", help="a video file")
     source.add_argument("--webcam", action="store_true", help="a camera; Ctrl-C ends")
     parser.add_argument("--camera", type=int, default=0, help="its number, with --webcam")
-    parser.add_argument("--max-frames", type=int, help="of a video or camera; default: all")
+    parser.add_argument("--max-frames", type=_count, help="of a video or camera; default: all")
     parser.add_argument(
         "--track",
         action="store_true",
@@ -63,11 +63,25 @@ def argument_parser() -> argparse.ArgumentParser:
         help='own classes, for DEFR-Det: "riding a horse" ..., or text files (.txt) of them',
     )
     parser.add_argument("--output", default="output/demo", metavar="DIR")
-    parser.add_argument("--score-threshold", type=float, default=0.2, help="of what is drawn")
-    parser.add_argument("--top-k", type=int, default=20, help="triplets drawn in a picture")
+    parser.add_argument("--score-threshold", type=_score, default=0.2, help="of what is drawn")
+    parser.add_argument("--top-k", type=_count, default=20, help="triplets drawn in a picture")
     parser.add_argument("--verbs", nargs="+", default=[], help="draw these verbs alone")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE overrides of the config")
     return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
+    return number
+
+
+def _score(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1, got {text}")
+    return number
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -79,7 +93,10 @@ def main(arguments: list[str] | None = None) -> int:
         return run_toy_demo(Path(args.output))
     try:
         return _run(args)
-    except (FileNotFoundError, KeyError, ValueError, WeightsError) as error:
+    except KeyboardInterrupt:
+        print("demo: interrupted", file=sys.stderr)
+        return 130
+    except (OSError, KeyError, ValueError, WeightsError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
         print(f"demo: {message}", file=sys.stderr)
         return 2
@@ -93,14 +110,21 @@ def _run(args: argparse.Namespace) -> int:
     names = predictor.vocabulary.verbs
     verbs = tuple(names[index_of(verb, names, "verb")] for verb in args.verbs)
     draw = DrawOptions(args.score_threshold, args.top_k, verbs)
-    output = Path(args.output)
-    output.mkdir(parents=True, exist_ok=True)
+    output = _folder(args.output)
     if pictures:
         return run_on_pictures(predictor, pictures, output, draw=draw)
     source = args.camera if args.webcam else args.video
     return run_on_video(
         predictor, source, output, draw=draw, track=args.track, max_frames=args.max_frames
     )
+
+
+def _folder(name: str) -> Path:
+    try:
+        Path(name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"--output {name}: {error.strerror}") from error
+    return Path(name)
 
 
 def _predictor(args: argparse.Namespace) -> HOIPredictor:

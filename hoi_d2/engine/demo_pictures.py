@@ -22,7 +22,8 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", "
 
 
 def find_pictures(inputs: Sequence[str]) -> list[Path]:
-    """The pictures that paths, folders (not their subfolders) and globs name, in order.
+    """The pictures that paths, folders (not their subfolders) and globs (`**`: with subfolders)
+    name, in order.
 
     Raises:
         FileNotFoundError: one of them names nothing.
@@ -33,11 +34,19 @@ def find_pictures(inputs: Sequence[str]) -> list[Path]:
         if path.is_dir():
             matches = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
         else:
-            matches = [path] if path.exists() else [Path(p) for p in sorted(glob(name))]
+            named = [name] if path.exists() else sorted(glob(name, recursive=True))
+            matches = [Path(p) for p in named if not Path(p).is_dir()]
         if not matches:
-            raise FileNotFoundError(f"--input {name}: no such picture, or no pictures in it")
+            raise FileNotFoundError(f"--input {name}: {_nothing_there(path)}")
         found.update(dict.fromkeys(matches))
     return list(found)
+
+
+def _nothing_there(path: Path) -> str:
+    if not path.is_dir():
+        return "no such picture"
+    below = any(child.is_dir() for child in path.iterdir())
+    return "no pictures in it" + (f"; with its subfolders: '{path}/**/*.jpg'" if below else "")
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:
@@ -61,10 +70,14 @@ def run_on_pictures(
 
     Returns:
         0, or 1 where a file was skipped, or 2 where all were.
+
+    Raises:
+        ValueError: a drawing would overwrite one of the pictures.
     """
     ids, bad = dict(zip(paths, image_ids(paths))), list[Path]()
     files: dict[Any, str] = {}
     names = dict(zip(paths, picture_names([{"file_name": str(p)} for p in paths], ".png")))
+    keep_originals(paths, [output / name for name in names.values()])
     with DemoReport(output, ("file",)) as report, tqdm(total=len(paths), unit="image") as bar:
         for chunk in _chunks(paths, predictor.batch_size):
             read = list(_readable(chunk, bad))
@@ -77,6 +90,14 @@ def run_on_pictures(
     (output / "images.json").write_text(json.dumps(files, indent=1))
     print(f"{len(files)} drawn, {len(bad)} could not be read; results in {output}")
     return (1 if files else 2) if bad else 0
+
+
+def keep_originals(sources: Sequence[Path], written: Sequence[Path]) -> None:
+    """Raises ValueError where what is written would overwrite what is read."""
+    originals = {path.resolve() for path in sources}
+    lost = next((path for path in written if path.resolve() in originals), None)
+    if lost is not None:
+        raise ValueError(f"--output: {lost} is one of the inputs; choose another folder")
 
 
 def _chunks(paths: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:

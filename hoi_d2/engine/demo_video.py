@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from hoi_d2.engine.demo_pictures import keep_originals
 from hoi_d2.engine.demo_report import DEFAULT, DemoReport, DrawOptions
 from hoi_d2.engine.interaction_log import InteractionLog
 from hoi_d2.engine.prediction import HOIPrediction
@@ -45,8 +46,16 @@ def run_on_video(
 
     Returns:
         0; 1 where the video broke off before its end; 2 where there was no frame.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the drawn video would overwrite it.
     """
     is_camera = isinstance(source, int)
+    name = f"camera_{source}" if is_camera else Path(str(source)).stem
+    target = output / f"{name}.mp4"
+    if not is_camera and "://" not in str(source):  # a stream's address is no file
+        _check_file(Path(str(source)), target)
     capture = cv2.VideoCapture(source)
     if not capture.isOpened():
         what = f"camera {source}" if is_camera else f"{source} (a video that OpenCV can decode?)"
@@ -58,9 +67,8 @@ def run_on_video(
     expected = min(total, max_frames) if max_frames is not None and total else total
     tracker = PersonTracker(frame_rate=rate) if track else None
     log = InteractionLog(rate)
-    name = f"camera_{source}" if is_camera else Path(str(source)).stem
     sound = None if isinstance(source, int) else source
-    video = VideoFile(output / f"{name}.mp4", frame_rate=rate, sound_of=sound)
+    video = VideoFile(target, frame_rate=rate, sound_of=sound)
     frames = islice(_frames(capture), max_frames)
     try:
         with DemoReport(output, ("frame", "seconds")) as report:
@@ -81,6 +89,12 @@ def run_on_video(
         (output / "hoi_tracks.json").write_text(json.dumps(log.rows(), indent=1))
     print(f"{video.frames} frames in {video.path} ({how}); results in {output}")
     return _exit_code(video.frames, expected)
+
+
+def _check_file(source: Path, target: Path) -> None:
+    if not source.is_file():
+        raise FileNotFoundError(f"--video {source}: no such file")
+    keep_originals([source], [target])
 
 
 def _exit_code(done: int, expected: int) -> int:

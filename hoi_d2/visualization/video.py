@@ -32,9 +32,14 @@ class VideoFile:
     def write(self, frame: np.ndarray) -> None:
         """Adds a frame, (H, W, 3) uint8 BGR; all of one size.
 
+        MPEG-4 and H.264 want even sides: an odd one has its last row or column twice.
+
         Raises:
             OSError: the file cannot be written.
         """
+        odd = frame.shape[0] % 2, frame.shape[1] % 2
+        if any(odd):  # OpenCV would drop the last row or column
+            frame = cv2.copyMakeBorder(frame, 0, odd[0], 0, odd[1], cv2.BORDER_REPLICATE)
         if self._writer is None:
             fourcc, size = cv2.VideoWriter.fourcc(*"mp4v"), (frame.shape[1], frame.shape[0])
             self._writer = cv2.VideoWriter(str(self.path), fourcc, self.frame_rate, size)
@@ -54,7 +59,7 @@ class VideoFile:
         sound = [] if self.sound_of is None else ["-i", str(self.sound_of), "-map", "1:a?"]
         command = ["ffmpeg", "-y", "-nostdin", "-loglevel", "error", "-i", str(self.path)]
         command += [*sound[:2], "-map", "0:v", *sound[2:], "-c:v", "libx264", "-pix_fmt", "yuv420p"]
-        command += ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-c:a", "aac", "-shortest"]
+        command += ["-c:a", "aac", "-shortest"]
         done = subprocess.run([*command, str(finished)], capture_output=True, text=True)
         if done.returncode:
             finished.unlink(missing_ok=True)

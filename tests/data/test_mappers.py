@@ -14,6 +14,7 @@ from hoi_d2.config import add_hoi_config
 from hoi_d2.data.classification_mapper import image_labels_of
 from hoi_d2.data.images import ImageFileError
 from hoi_d2.data.mappers import HOIClassificationMapper, HOIDatasetMapper
+from hoi_d2.data.transforms import DetrResize
 from hoi_d2.data.vocabulary import hico_det_vocabulary
 
 HEIGHT, WIDTH = 60, 80
@@ -247,3 +248,23 @@ def test_labels_from_pairs(hois):
     for hoi, label in enumerate(labels.tolist()):
         known = int(vocabulary.hois[hoi, 0]) in objects
         assert label == (1 if hoi in hois else -1 if known else -2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "expected"),
+    [
+        ((1, 1), 0, (1, 1)),
+        ((100, 140), 0, (100, 140)),  # as it is
+        ((300, 400), 0, (150, 200)),  # but never more than the longest side
+        ((400, 300), 0, (200, 150)),
+        ((600, 20000), 0, (6, 200)),
+        ((1, 20000), 50, (1, 200)),
+        ((20000, 1), 0, (200, 1)),
+    ],
+)
+def test_no_picture_is_larger_than_the_longest_side(shape, size, expected):
+    picture = np.zeros((*shape, 3), dtype=np.uint8)
+    assert (
+        DetrResize(size, 200, "choice").get_transform(picture).apply_image(picture).shape[:2]
+        == expected
+    )

@@ -13,10 +13,11 @@ from hostile_files import HOSTILE, ODD, write_picture
 from PIL import Image
 
 from hoi_d2.data import toy
-from hoi_d2.engine import demo_video
+from hoi_d2.engine import demo_pictures, demo_video
 from hoi_d2.engine.demo import main
 from hoi_d2.engine.demo_pictures import find_pictures, image_ids
 from hoi_d2.evaluation.results import read_results
+from hoi_d2.visualization.video import VideoFile
 
 
 def scene(index: int) -> np.ndarray:
@@ -58,6 +59,47 @@ def test_pictures(folder, tmp_path):
     rows = rows_of(output)
     assert 0 < len(rows) < len(results), "the CSV holds what is drawn, the JSON everything"
     assert all(float(row["score"]) >= 0.1 for row in rows)
+
+
+def test_originals_are_never_overwritten(folder, video, capsys):
+    before = (folder / "a" / "scene_1.png").read_bytes()
+    assert run(folder / "a", "--input", folder / "a") == 2
+    assert "is one of the inputs" in capsys.readouterr().err
+    assert (folder / "a" / "scene_1.png").read_bytes() == before
+    moved = video.rename(video.with_suffix(".mp4"))
+    before = moved.read_bytes()
+    assert run(moved.parent, "--video", moved) == 2
+    assert "is one of the inputs" in capsys.readouterr().err
+    assert moved.read_bytes() == before
+
+
+def test_output_that_cannot_be(folder, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for output in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert run(output, "--input", folder / "a") == 2
+        assert f"--output {output}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--top-k", "0"), ("--top-k", "-1"), ("--max-frames", "0"), ("--score-threshold", "nan")],
+)
+def test_numbers_that_cannot_be(option, value, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run(tmp_path, "--input", tmp_path, option, value)
+    assert option in capsys.readouterr().err
+
+
+def test_interrupted(folder, tmp_path, monkeypatch, capsys):
+    """What was done before Ctrl-C is there and can be read."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo_pictures, "read_image", interrupt)
+    assert run(tmp_path / "out", "--input", folder / "a") == 130
+    assert capsys.readouterr().err.endswith("demo: interrupted\n")
+    assert len(read_results(tmp_path / "out" / "hoi_results.json")) == 0
 
 
 def test_filters(folder, tmp_path):
@@ -113,6 +155,12 @@ def test_find_pictures_takes_each_once(folder):
     assert [p.name for p in found] == ["scene_1.png", "scene_2.png", "scene_1.png"]
 
 
+def test_find_pictures_of_subfolders(folder):
+    with pytest.raises(FileNotFoundError, match=r"with its subfolders: '.*/\*\*/\*\.jpg'"):
+        find_pictures([str(folder)])
+    assert len(find_pictures([str(folder / "**")])) == 3, "folders are no pictures"
+
+
 @pytest.fixture
 def video(tmp_path):
     path = tmp_path / "clip.avi"
@@ -132,6 +180,16 @@ def test_video_in_and_out(video, tmp_path):
     assert drawn.get(cv2.CAP_PROP_FPS) == pytest.approx(5)
     assert set(read_results(output / "hoi_results.json").image_ids.tolist()) == {0, 1, 2}
     assert {row["seconds"] for row in rows_of(output)} == {"0.000", "0.200", "0.400"}
+
+
+def test_frames_with_odd_sides_lose_nothing(tmp_path):
+    video = VideoFile(tmp_path / "odd.mp4", frame_rate=5)
+    for _ in range(3):
+        video.write(np.full((41, 61, 3), 90, np.uint8))
+    video.close()
+    drawn = cv2.VideoCapture(str(tmp_path / "odd.mp4"))
+    size = drawn.get(cv2.CAP_PROP_FRAME_WIDTH), drawn.get(cv2.CAP_PROP_FRAME_HEIGHT)
+    assert (*size, drawn.get(cv2.CAP_PROP_FRAME_COUNT)) == (62, 42, 3)
 
 
 def test_sound_is_optional(video, tmp_path, monkeypatch, capsys):
