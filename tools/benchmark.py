@@ -38,7 +38,12 @@ def main(argv: list[str]) -> int:
     if not needs_torch:
         os.environ.setdefault("HOI_D2_SKIP_REGISTRATION", "1")
     module, function = target.split(":")
-    return getattr(importlib.import_module(module), function)(argv[1:])
+    try:
+        return getattr(importlib.import_module(module), function)(argv[1:])
+    except (ImportError, KeyError, OSError, ValueError) as error:
+        message = error.args[0] if isinstance(error, KeyError) else error
+        print(f"error: {message}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

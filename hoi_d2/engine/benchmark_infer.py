@@ -1,5 +1,5 @@
 """What RmLR's inference takes, part by part, and what each speed key is worth; or what the pairs
-of a DEFR-Det cost (`benchmark_pairs`).
+of a DEFR-Det cost (`benchmark_pairs`). Any other model is timed by its parts (`benchmark_forward`).
 
 The yardstick, "plain", is transformers' own DETR as it comes and the same head, in float32. All
 variants run in turn, round by round, in one process, so that a busy machine hurts all alike. The
@@ -26,6 +26,7 @@ from tabulate import tabulate
 from torch import Tensor
 
 from hoi_d2.checkpoint.files import write_json
+from hoi_d2.engine.benchmark_forward import forward_parts, forward_table
 from hoi_d2.engine.benchmark_pairs import curve_table, pair_curve
 from hoi_d2.engine.load_config import load_config
 from hoi_d2.modeling.entity_detector.build import Entities
@@ -122,6 +123,9 @@ def main(argv: Sequence[str]) -> int:
             naive_up_to=args.naive_up_to,
         )
         print(curve_table(result))
+    elif cfg.MODEL.META_ARCHITECTURE != "RmLR" or not _has_detr(cfg):
+        result = forward_parts(cfg, size=tuple(args.size), batch=args.batch, rounds=args.rounds)
+        print(forward_table(result))
     else:
         names = [PLAIN, *(v for v in args.variants if v != PLAIN)]
         result = benchmark(cfg, names, tuple(args.size), args.batch, args.rounds)
@@ -129,6 +133,11 @@ def main(argv: Sequence[str]) -> int:
     if args.json:
         write_json(args.json, result)
     return 0
+
+
+def _has_detr(cfg: CfgNode) -> bool:
+    """Whether the speed keys of MODEL.DETR mean anything."""
+    return cfg.MODEL.ENTITY_DETECTOR.NAME == "DetrEntityDetector"
 
 
 def benchmark(

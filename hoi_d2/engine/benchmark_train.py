@@ -35,6 +35,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hoi_d2.checkpoint.files import write_json
 from hoi_d2.engine.benchmark_infer import crowded
 from hoi_d2.engine.benchmark_pictures import training_data
+from hoi_d2.engine.config_check import check_config
 from hoi_d2.engine.load_config import load_config
 from hoi_d2.engine.stopwatch import CLOCK, CPU, Stopwatch
 from hoi_d2.engine.train_step import Batch, unwrapped
@@ -106,6 +107,7 @@ def benchmark(
         `parts` of a step and `plain`, seconds by clock and cpu; `images_per_second` of the loader
         alone, the model alone and both; and the ratios that `_ratios` names.
     """
+    check_config(cfg, training=True)
     seed_all_rng(max(cfg.SEED, 0))
     trainer = HOITrainer(cfg)
     model: Any = unwrapped(trainer.model).train()

@@ -1,6 +1,8 @@
 """`tools/benchmark.py data` and `train`: every part is measured, on made-up and on toy pictures."""
 
 import json
+import runpy
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from detectron2.data import DatasetCatalog
 
 from hoi_d2.data.vocabulary import hico_det_vocabulary, vcoco_vocabulary
-from hoi_d2.engine import benchmark_data, benchmark_train
+from hoi_d2.engine import benchmark_data, benchmark_infer, benchmark_train
 from hoi_d2.engine.benchmark_pictures import make_records, photograph_like, training_data
 from hoi_d2.engine.load_config import load_config
 from tests.engine import toy_few
@@ -116,3 +118,38 @@ def test_the_watch_leaves_the_model_as_it_was(tmp_path):
         benchmark_train.watch_step(trainer, Stopwatch(), None)
     assert not {"forward", "detect"} & ({*vars(model)} | {*vars(model.entity_detector)})
     assert "_backward" not in vars(step) and torch.is_tensor(next(step.batches)[0]["image"])
+
+
+@pytest.mark.parametrize(
+    "config, parts",
+    [
+        ("toy/defr.yaml", {"image_encoder", "classifier", "the rest"}),
+        ("toy/detr.yaml", {"network", "the rest"}),
+        ("toy/rmlr_rt_detr.yaml", {"interaction_heads", "pair_generator", "the rest"}),
+    ],
+)
+def test_infer_of_any_model_by_its_parts(tmp_path, capsys, config, parts):
+    path = tmp_path / "infer.json"
+    arguments = ["--config-file", config, "--size", "64", "96", "--rounds", "1"]
+    assert benchmark_infer.main([*arguments, "--json", str(path)]) == 0
+    result = json.loads(path.read_text())
+    assert parts <= set(result["parts"]["clock"])
+    for shares in result["shares"].values():
+        assert sum(shares.values()) == pytest.approx(1) and min(shares.values()) >= 0
+    assert "share" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["train", "--config-file", "nope.yaml"], "no config nope.yaml"),
+        (["infer", "--config-file", "toy/rmlr.yaml", "--opts", "SOLVER.X", "1"], "SOLVER.X"),
+        (["train", "--config-file", "toy/defr_det.yaml", "--pictures", "1"], "train a DEFR"),
+        (["evaluate", "--results", "nope.json", "--annotations", "nope.json"], "nope.json"),
+    ],
+)
+def test_mistakes_are_one_line(capsys, monkeypatch, arguments, said):
+    monkeypatch.setenv("HOI_D2_SKIP_REGISTRATION", "1")  # which the tool sets
+    tool = Path(__file__).parents[2] / "tools" / "benchmark.py"
+    assert runpy.run_path(str(tool))["main"](arguments) == 2
+    assert said in (error := capsys.readouterr().err) and error.startswith("error: ")

@@ -76,3 +76,16 @@ def test_aspect_ratio_groups():
     sizes = [(4, 3), (3, 4), (3, 3)]
     assert aspect_ratio_groups([]) == []
     assert aspect_ratio_groups([{"width": w, "height": h} for w, h in sizes]) == [0, 1, 1]
+
+
+def test_the_first_batch_is_the_beginning_of_the_stream():
+    stream = BatchStream(size=7, batch_size=2, seed=0)
+    assert [sample.position for sample in next(iter(stream))] == [0, 1]
+    stream.first_batch = 3
+    assert [sample.position for sample in next(iter(stream))] == [6, 7]
+
+
+@pytest.mark.parametrize("batch_size, micro_batches", [(0, 1), (-2, 1), (2, 0)])
+def test_a_batch_without_images_is_refused(batch_size, micro_batches):
+    with pytest.raises(ValueError, match="IMS_PER_BATCH"):
+        BatchStream(size=7, batch_size=batch_size, seed=0, micro_batches=micro_batches)

@@ -69,6 +69,22 @@ def test_accumulation_equals_the_batch_in_one_piece(
         assert logs[0][name][0] == pytest.approx(logs[1][name][0], rel=1e-5, abs=1e-7)
 
 
+def test_counting_draws_no_random_numbers(tmp_path, monkeypatch):
+    """A forward pass that only counts leaves dropout's masks to those that train."""
+    tiny_cfg = tiny.tiny_cfg
+    monkeypatch.setattr(tiny, "tiny_cfg", lambda path: tiny_cfg(path, "TINY.DROPOUT", 0.5))
+    counted_by_forward = make_step(tmp_path, micro_batches=2)
+    run(counted_by_forward, 2)
+
+    def count_targets(self, batch):
+        return {"targets": sum(len(item["instances"]) for item in batch)}
+
+    monkeypatch.setattr(tiny.TinyModel, "count_targets", count_targets, raising=False)
+    counted_by_model = make_step(tmp_path, micro_batches=2)
+    run(counted_by_model, 2)
+    assert torch.equal(weights(counted_by_forward), weights(counted_by_model))
+
+
 def test_dividing_by_each_part_would_not_equal_it(tmp_path, monkeypatch):
     """What the test above guards against: the parts' own counts give another gradient."""
     monkeypatch.setattr(
@@ -111,9 +127,11 @@ def test_unknown_options_are_named(tmp_path, option):
         make_step(tmp_path, **option)
 
 
+@pytest.mark.parametrize("precision", ["float32", "float16"])
 @pytest.mark.parametrize("clip_type", ["full_model", "norm", "value"])
-def test_clipping(tmp_path, clip_type):
-    step = make_step(tmp_path, clip_type=clip_type, clip_limit=0.01)
+def test_clipping(tmp_path, clip_type, precision):
+    """In fp16 the limit is of the gradients, not of their scaled-up form."""
+    step = make_step(tmp_path, clip_type=clip_type, clip_limit=0.01, precision=precision)
     gradients = {}
 
     def keep(*args):
@@ -128,7 +146,7 @@ def test_clipping(tmp_path, clip_type):
         "norm": norms.max(),
         "value": max(g.abs().max() for g in grads),
     }[clip_type]
-    assert before > 0.05  # logged before clipping
+    assert 0.05 < before < 50  # logged before clipping, without the scale
     assert measured == pytest.approx(0.01, rel=1e-3)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 import hoi_d2  # noqa: F401  prepares detectron2
 from hoi_d2.engine.config import add_engine_config
 from hoi_d2.solver import build_lr_scheduler, build_optimizer, parameter_groups
+from hoi_d2.solver.lr_scheduler import CosineRestarts
 
 
 @pytest.fixture
@@ -142,3 +143,12 @@ def test_cycles_without_an_end_are_refused(cfg, key):
     cfg.SOLVER[key] = 0
     with pytest.raises(ValueError, match=key):
         schedule(cfg, 1)
+
+
+def test_no_iteration_falls_into_the_cycle_before_it():
+    """The share of the run comes from a division: 28.999999999999996 is iteration 29."""
+    schedule = CosineRestarts(max_iter=3001, first_cycle=29)
+    shares = [iteration / 3001 for iteration in range(3001)]
+    assert any(share * 3001 != round(share * 3001) for share in shares)
+    expected = [0.5 * (1 + math.cos(math.pi * (i % 29) / 29)) for i in range(3001)]
+    assert [schedule(share) for share in shares] == pytest.approx(expected, abs=1e-6)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import Instances
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
@@ -147,8 +147,7 @@ class PairGenerator(nn.Module):
         )
         is_human = detections.pred_classes[order] == self.person
         kept = [self._best(order[kind], scores) for kind in (is_human, ~is_human)]
-        found = detections[torch.cat(kept)]
-        found.pred_boxes = Boxes(found.pred_boxes.tensor.clone())
+        found = detections[torch.cat(kept)]  # a copy
         found.pred_boxes.clip(found.image_size)  # what lies outside is another image's padding
         return found
 
