@@ -6,6 +6,7 @@ Without an input it shows the whole project on the toy world: `make demo`.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from hoi_d2.engine.predictor import HOIPredictor, read_config
 from hoi_d2.visualization.browse import index_of
 
 DEFAULT_CONFIG, OPEN_CONFIG = "toy/rmlr.yaml", "DEFR-Det/zeroshot-ViT-B-16.yaml"
+_KEY = re.compile(r"[A-Z][A-Z_]*(\.[A-Z][A-Z0-9_]*)+")
 RANDOM_WARNING = "WARNING: random weights, the scores mean nothing: {parts}"
 EPILOG = """\
 examples:
@@ -46,7 +48,9 @@ def argument_parser() -> argparse.ArgumentParser:
         help=f"default: {DEFAULT_CONFIG}; with --classes: {OPEN_CONFIG}",
     )
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--input", nargs="+", metavar="PATH", help="pictures, folders or globs")
+    source.add_argument(
+        "--input", nargs="+", default=[], metavar="PATH", help="pictures, folders or globs"
+    )
     source.add_argument("--video", metavar="V", help="a video file")
     source.add_argument("--webcam", action="store_true", help="a camera; Ctrl-C ends")
     parser.add_argument("--camera", type=int, default=0, help="its number, with --webcam")
@@ -59,6 +63,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--classes",
         nargs="+",
+        default=[],
         metavar="C",
         help='own classes, for DEFR-Det: "riding a horse" ..., or text files (.txt) of them',
     )
@@ -68,6 +73,22 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--verbs", nargs="+", default=[], help="draw these verbs alone")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE overrides of the config")
     return parser
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line; overrides may follow directly on --input, --classes or --verbs."""
+    parser = argument_parser()
+    args = parser.parse_args(arguments)
+    for name in ("input", "classes", "verbs"):
+        words = getattr(args, name)
+        first = next((i for i, word in enumerate(words) if _KEY.fullmatch(word)), len(words))
+        if words and not first:
+            parser.error(f"--{name}: there is nothing before {words[0]}")
+        args.opts = [*words[first:], *args.opts]
+        setattr(args, name, words[:first])
+    if args.track and not (args.video or args.webcam):
+        parser.error("--track follows people over the frames of a --video or --webcam")
+    return args
 
 
 def _count(text: str) -> int:
@@ -86,7 +107,7 @@ def _score(text: str) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    args = argument_parser().parse_args(arguments)
+    args = parse_args(arguments)
     if not (args.input or args.video or args.webcam):
         from hoi_d2.engine.toy_demo import run_toy_demo
 

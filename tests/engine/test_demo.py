@@ -14,7 +14,7 @@ from PIL import Image
 
 from hoi_d2.data import toy
 from hoi_d2.engine import demo_pictures, demo_video
-from hoi_d2.engine.demo import main
+from hoi_d2.engine.demo import main, parse_args
 from hoi_d2.engine.demo_pictures import find_pictures, image_ids
 from hoi_d2.evaluation.results import read_results
 from hoi_d2.visualization.video import VideoFile
@@ -40,6 +40,35 @@ def run(output, *arguments: object) -> int:
 
 def rows_of(output) -> list[dict[str, str]]:
     return list(csv.DictReader((output / "hoi_results.csv").open()))
+
+
+@pytest.mark.parametrize(
+    ("line", "pictures", "overrides"),
+    [
+        ("", [], []),
+        ("--input a.jpg B.C", ["a.jpg"], ["B.C"]),
+        ("--input a.jpg b.jpg MODEL.DEVICE cpu --output o", ["a.jpg", "b.jpg"], None),
+        ("--output o --input A.jpg MODEL.DEVICE cpu", ["A.jpg"], ["MODEL.DEVICE", "cpu"]),
+        ("--input a.jpg --output o MODEL.DEVICE cpu", ["a.jpg"], ["MODEL.DEVICE", "cpu"]),
+    ],
+)
+def test_overrides_may_follow_the_pictures(line, pictures, overrides):
+    args = parse_args(line.split())
+    assert args.input == pictures
+    assert args.opts == (["MODEL.DEVICE", "cpu"] if overrides is None else overrides)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--input MODEL.DEVICE cpu", "--input: there is nothing before MODEL.DEVICE"),
+        ("--input a.jpg --track", "--track follows people over the frames of a --video"),
+    ],
+)
+def test_command_lines_that_mean_nothing(line, message, capsys):
+    with pytest.raises(SystemExit):
+        parse_args(line.split())
+    assert message in capsys.readouterr().err
 
 
 def test_nothing_to_find(tmp_path, capsys):
