@@ -10,6 +10,13 @@ import torch
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
+Losses = dict[str, Tensor]
+"""What a meta-architecture gives in training: `loss_...` -> scalar, already weighted."""
+
+ImageResults = dict[str, Instances]
+"""What a detector finds in one picture, in its original size: `instances` (entities) and, of a
+model that pairs them, `hoi_instances` (their interactions)."""
+
 NO_OBJECT = -1
 """Index or class of the object of an interaction that has no visible object."""
 
@@ -87,8 +94,10 @@ def make_hoi_instances(
     )
 
 
-def empty_hoi_instances(image_size: tuple[int, int], device: torch.device | str = "cpu"):
-    """The result of an image without pairs."""
+def empty_hoi_instances(
+    image_size: tuple[int, int], device: torch.device | str = "cpu"
+) -> Instances:
+    """The result of an image without pairs: every field of `RESULT_FIELDS` with no rows."""
     ids = torch.zeros(0, dtype=torch.int64, device=device)
     boxes = torch.zeros(0, 4, device=device)
     return make_hoi_instances(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -29,7 +29,7 @@ from hoi_d2.data.toy_actions import (
     perform,
 )
 from hoi_d2.data.toy_art import Canvas, Clothes, Thing, draw_body, draw_thing, place_body
-from hoi_d2.data.toy_places import Performance, stand_at
+from hoi_d2.data.toy_places import Performance, Spot, stand_at
 from hoi_d2.data.vocabulary import hico_det_vocabulary
 
 SCHEME = "toy://"
@@ -59,6 +59,7 @@ class ToyScene:
         return all(_covered(box, other) < _MAX_COVERED for other in self.boxes)
 
     def add_entity(self, kind: str, box: Sequence[float]) -> int:
+        """Notes what is at a box (XYXY pixels, clipped to the picture); returns its index."""
         x0, y0, x1, y1 = box
         w, h = float(self.width), float(self.height)
         self.boxes.append((max(x0, 0.0), max(y0, 0.0), min(x1, w), min(y1, h)))
@@ -97,7 +98,15 @@ def _covered(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def compose(seed: int, *, balance: float = 0.0) -> ToyScene:
-    """The scene of a seed: 1-4 people, 1-5 objects; `balance` is explained at `_weights`."""
+    """The scene of a seed.
+
+    Args:
+        seed: the same one gives the same scene.
+        balance: the least weight of an action (the commonest have 1); 0 = the long tail as it is.
+
+    Returns:
+        1 to 4 groups of somebody and an object, or an object alone; pixels, boxes XYXY.
+    """
     rng = random.Random(seed)
     scene = ToyScene(seed, rng.choice(_WIDTHS), rng.choice(_HEIGHTS))
     groups = rng.choices((1, 2, 3, 4), (0.3, 0.38, 0.22, 0.1))[0]
@@ -109,37 +118,39 @@ def compose(seed: int, *, balance: float = 0.0) -> ToyScene:
         x = slot * (index + 0.5) + rng.uniform(-0.12, 0.12) * slot
         height = min(0.62 * scene.height, 1.05 * slot + 20) * rng.uniform(0.72, 1.0)
         ground = scene.height * rng.uniform(0.8, 0.97)
-        kind = rng.random()
+        spot, kind = Spot(x, ground, height), rng.random()
         if kind < 0.76:
-            room -= _add_actor(scene, rng, x, ground, height, balance, room)
+            room -= _add_actor(scene, rng, spot, balance, room)
         elif kind < 0.9:
-            _add_idler(scene, rng, x, ground, height, balance)
+            _add_idler(scene, rng, spot, balance)
         else:
-            _add_lonely_thing(scene, rng, x, ground, height)
+            _add_lonely_thing(scene, rng, spot)
     return scene
 
 
-def _try_perform(scene, rng, action, x, ground, height, pose=None) -> Performance | None:
+def _try_perform(
+    scene: ToyScene, rng: random.Random, action: Action, spot: Spot, pose: str | None = None
+) -> Performance | None:
     """A performance whose person and object are mostly inside the picture, else None."""
     for _ in range(4):
         done = perform(
             action,
             rng=rng,
-            x=x,
-            ground=ground,
-            height=height,
+            x=spot.x,
+            ground=spot.ground,
+            height=spot.height,
             facing=rng.choice((-1, 1)),
             colors=(_color(rng), _color(rng)),
             pose=pose,
         )
         if scene.has_room(done.body.box) and scene.has_room(done.thing.box):
             return done
-        height *= 0.88
         x = rng.uniform(0.1, 0.9) * scene.width
+        spot = replace(spot, x=x, height=0.88 * spot.height)
     return None
 
 
-def _add_actor(scene, rng, x, ground, height, balance: float, room: int) -> int:
+def _add_actor(scene: ToyScene, rng: random.Random, spot: Spot, balance: float, room: int) -> int:
     """Adds somebody who acts; returns how many objects beyond the first were used."""
     action = rng.choices(ACTIONS, _weights(balance))[0]
     second = None
@@ -147,9 +158,9 @@ def _add_actor(scene, rng, x, ground, height, balance: float, room: int) -> int:
     if action.pose == "sit" and room > 0 and rng.random() < 0.35:
         second = rng.choice(SEATED)
         pose = second[0]
-    done = _try_perform(scene, rng, action, x, ground, height, pose)
+    done = _try_perform(scene, rng, action, spot, pose)
     if done is None:
-        _add_lonely_thing(scene, rng, x, ground, height)
+        _add_lonely_thing(scene, rng, spot)
         return 0
     human = _add_performance(scene, rng, done)
     scene.interactions.append((human, len(scene.kinds) - 1, action.verbs))
@@ -177,7 +188,7 @@ def _add_performance(scene: ToyScene, rng: random.Random, done: Performance) -> 
     return human
 
 
-def _add_companion(scene, rng, action: Action, done: Performance) -> int:
+def _add_companion(scene: ToyScene, rng: random.Random, action: Action, done: Performance) -> int:
     """A second person at the same object: beside the first on a bench, or pushing a rider."""
     thing = done.thing
     if rng.random() > 0.25 or done.shadow:
@@ -190,7 +201,7 @@ def _add_companion(scene, rng, action: Action, done: Performance) -> int:
     elif thing.kind == "bicycle" and action.pose == "pedal":
         pose, verbs = jitter(rng, POSES["shove"]), ("push",)
         x = thing.center[0] - thing.facing * 0.85 * thing.size
-        body = stand_at(pose, x, thing.box[3], done.body.height, thing.facing)
+        body = stand_at(pose, Spot(x, thing.box[3], done.body.height), thing.facing)
     else:
         return 0
     if _visible(body.box, scene.width, scene.height) > _MIN_VISIBLE:
@@ -201,18 +212,18 @@ def _add_companion(scene, rng, action: Action, done: Performance) -> int:
     return 0
 
 
-def _add_idler(scene, rng, x, ground, height, balance: float) -> None:
+def _add_idler(scene: ToyScene, rng: random.Random, spot: Spot, balance: float) -> None:
     """Somebody where others would act, who does nothing with what lies there."""
     plausible = [a for a in ACTIONS if a.idle_is_plausible]
     action = rng.choices(plausible, [max(a.weight, 0.1) for a in plausible])[0]
-    done = _try_perform(scene, rng, action, x, ground, height, pose=rng.choice(IDLE))
+    done = _try_perform(scene, rng, action, spot, pose=rng.choice(IDLE))
     if done is not None:
         _add_performance(scene, rng, Performance(done.body, done.thing))
 
 
-def _add_lonely_thing(scene, rng, x, ground, height) -> None:
+def _add_lonely_thing(scene: ToyScene, rng: random.Random, spot: Spot) -> None:
     kind = rng.choice(list(SIZES))
-    size = SIZES[kind] * height * rng.uniform(0.85, 1.2)
+    size, x, ground = SIZES[kind] * spot.height * rng.uniform(0.85, 1.2), spot.x, spot.ground
     thing = Thing(kind, (x, ground), size, rng.choice((-1, 1)), (_color(rng), _color(rng)))
     thing = Thing(kind, (x, 2 * ground - thing.box[3]), size, thing.facing, thing.colors)
     if scene.has_room(thing.box):

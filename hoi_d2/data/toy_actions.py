@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass
 
 from hoi_d2.data.toy_art import Body, Color, Pose, Thing
-from hoi_d2.data.toy_places import PLACES, Performance, lift, move
+from hoi_d2.data.toy_places import PLACES, Performance, Spot, lift, move
 
 SIZES = {  # larger extent of an object, in heights of the person beside it
     "bicycle": 0.95,
@@ -173,14 +173,21 @@ def perform(
     colors: tuple[Color, Color],
     pose: str | None = None,
 ) -> Performance:
-    """Places a person who does `action` and the object, at `x` on the line `ground`.
+    """Places a person who does `action` and the object.
 
-    `pose` takes another pose than the action's: somebody who idles where others act.
+    Args:
+        action: what is done, with which object.
+        rng: moves every angle and distance a little.
+        x, ground: where the person is, in pixels: at `x` on the line `ground`.
+        height: of the person standing straight, in pixels.
+        facing: +1 = right, -1 = left.
+        colors: of the object, BGR.
+        pose: a name of `POSES` in place of the action's: somebody who idles where others act.
     """
     size = SIZES[action.object] * height * rng.uniform(0.88, 1.14)
     thing = Thing(action.object, (x, 0.0), size, facing, colors, form=action.form)
     posed = jitter(rng, POSES[pose or action.pose])
-    done = PLACES[action.place](posed, thing, rng, x, ground, height, facing)
+    done = PLACES[action.place](posed, thing, rng, Spot(x, ground, height), facing)
     if action.lifted:
         done = lift(done, rng.uniform(0.22, 0.36) * height)
     return done

@@ -54,14 +54,17 @@ class Body:
 
     @property
     def hands(self) -> tuple[Point, Point]:
+        """Of the near and of the far arm."""
         return self.arms[0][1], self.arms[1][1]
 
     @property
     def feet(self) -> tuple[Point, Point]:
+        """Of the near and of the far leg."""
         return self.legs[0][1], self.legs[1][1]
 
     @property
     def box(self) -> Box:
+        """XYXY in pixels, about limbs and head with their thickness."""
         h = self.height
         joints = [self.hip, self.neck, *(p for limb in (*self.arms, *self.legs) for p in limb)]
         r, pad = _HEAD * h * 1.1, 0.03 * h
@@ -80,7 +83,9 @@ def _step(start: Point, angle: float, length: float, facing: int) -> Point:
     return start[0] + facing * math.sin(a) * length, start[1] + math.cos(a) * length
 
 
-def _limb(start: Point, angles: Sequence[float], lengths: Sequence[float], facing: int):
+def _limb(
+    start: Point, angles: Sequence[float], lengths: Sequence[float], facing: int
+) -> tuple[Point, Point]:
     middle = _step(start, angles[0], lengths[0], facing)
     return middle, _step(middle, angles[1], lengths[1], facing)
 
@@ -116,27 +121,32 @@ class Canvas:
     def __init__(self, image: np.ndarray) -> None:
         self.image = image
 
-    def line(self, points: Sequence[Point], color: Color, width: float, closed: bool = False):
+    def line(
+        self, points: Sequence[Point], color: Color, width: float, closed: bool = False
+    ) -> None:
+        """Through all points; `width` in pixels."""
         fixed = (np.asarray(points, dtype=np.float64) * (1 << _SHIFT)).astype(np.int32)
         width = max(1, round(width))
         cv2.polylines(self.image, [fixed], closed, color, width, cv2.LINE_AA, _SHIFT)
 
     def fill(self, points: Sequence[Point], color: Color) -> None:
+        """A polygon."""
         fixed = (np.asarray(points, dtype=np.float64) * (1 << _SHIFT)).astype(np.int32)
         cv2.fillPoly(self.image, [fixed], color, cv2.LINE_AA, _SHIFT)
 
     def circle(self, center: Point, radius: float, color: Color, width: float = -1) -> None:
+        """A ring of that line width; filled where it is negative."""
         scale = 1 << _SHIFT
         center = round(center[0] * scale), round(center[1] * scale)
         width = -1 if width < 0 else max(1, round(width))
         cv2.circle(self.image, center, round(radius * scale), color, width, cv2.LINE_AA, _SHIFT)
 
-    def ellipse(self, center: Point, axes: Point, angle: float, color: Color, arc=(0, 360)):
+    def ellipse(self, center: Point, axes: Point, angle: float, color: Color) -> None:
+        """Filled; `axes` are half the width and half the height, `angle` turns it clockwise."""
         scale = 1 << _SHIFT
         center = round(center[0] * scale), round(center[1] * scale)
         axes = max(1, round(axes[0] * scale)), max(1, round(axes[1] * scale))
-        start, end = arc
-        cv2.ellipse(self.image, center, axes, angle, start, end, color, -1, cv2.LINE_AA, _SHIFT)
+        cv2.ellipse(self.image, center, axes, angle, 0, 360, color, -1, cv2.LINE_AA, _SHIFT)
 
 
 def _darker(color: Color, factor: float = 0.72) -> Color:
@@ -196,10 +206,12 @@ class Thing:
         return [(cx + f * s * (x * cos - y * sin), cy + s * (x * sin + y * cos)) for x, y in local]
 
     def at(self, x: float, y: float) -> Point:
+        """The pixel of one local point."""
         return self.points([(x, y)])[0]
 
     @property
     def box(self) -> Box:
+        """XYXY in pixels, tight about what is drawn."""
         x0, y0, x1, y1 = EXTENTS[self.kind, self.form]
         corners = self.points([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
         xs, ys = [p[0] for p in corners], [p[1] for p in corners]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
 
 from hoi_d2.data.toy_art import Body, Point, Pose, Thing, place_body, standing_hip
 
@@ -18,6 +19,15 @@ _SEATS = {  # local point where a person sits (or lies), and local y of the deck
 
 
 @dataclass(frozen=True)
+class Spot:
+    """Where somebody is, in pixels: at `x` on the line `ground`; `height` standing straight."""
+
+    x: float
+    ground: float
+    height: float
+
+
+@dataclass(frozen=True)
 class Performance:
     """A person with an object, in pixels; `cord` is a rope or string, `streaks` mark a flight."""
 
@@ -29,17 +39,21 @@ class Performance:
 
 
 def move(thing: Thing, center: Point, angle: float = 0.0, facing: int | None = None) -> Thing:
+    """The thing with its centre there and turned to `angle`, in degrees; it faces as before."""
     facing = thing.facing if facing is None else facing
     return Thing(thing.kind, center, thing.size, facing, thing.colors, angle, thing.form)
 
 
-def _rest(thing: Thing, x: float, ground: float, angle: float = 0.0, facing: int | None = None):
+def _rest(
+    thing: Thing, x: float, ground: float, angle: float = 0.0, facing: int | None = None
+) -> Thing:
     """The thing with its lowest point on the ground."""
     thing = move(thing, (x, 0.0), angle, facing)
     return move(thing, (x, ground - thing.box[3]), angle, facing)
 
 
 def lift(p: Performance, by: float) -> Performance:
+    """Both in the air, `by` pixels up, the object tipped back by 12 degrees; a shadow is left."""
     body = p.body
     posed = Thing(
         p.thing.kind,
@@ -66,129 +80,131 @@ def lift(p: Performance, by: float) -> Performance:
     return Performance(lifted, posed, p.cord, p.streaks, shadow=True)
 
 
-def stand_at(pose: Pose, x: float, ground: float, height: float, facing: int) -> Body:
-    """A person whose lower foot is on the ground at about `x`."""
-    return place_body(pose, height, facing, (x, standing_hip(pose, height, ground)))
+def stand_at(pose: Pose, spot: Spot, facing: int) -> Body:
+    """A person whose lower foot is on the ground at about `spot.x`."""
+    hip = spot.x, standing_hip(pose, spot.height, spot.ground)
+    return place_body(pose, spot.height, facing, hip)
 
 
-def _seat(pose, thing, rng, x, ground, height, facing) -> Performance:
-    thing = _rest(thing, x, ground)
+def _seat(pose: Pose, thing: Thing, rng: Random, spot: Spot, facing: int) -> Performance:
+    thing = _rest(thing, spot.x, spot.ground)
     px, py = thing.at(*_SEATS[thing.kind])
     px += rng.uniform(-0.08, 0.08) * thing.size * (thing.kind in ("bench", "surfboard"))
-    return Performance(place_body(pose, height, facing, (px, py - 0.05 * height)), thing)
+    return Performance(place_body(pose, spot.height, facing, (px, py - 0.05 * spot.height)), thing)
 
 
-def _deck(pose, thing, rng, x, ground, height, facing) -> Performance:
-    thing = _rest(thing, x, ground)
+def _deck(pose: Pose, thing: Thing, rng: Random, spot: Spot, facing: int) -> Performance:
+    thing = _rest(thing, spot.x, spot.ground)
     deck = thing.at(*_SEATS[thing.kind])[1]
     shift = rng.uniform(-0.05, 0.05) * thing.size
-    return Performance(stand_at(pose, x + shift, deck, height, facing), thing)
+    return Performance(stand_at(pose, Spot(spot.x + shift, deck, spot.height), facing), thing)
 
 
-def _front(pose, thing, rng, x, ground, height, facing) -> Performance:
-    body = stand_at(pose, x, ground, height, facing)
-    reach = max(abs(hand[0] - x) for hand in body.hands)
+def _front(pose: Pose, thing: Thing, rng: Random, spot: Spot, facing: int) -> Performance:
+    body = stand_at(pose, spot, facing)
+    reach = max(abs(hand[0] - spot.x) for hand in body.hands)
     half = 0.5 * (thing.box[2] - thing.box[0])
-    gap = max(reach, 0.2 * height) + rng.uniform(-0.12, 0.02) * height
+    gap = max(reach, 0.2 * spot.height) + rng.uniform(-0.12, 0.02) * spot.height
     depth = {"bicycle": 0.55, "horse": 0.75}.get(thing.kind, 0.8)
     turned = facing * rng.choice((-1, 1))
-    center = x + facing * (gap + depth * half)
-    return Performance(body, _rest(thing, center, ground, facing=turned))
+    center = spot.x + facing * (gap + depth * half)
+    return Performance(body, _rest(thing, center, spot.ground, facing=turned))
 
 
-def _upright(pose, thing, rng, x, ground, height, facing) -> Performance:
-    body = stand_at(pose, x, ground, height, facing)
-    hand = body.hands[0][0] + facing * 0.05 * height
-    return Performance(body, _rest(thing, hand, ground, angle=90 + rng.uniform(-6, 6)))
+def _upright(pose: Pose, thing: Thing, rng: Random, spot: Spot, facing: int) -> Performance:
+    body = stand_at(pose, spot, facing)
+    hand = body.hands[0][0] + facing * 0.05 * spot.height
+    return Performance(body, _rest(thing, hand, spot.ground, angle=90 + rng.uniform(-6, 6)))
 
 
-def _hand(pose, thing, rng, x, ground, height, facing) -> Performance:
-    body = stand_at(pose, x, ground, height, facing)
+def _hand(pose: Pose, thing: Thing, rng: Random, spot: Spot, facing: int) -> Performance:
+    body = stand_at(pose, spot, facing)
     hx, hy = body.hands[0]
     tilt = rng.uniform(-25, 25)
     return Performance(body, move(thing, (hx + facing * 0.35 * thing.size, hy), tilt))
 
 
-def _hands(pose, thing, rng, x, ground, height, facing) -> Performance:
-    body = stand_at(pose, x, ground, height, facing)
+def _hands(pose: Pose, thing: Thing, rng: Random, spot: Spot, facing: int) -> Performance:
+    body = stand_at(pose, spot, facing)
     hx = 0.5 * (body.hands[0][0] + body.hands[1][0]) + facing * 0.2 * thing.size
     hy = 0.5 * (body.hands[0][1] + body.hands[1][1])
     return Performance(body, move(thing, (hx, hy), rng.uniform(-10, 10)))
 
 
-def _hang(pose, thing, rng, x, ground, height, facing) -> Performance:
-    body = stand_at(pose, x, ground, height, facing)
+def _hang(pose: Pose, thing: Thing, rng: Random, spot: Spot, facing: int) -> Performance:
+    body = stand_at(pose, spot, facing)
     thing = move(thing, (body.hands[0][0], 0.0), rng.uniform(-6, 6))
     return Performance(
         body, move(thing, (body.hands[0][0], body.hands[0][1] - thing.box[1]), thing.angle)
     )
 
 
-def _overhead(pose, thing, rng, x, ground, height, facing) -> Performance:
-    body = stand_at(pose, x, ground, height, facing)
+def _overhead(pose: Pose, thing: Thing, rng: Random, spot: Spot, facing: int) -> Performance:
+    body = stand_at(pose, spot, facing)
     top = min(hand[1] for hand in body.hands)
     hx = 0.5 * (body.hands[0][0] + body.hands[1][0])
     thing = move(thing, (hx, 0.0), rng.uniform(-10, 10))
     return Performance(body, move(thing, (hx, top + 0.12 * thing.size - thing.box[3]), thing.angle))
 
 
-def _foot(pose, thing, rng, x, ground, height, facing) -> Performance:
-    body = stand_at(pose, x, ground, height, facing)
-    reach = rng.uniform(0.3, 0.42) * height
-    return Performance(
-        body, _rest(thing, x + facing * reach, ground - rng.uniform(0, 0.05) * height)
-    )
+def _foot(pose: Pose, thing: Thing, rng: Random, spot: Spot, facing: int) -> Performance:
+    body = stand_at(pose, spot, facing)
+    reach = rng.uniform(0.3, 0.42) * spot.height
+    lowest = spot.ground - rng.uniform(0, 0.05) * spot.height
+    return Performance(body, _rest(thing, spot.x + facing * reach, lowest))
 
 
-def _reach(pose, thing, rng, x, ground, height, facing) -> Performance:
-    body = stand_at(pose, x, ground, height, facing)
-    return Performance(body, _rest(thing, x + facing * rng.uniform(0.3, 0.42) * height, ground))
+def _reach(pose: Pose, thing: Thing, rng: Random, spot: Spot, facing: int) -> Performance:
+    body = stand_at(pose, spot, facing)
+    center = spot.x + facing * rng.uniform(0.3, 0.42) * spot.height
+    return Performance(body, _rest(thing, center, spot.ground))
 
 
-def _behind(pose, thing, rng, x, ground, height, facing) -> Performance:
-    body = stand_at(pose, x, ground, height, facing)
+def _behind(pose: Pose, thing: Thing, rng: Random, spot: Spot, facing: int) -> Performance:
+    body = stand_at(pose, spot, facing)
     half = 0.5 * (thing.box[2] - thing.box[0])
-    center = x - facing * (rng.uniform(0.2, 0.3) * height + 0.8 * half)
-    return Performance(body, _rest(thing, center, ground, rng.uniform(2, 14)))
+    center = spot.x - facing * (rng.uniform(0.2, 0.3) * spot.height + 0.8 * half)
+    return Performance(body, _rest(thing, center, spot.ground, rng.uniform(2, 14)))
 
 
-def _flight(pose, thing, rng, x, ground, height, facing) -> Performance:
-    body = stand_at(pose, x, ground, height, facing)
+def _flight(pose: Pose, thing: Thing, rng: Random, spot: Spot, facing: int) -> Performance:
+    body = stand_at(pose, spot, facing)
     hx, hy = body.hands[0]
-    gap = rng.uniform(0.12, 0.3) * height + 0.5 * thing.size
-    center = hx + facing * gap, hy - rng.uniform(-0.05, 0.2) * height
+    gap = rng.uniform(0.12, 0.3) * spot.height + 0.5 * thing.size
+    center = hx + facing * gap, hy - rng.uniform(-0.05, 0.2) * spot.height
     near = center[0] - facing * 0.6 * thing.size
-    far = near - facing * 0.1 * height
+    far = near - facing * 0.1 * spot.height
     levels = (center[1] + dy * thing.size for dy in (-0.25, 0.25))
     streaks = tuple(((far, y), (near, y)) for y in levels)
     return Performance(body, move(thing, center, rng.uniform(-25, 10)), streaks=streaks)
 
 
-def _incoming(pose, thing, rng, x, ground, height, facing) -> Performance:
-    body = stand_at(pose, x, ground, height, facing)
+def _incoming(pose: Pose, thing: Thing, rng: Random, spot: Spot, facing: int) -> Performance:
+    body = stand_at(pose, spot, facing)
     hx = max(facing * body.hands[0][0], facing * body.hands[1][0]) * facing
     hy = 0.5 * (body.hands[0][1] + body.hands[1][1])
-    gap = rng.uniform(0.05, 0.24) * height + 0.5 * thing.size
-    center = hx + facing * gap, hy - rng.uniform(-0.05, 0.18) * height
+    gap = rng.uniform(0.05, 0.24) * spot.height + 0.5 * thing.size
+    center = hx + facing * gap, hy - rng.uniform(-0.05, 0.18) * spot.height
     return Performance(body, move(thing, center, rng.uniform(-25, 25)))
 
 
-def _rope(pose, thing, rng, x, ground, height, facing) -> Performance:
-    body = stand_at(pose, x, ground, height, facing)
-    away = facing * (rng.uniform(0.35, 0.5) * height + 0.5 * thing.size)
-    thing = _rest(thing, x + away, ground, facing=-facing)
+def _rope(pose: Pose, thing: Thing, rng: Random, spot: Spot, facing: int) -> Performance:
+    body = stand_at(pose, spot, facing)
+    away = facing * (rng.uniform(0.35, 0.5) * spot.height + 0.5 * thing.size)
+    thing = _rest(thing, spot.x + away, spot.ground, facing=-facing)
     return Performance(body, thing, cord=(body.hands[0], thing.at(0.42, -0.24)))
 
 
-def _muzzle(pose, thing, rng, x, ground, height, facing) -> Performance:
-    body = stand_at(pose, x, ground, height, facing)
-    thing = _rest(thing, x, ground, facing=-facing)
+def _muzzle(pose: Pose, thing: Thing, rng: Random, spot: Spot, facing: int) -> Performance:
+    body = stand_at(pose, spot, facing)
+    thing = _rest(thing, spot.x, spot.ground, facing=-facing)
     muzzle = thing.at(0.47, -0.22)[0]
-    return Performance(body, _rest(thing, x + body.hands[0][0] - muzzle, ground, facing=-facing))
+    center = spot.x + body.hands[0][0] - muzzle
+    return Performance(body, _rest(thing, center, spot.ground, facing=-facing))
 
 
-def _canopy(pose, thing, rng, x, ground, height, facing) -> Performance:
-    body = stand_at(pose, x, ground, height, facing)
+def _canopy(pose: Pose, thing: Thing, rng: Random, spot: Spot, facing: int) -> Performance:
+    body = stand_at(pose, spot, facing)
     thing = move(thing, (0.0, 0.0), rng.uniform(-12, 12))
     handle = thing.at(0.0, 0.36)
     return Performance(
@@ -197,15 +213,18 @@ def _canopy(pose, thing, rng, x, ground, height, facing) -> Performance:
     )
 
 
-def _string(pose, thing, rng, x, ground, height, facing) -> Performance:
-    body = stand_at(pose, x, ground, height, facing)
+def _string(pose: Pose, thing: Thing, rng: Random, spot: Spot, facing: int) -> Performance:
+    body = stand_at(pose, spot, facing)
     hx, hy = body.hands[0]
-    up = hx + facing * rng.uniform(0.1, 0.5) * height, hy - rng.uniform(0.3, 0.6) * height
+    up = hx + facing * rng.uniform(0.1, 0.5) * spot.height, hy - rng.uniform(0.3, 0.6) * spot.height
     thing = move(thing, up, rng.uniform(-25, 25))
     return Performance(body, thing, cord=(body.hands[0], thing.at(0.0, -0.05)))
 
 
-PLACES: dict[str, Callable[..., Performance]] = {
+Place = Callable[[Pose, Thing, Random, Spot, int], Performance]
+"""Pose, object (its size counts, not where it is), random numbers, spot, facing -> both placed."""
+
+PLACES: dict[str, Place] = {
     "seat": _seat,
     "deck": _deck,
     "front": _front,

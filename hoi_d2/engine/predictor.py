@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -72,19 +72,30 @@ class HOIPredictor:
         """
         return cls(read_config(config, options, pretrained=pretrained))
 
+    @overload  # a str is a Sequence of str too, but one picture: the first hint holds
+    def __call__(self, images: ImageLike) -> HOIPrediction: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def __call__(self, images: Sequence[ImageLike]) -> list[HOIPrediction]: ...
+
     @torch.inference_mode()
-    def __call__(self, images: ImageLike | Sequence[ImageLike]):
+    def __call__(
+        self, images: ImageLike | Sequence[ImageLike]
+    ) -> HOIPrediction | list[HOIPrediction]:
         """One `HOIPrediction` for one picture, a list for a list (in batches).
 
         Args:
-            images: a path, a PIL image, or an (H, W, 3) BGR array as OpenCV reads it.
+            images: a path, a PIL image, or an (H, W, 3) uint8 BGR array as OpenCV reads it.
+
+        Returns:
+            Boxes in pixels of each picture as it was given, interactions by falling score.
 
         Raises:
             ImageFileError: a file is missing or no picture.
             ValueError: an array of another kind, or a model that finds no interactions.
         """
-        if not isinstance(images, (list, tuple)):
-            return self._predict([cast(ImageLike, images)])[0]
+        if isinstance(images, str) or not isinstance(images, Sequence):
+            return self._predict([images])[0]
         starts = range(0, len(images), self.batch_size)
         return [p for s in starts for p in self._predict(images[s : s + self.batch_size])]
 
@@ -104,7 +115,12 @@ class HOIPredictor:
         ]
 
     def model_input(self, picture: np.ndarray) -> dict[str, Any]:
-        """What the model takes for an (H, W, 3) RGB picture."""
+        """What the model takes for an (H, W, 3) uint8 RGB picture.
+
+        Returns:
+            `image` (3, h, w) uint8 in the size of `cfg.INPUT`, and the picture's own `height` (H)
+            and `width` (W), to which the model scales its boxes.
+        """
         height, width = picture.shape[:2]
         for augmentation in self.augmentations:
             picture = augmentation.get_transform(picture).apply_image(picture)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import cv2
+from detectron2.config import CfgNode
 from detectron2.utils.logger import setup_logger
 
 from hoi_d2.data import toy
@@ -57,7 +58,7 @@ def _draw_toy_pictures(folder: Path) -> list[Path]:
     return paths
 
 
-def _config(output: Path, *options):
+def _config(output: Path, *options: str | int) -> CfgNode:
     cfg = load_config(CONFIG, ["OUTPUT_DIR", str(output), "MODEL.DEVICE", "cpu", *options])
     cfg.freeze()
     return cfg

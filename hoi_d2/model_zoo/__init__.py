@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from detectron2.utils.file_io import PathManager
 from iopath.common.file_io import PathHandler
@@ -30,7 +30,7 @@ class ShippedWeightsHandler(PathHandler):
     def _exists(self, path: str, **kwargs: Any) -> bool:
         return self._isfile(path)
 
-    def _open(self, path: str, mode: str = "r", buffering: int = -1, **kwargs: Any):
+    def _open(self, path: str, mode: str = "r", buffering: int = -1, **kwargs: Any) -> IO[Any]:
         if mode not in ("r", "rb"):
             raise ValueError(f"{path} is part of the package and read only")
         return open(self._get_local_path(path), mode, buffering)

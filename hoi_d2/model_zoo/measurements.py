@@ -19,6 +19,7 @@ from detectron2.utils.events import EventStorage
 
 from hoi_d2.data.builtin import MissingDatasetError
 from hoi_d2.engine.load_config import load_config
+from hoi_d2.modeling.entity_detector.stored_boxes import MissingBoxesError
 
 _NOT_TRAINED = ("DEFR-Det",)  # built from what others have trained
 
@@ -31,14 +32,19 @@ def parameter_counts(name: str) -> dict[str, int] | None:
 
     Returns:
         `all` parameters, and those that are `trained`: with a gradient, in a model that learns.
-        None where it is built from files that are not there: MPII's classes, stored boxes.
+        None where it is built from a data set's files or from detections that are not there:
+        MPII's classes, ground truth, stored boxes.
+
+    Raises:
+        FileNotFoundError: the config itself or another file that it names, such as the image
+            encoder's weights. Those of the entity detector change no count and are not read.
     """
     cfg = load_config(name)
     cfg.MODEL.DEVICE = "cpu"
     cfg.MODEL.ENTITY_DETECTOR.WEIGHTS = cfg.MODEL.ENTITY_DETECTOR.REVISION = ""
     try:
         parameters = list(build_model(cfg).parameters())
-    except (MissingDatasetError, FileNotFoundError):
+    except (MissingDatasetError, MissingBoxesError):
         return None
     trained = 0 if cfg.MODEL.META_ARCHITECTURE in _NOT_TRAINED else 1
     return {

@@ -9,7 +9,7 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs
-from hoi_d2.structures import make_hoi_instances
+from hoi_d2.structures import ImageResults, make_hoi_instances
 
 
 def hoi_postprocess(
@@ -20,7 +20,7 @@ def hoi_postprocess(
     hoi_of: Tensor,
     score_threshold: float,
     max_detections: int,
-) -> list[dict[str, Instances]]:
+) -> list[ImageResults]:
     """One {"instances", "hoi_instances"} for each image.
 
     Args:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import runpy
+from pathlib import Path
 
 import pytest
 
+from hoi_d2.model_zoo import configs_root
 from hoi_d2.model_zoo.measurements import machine, parameter_counts, training_step
 
 TOOL = runpy.run_path("tools/make_model_zoo.py")
@@ -26,6 +28,39 @@ ROWS = {row["config"]: row for section in ZOO.values() for row in section["rows"
 )
 def test_parameters_are_those_of_the_model(name):
     assert ROWS[name]["parameters"] == parameter_counts(name)
+
+
+_NO_BOXES = "ENTITY_DETECTOR: {NAME: PrecomputedEntityDetector, PRECOMPUTED: {FILE: %s}}"
+_NO_WEIGHTS = "IMAGE_ENCODER: {WEIGHTS: nowhere/mistyped.safetensors}"
+
+
+def _config_over(folder: Path, base: str, model: str, train: str) -> str:
+    file = folder / "config.yaml"
+    base_file = configs_root().resolve() / base
+    file.write_text(f"_BASE_: {base_file}\nMODEL: {{{model}}}\nDATASETS: {{TRAIN: ['{train}']}}\n")
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("base", "model", "train"),
+    [
+        ("toy/defr_det.yaml", _NO_BOXES % "nowhere.json", "toy_hoi_train"),
+        ("toy/defr_det.yaml", _NO_BOXES % "ground_truth", "hico_det_train"),
+        ("toy/defr.yaml", "", "mpii_train"),
+    ],
+    ids=["no detections", "no annotations", "no class names"],
+)
+def test_data_that_is_not_there_leaves_the_count_open(base, model, train, monkeypatch, tmp_path):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    assert parameter_counts(_config_over(tmp_path, base, model, train)) is None
+
+
+def test_other_files_that_are_not_there_are_mistakes(tmp_path):
+    file = _config_over(tmp_path, "toy/defr.yaml", _NO_WEIGHTS, "toy_hoi_cls_train")
+    with pytest.raises(FileNotFoundError, match="mistyped"):
+        parameter_counts(file)
+    with pytest.raises(FileNotFoundError, match="no config"):
+        parameter_counts("toy/mistyped.yaml")
 
 
 def test_parameters_of_a_known_model():

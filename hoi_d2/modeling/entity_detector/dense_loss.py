@@ -29,7 +29,9 @@ class DenseDetectionHead(nn.Module):
         self.radius = radius
         nn.init.constant_(self.predictor.get_parameter("bias")[:num_classes], -4.0)
 
-    def forward(self, feature_map: Tensor, boxes: list[Tensor], classes: list[Tensor]):
+    def forward(
+        self, feature_map: Tensor, boxes: list[Tensor], classes: list[Tensor]
+    ) -> dict[str, Tensor]:
         """
         Args:
             feature_map: (B, C, h, w).
@@ -53,7 +55,9 @@ class DenseDetectionHead(nn.Module):
         return {"class": loss_class / normaliser, "box": loss_box / normaliser}
 
     @torch.no_grad()
-    def _assign(self, feature_map: Tensor, boxes: list[Tensor], classes: list[Tensor]):
+    def _assign(
+        self, feature_map: Tensor, boxes: list[Tensor], classes: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """One-hot classes (B, C, h, w), boxes (B, h, w, 4) and positives (B, h, w); small win."""
         batch, _, h, w = feature_map.shape
         target = feature_map.new_zeros(batch, self.num_classes, h, w, dtype=torch.float32)

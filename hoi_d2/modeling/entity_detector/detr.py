@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.structures import Boxes, ImageList, Instances
@@ -17,7 +19,7 @@ class DetrEntityDetector(Detr):
     """`Detr` with the interface of entity detectors; takes the weights of a trained `Detr`."""
 
     @classmethod
-    def from_config(cls, cfg: CfgNode):
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         cfg = cfg.clone()  # what only helps the detector's own training is not built
         cfg.defrost()
         cfg.MODEL.DETR.QUERY_GROUPS = 1
@@ -27,6 +29,7 @@ class DetrEntityDetector(Detr):
 
     @property
     def token_dim(self) -> int:
+        """d, the width of the tokens (N, d)."""
         return self.network.hidden_dim
 
     def encoder(self) -> tuple[nn.Conv2d, nn.ModuleList]:

@@ -10,6 +10,7 @@ import copy
 import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ from torch.nn import functional as F
 
 from hoi_d2.modeling.entity_detector.resnet import ResNetFeatures, stride_of_mask
 from hoi_d2.modeling.onednn import use_onednn
+
+if TYPE_CHECKING:  # transformers takes seconds to import
+    from transformers import ConditionalDetrConfig, DetrConfig
 
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -62,6 +66,8 @@ class DetrNetwork(nn.Module):
         precision: of the network where no gradient is asked for, "float32" or "bfloat16"; the two
             heads are in float32 in either case.
     """
+
+    detr: Any  # transformers types the parts of a model as plain modules or tensors
 
     def __init__(
         self,
@@ -109,7 +115,7 @@ class DetrNetwork(nn.Module):
         )
         self.detr = model_class(config)
         self.is_conditional = name == "conditional_detr"
-        self.num_queries = num_queries
+        self.num_classes, self.num_queries = num_classes, num_queries
         self.hidden_dim = hidden_dim
         self.feature_channels = self.detr.model.backbone.intermediate_channel_sizes[-1]
         self.stride = 2 ** (len(backbone["depths"]) + 1)  # stem 4, then twice that at each stage
@@ -144,7 +150,7 @@ class DetrNetwork(nn.Module):
             self.detr.model.encoder.compile()
             decoder.compile()
 
-    def _thaw_batchnorm(self, config) -> None:
+    def _thaw_batchnorm(self, config: DetrConfig | ConditionalDetrConfig) -> None:
         """transformers freezes the batch norm of every backbone; puts a live one in its place."""
         from transformers import AutoBackbone
 
@@ -156,7 +162,7 @@ class DetrNetwork(nn.Module):
             stage.requires_grad_(True)
 
     @property
-    def config(self):
+    def config(self) -> DetrConfig | ConditionalDetrConfig:
         """transformers' configuration, which its loss functions read."""
         return self.detr.config
 
@@ -216,7 +222,9 @@ class DetrNetwork(nn.Module):
         ).last_hidden_state
         return memory, positions
 
-    def _decode(self, memory: Tensor, positions: Tensor, mask: Tensor | None):
+    def _decode(
+        self, memory: Tensor, positions: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens, logits and boxes of the queries; `mask` (B, h * w) or None = all cells count."""
         model, batch = self.detr.model, len(memory)
         queries = model.query_position_embeddings.weight[None]
@@ -242,7 +250,7 @@ class DetrNetwork(nn.Module):
         reference = decoded.reference_points if self.is_conditional else None
         return decoded.last_hidden_state.float(), *self._heads(self._states(decoded), reference)
 
-    def _states(self, decoded) -> Tensor:
+    def _states(self, decoded: Any) -> Tensor:
         """(L, B, Q, d) normed states of the decoder layers; of the last one alone in inference."""
         if self.norm_between_layers:
             states = decoded.intermediate_hidden_states
@@ -264,7 +272,7 @@ class DetrNetwork(nn.Module):
         return logits, offsets.sigmoid()
 
     def scores(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores and classes of each query's best class, both of logits' shape without its last."""
+        """(..., C) logits -> score and class of each query's best class, both (...)."""
         return self.probabilities(logits).max(dim=-1)
 
     def probabilities(self, logits: Tensor) -> Tensor:
@@ -274,7 +282,8 @@ class DetrNetwork(nn.Module):
         return logits.softmax(dim=-1)[..., :-1]
 
 
-def _transformers_classes(name: str):
+def _transformers_classes(name: str) -> tuple[Any, Any]:
+    """Configuration and model of that name."""
     import transformers
 
     classes = {

@@ -131,7 +131,8 @@ class ResNetWalk(nn.Module):
         return x
 
     @staticmethod
-    def _block(block: Any, x: Tensor, mask: Tensor | None, stride: int):
+    def _block(block: Any, x: Tensor, mask: Tensor | None, stride: int) -> tuple[Tensor, int]:
+        """Output of a block of `stride` so far, and the stride after it."""
         residual = block.shortcut(x)
         for layer in block.layer:
             convolution = layer.convolution
@@ -170,6 +171,7 @@ class FoldedConvolution(nn.Module):
         self.relu = isinstance(self.activation, nn.ReLU)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C', h', w')."""
         x = self.convolution(x)
         return F.relu_(x) if self.relu else self.activation(x)
 

@@ -19,6 +19,10 @@ from hoi_d2.modeling.entity_detector.detector_classes import dataset_objects
 GROUND_TRUTH = "ground_truth"
 
 
+class MissingBoxesError(FileNotFoundError):
+    """The file of detections that the config names is not on disk."""
+
+
 @dataclass
 class StoredBoxes:
     """Boxes in pixels of the pictures on disk, by file name or image id.
@@ -83,14 +87,15 @@ def stored_boxes(cfg: CfgNode) -> StoredBoxes:
     """What `MODEL.ENTITY_DETECTOR.PRECOMPUTED.FILE` names.
 
     Raises:
-        FileNotFoundError: no such file.
+        MissingBoxesError: no such file.
+        MissingDatasetError: the annotations are asked for, and are not on disk.
         ValueError: none of the forms that are known; names the file and the record.
     """
     name = cfg.MODEL.ENTITY_DETECTOR.PRECOMPUTED.FILE
     if name == GROUND_TRUTH:
         return _annotated([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
     if not Path(name).is_file():
-        raise FileNotFoundError(f"MODEL.ENTITY_DETECTOR.PRECOMPUTED.FILE: no file {name!r}")
+        raise MissingBoxesError(f"MODEL.ENTITY_DETECTOR.PRECOMPUTED.FILE: no file {name!r}")
     content = json.loads(Path(name).read_text())
     objects = dataset_objects(cfg)
     if isinstance(content, list):
@@ -110,11 +115,7 @@ def _annotated(datasets: Iterable[str]) -> StoredBoxes:
     for dataset in datasets:
         for record in DatasetCatalog.get(dataset):
             boxes[record["file_name"]] = [
-                (
-                    BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS),
-                    a["category_id"],
-                    1.0,
-                )
+                (_xyxy(a), a["category_id"], 1.0)
                 for a in record["annotations"]
                 if not a.get("iscrowd", 0)
             ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
 from timm.layers import AttentionPool2d
 from timm.models.byobnet import ByobNet
 from torch import Tensor
 
-from hoi_d2.modeling.image_encoder.encoder import ImageEncoder, with_own
+from hoi_d2.modeling.image_encoder.encoder import EncoderOptions, ImageEncoder, with_own
 from hoi_d2.modeling.image_encoder.masked_attention import attend_rows
 
 
@@ -17,14 +19,18 @@ class AttentionPoolEncoder(ImageEncoder):
     Args:
         network: that ends in an attention pool with learnt positions.
         activation_checkpointing: recompute the stages in the backward pass.
-        **options: of `ImageEncoder`.
+        **options: see `EncoderOptions`.
 
     Raises:
         ValueError: a network of another kind.
     """
 
     def __init__(
-        self, network: ByobNet, *, activation_checkpointing: bool = False, **options
+        self,
+        network: ByobNet,
+        *,
+        activation_checkpointing: bool = False,
+        **options: Unpack[EncoderOptions],
     ) -> None:
         pool = network.head
         if (

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 import timm
 from detectron2.config import CfgNode
+from timm.models import PretrainedCfg
 from timm.models.byobnet import ByoBlockCfg, ByobNet
 from timm.models.vision_transformer import VisionTransformer
 
 from hoi_d2.modeling.image_encoder.attention_pool import AttentionPoolEncoder
-from hoi_d2.modeling.image_encoder.encoder import ImageEncoder
+from hoi_d2.modeling.image_encoder.encoder import EncoderOptions, ImageEncoder
 from hoi_d2.modeling.image_encoder.vit import VisionTransformerEncoder
 from hoi_d2.modeling.image_encoder.weights import load_image_encoder_weights
 
@@ -37,21 +38,27 @@ def build_image_encoder(cfg: CfgNode) -> ImageEncoder:
     projection = options.pop("visual_projection", _projection(node.NAME, pretrained))
     network = _network(node.NAME, pretrained, image_size, options)
     _check_image_size(node.NAME, network, image_size)
-    is_transformer = isinstance(network, VisionTransformer)
-    encoder = (VisionTransformerEncoder if is_transformer else AttentionPoolEncoder)(
-        network,
-        image_size=image_size,
-        pixel_mean=tuple(pretrained.mean),
-        pixel_std=tuple(pretrained.std),
-        visual_projection=projection if is_transformer else 0,
-        activation_checkpointing=node.ACTIVATION_CHECKPOINTING,
-    )
+    form: EncoderOptions = {
+        "image_size": image_size,
+        "pixel_mean": tuple(pretrained.mean),
+        "pixel_std": tuple(pretrained.std),
+        "visual_projection": projection if isinstance(network, VisionTransformer) else 0,
+    }
+    encoder = _encoder(network, form, recompute=node.ACTIVATION_CHECKPOINTING)
     if not cfg.MODEL.WEIGHTS:
         _load(encoder, node, pretrained)
     return encoder
 
 
-def _pretrained(name: str):
+def _encoder(
+    network: VisionTransformer | ByobNet, form: EncoderOptions, *, recompute: bool
+) -> ImageEncoder:
+    if isinstance(network, VisionTransformer):
+        return VisionTransformerEncoder(network, activation_checkpointing=recompute, **form)
+    return AttentionPoolEncoder(network, activation_checkpointing=recompute, **form)
+
+
+def _pretrained(name: str) -> PretrainedCfg:
     """What timm knows of a model and its weights.
 
     Raises:
@@ -61,15 +68,16 @@ def _pretrained(name: str):
     if not timm.is_model(architecture):
         raise ValueError(f"MODEL.IMAGE_ENCODER.NAME {name!r}: timm has no model {architecture!r}")
     try:
-        return timm.get_pretrained_cfg(name, allow_unregistered=False)
+        found = timm.get_pretrained_cfg(name, allow_unregistered=False)
     except RuntimeError as error:
         known = ", ".join(timm.list_models(f"{architecture}.*", pretrained=True)) or "none"
         raise ValueError(
             f"MODEL.IMAGE_ENCODER.NAME {name!r}: timm has no such weights; there are {known}"
         ) from error
+    return cast(PretrainedCfg, found)  # None is for unregistered ones
 
 
-def _projection(name: str, pretrained) -> int:
+def _projection(name: str, pretrained: PretrainedCfg) -> int:
     """Width of CLIP's visual projection; 0 where the layer after the tower is a classifier."""
     architecture, _, tag = name.partition(".")
     return pretrained.num_classes if "_clip_" in architecture and tag and "_ft_" not in tag else 0
@@ -90,7 +98,9 @@ def _options(node: CfgNode) -> dict[str, Any]:
     return options
 
 
-def _network(name: str, pretrained, image_size: int, options: dict[str, Any]) -> Any:
+def _network(
+    name: str, pretrained: PretrainedCfg, image_size: int, options: dict[str, Any]
+) -> VisionTransformer | ByobNet:
     architecture = name.partition(".")[0]
     is_resnet = architecture.startswith("resnet")  # its pool's projection is part of the tower
     num_classes = pretrained.num_classes if is_resnet else 0
@@ -119,7 +129,7 @@ def _check_image_size(name: str, network: Any, image_size: int) -> None:
         )
 
 
-def _load(encoder: ImageEncoder, node: CfgNode, pretrained) -> None:
+def _load(encoder: ImageEncoder, node: CfgNode, pretrained: PretrainedCfg) -> None:
     check = {"sha256": node.SHA256, "revision": node.REVISION}
     if node.WEIGHTS:
         load_image_encoder_weights(encoder, node.WEIGHTS, **check)
@@ -127,7 +137,7 @@ def _load(encoder: ImageEncoder, node: CfgNode, pretrained) -> None:
     if "." not in node.NAME:
         return  # from scratch, as asked for
     try:
-        load_image_encoder_weights(encoder, pretrained.hf_hub_id, **check)
+        load_image_encoder_weights(encoder, pretrained.hf_hub_id or "", **check)
     except FileNotFoundError as error:
         logger.warning(
             "RANDOM WEIGHTS in the image encoder %s, its scores mean nothing: %s. Or name a weight "

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from hoi_d2.modeling.image_encoder.masked_attention import known_index, row_weights
+
+
+class EncoderOptions(TypedDict):
+    """Arguments of `ImageEncoder` that do not depend on the kind of its network."""
+
+    image_size: int
+    pixel_mean: tuple[float, ...]
+    pixel_std: tuple[float, ...]
+    visual_projection: NotRequired[int]
 
 
 class ImageEncoder(nn.Module):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Unpack
 
 import torch
 from timm.layers import Attention
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from hoi_d2.modeling.image_encoder.encoder import ImageEncoder, with_own
+from hoi_d2.modeling.image_encoder.encoder import EncoderOptions, ImageEncoder, with_own
 from hoi_d2.modeling.image_encoder.masked_attention import attend_rows, known_index
 
 # With more than one masked block every pair has tokens of its own: so many pairs at a time.
@@ -24,14 +25,18 @@ class VisionTransformerEncoder(ImageEncoder):
     Args:
         network: with a CLS token and plain pre-norm blocks.
         activation_checkpointing: recompute the blocks in the backward pass.
-        **options: of `ImageEncoder`.
+        **options: see `EncoderOptions`.
 
     Raises:
         ValueError: a transformer of another kind.
     """
 
     def __init__(
-        self, network: VisionTransformer, *, activation_checkpointing: bool = False, **options
+        self,
+        network: VisionTransformer,
+        *,
+        activation_checkpointing: bool = False,
+        **options: Unpack[EncoderOptions],
     ) -> None:
         _check(network)
         super().__init__(
@@ -88,7 +93,10 @@ class VisionTransformerEncoder(ImageEncoder):
         ]
         return self.network.norm(torch.cat(rows) if rows else cls)
 
-    def _own_tokens(self, blocks, cls: Tensor, patches: Tensor, open_patches: Tensor) -> Tensor:
+    def _own_tokens(
+        self, blocks: Sequence[Block], cls: Tensor, patches: Tensor, open_patches: Tensor
+    ) -> Tensor:
+        """CLS rows (M, D) after `blocks`, of (M, D) rows and (M, N, D) patches of each pair."""
         index = torch.arange(len(cls), device=cls.device)
         for number, block in enumerate(blocks):
             tokens = torch.cat([cls[:, None], patches], dim=1)

@@ -88,7 +88,8 @@ def _source(encoder: str) -> str:
     )
 
 
-def _load(source: str, revision: str, pooling: str):
+def _load(source: str, revision: str, pooling: str) -> tuple[Any, Any]:
+    """Tokenizer and text model."""
     from transformers import AutoModel, AutoTokenizer, CLIPTextModelWithProjection
     from transformers.utils import logging as transformers_logging
 
@@ -136,7 +137,7 @@ def _check_length(tokenizer: Any, attention_mask: Tensor, sentences: list[str]) 
             )
 
 
-def _run(model: Any, tokens: dict[str, Tensor], pooling: str):
+def _run(model: Any, tokens: dict[str, Tensor], pooling: str) -> tuple[Tensor, Tensor]:
     """(B, D) sentence vectors and (B, T, D) token vectors of a batch."""
     output = model(**tokens)
     hidden = output.last_hidden_state

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
-from torch import nn
+from torch import Tensor, nn
 
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.samplers import LabelCounts, training_label_counts
@@ -24,6 +24,7 @@ from hoi_d2.modeling.classification_losses import (
 )
 from hoi_d2.modeling.classifier import CosineClassifier, LinearClassifier, build_hoi_classifier
 from hoi_d2.modeling.image_encoder import ImageEncoder, build_image_encoder
+from hoi_d2.structures import Losses
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class DEFR(nn.Module):
             "vocabulary": vocabulary_of(cfg),
         }
 
-    def forward(self, batched_inputs: list[dict[str, Any]]):
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Losses | list[dict[str, Tensor]]:
         """
         Args:
             batched_inputs: `image` (3, R, R) RGB on 0..255, and in training `image_labels` (C,)

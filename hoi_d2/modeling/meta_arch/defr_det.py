@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
-from detectron2.structures import Instances
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,6 +24,7 @@ from hoi_d2.modeling.image_encoder.patch_masks import MASKS, pair_patches
 from hoi_d2.modeling.language.prompts import sentence_table, together_rows
 from hoi_d2.modeling.postprocessing import hoi_postprocess, original_sizes
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
+from hoi_d2.structures import ImageResults
 
 SCORES = ("sigmoid", "softmax")
 
@@ -126,7 +126,7 @@ class DEFRDet(nn.Module):
         }
 
     @torch.no_grad()
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Instances]]:
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[ImageResults]:
         """
         Args:
             batched_inputs: detectron2's; `image` (3, H, W) RGB on 0..255.
@@ -198,7 +198,7 @@ class DEFRDet(nn.Module):
 
     def interactions(
         self, scores: Tensor, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]
-    ) -> list[dict[str, Instances]]:
+    ) -> list[ImageResults]:
         """(M, K) scores as instances in the original sizes."""
         return hoi_postprocess(
             pairs,

@@ -18,6 +18,7 @@ from hoi_d2.modeling.entity_detector.build import mask_of
 from hoi_d2.modeling.entity_detector.dense_loss import DenseDetectionHead
 from hoi_d2.modeling.entity_detector.detector_classes import DetectorClasses, detector_classes
 from hoi_d2.modeling.entity_detector.detr_network import DetrNetwork, DetrOutput
+from hoi_d2.structures import ImageResults, Losses
 
 
 @META_ARCH_REGISTRY.register()
@@ -51,7 +52,7 @@ class Detr(nn.Module):
         self.network = network
         self.classes = classes
         if classes is not None:
-            classes.check_number(network.config.num_labels)
+            classes.check_number(network.num_classes)
             self.register_buffer("output_map", classes.output_map, persistent=False)
         self.score_threshold = score_threshold
         self.dense_loss_weight = dense_loss_weight
@@ -60,7 +61,7 @@ class Detr(nn.Module):
         self.dense_heads = nn.ModuleList()
         if dense_loss_weight > 0:
             for channels in (network.feature_channels, network.hidden_dim):
-                head = DenseDetectionHead(channels=channels, num_classes=network.config.num_labels)
+                head = DenseDetectionHead(channels=channels, num_classes=network.num_classes)
                 self.dense_heads.append(head)
 
     @classmethod
@@ -105,9 +106,10 @@ class Detr(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return self.pixel_mean.device
 
-    def forward(self, batched_inputs: list[dict[str, Any]]):
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Losses | list[ImageResults]:
         """
         Args:
             batched_inputs: detectron2's; `image` (3, H, W) RGB, and in training `instances` with
@@ -150,7 +152,10 @@ class Detr(nn.Module):
             return chances
         return chances[..., self.output_map.clamp(min=0)] * (self.output_map >= 0)
 
-    def _to_instances(self, boxes: Tensor, scores: Tensor, classes: Tensor, size) -> Instances:
+    def _to_instances(
+        self, boxes: Tensor, scores: Tensor, classes: Tensor, size: tuple[int, int]
+    ) -> Instances:
+        """The queries above the threshold, best first; `size` is the picture's (height, width)."""
         height, width = size
         order = scores.argsort(descending=True, stable=True)
         order = order[scores[order] >= self.score_threshold]
@@ -159,8 +164,17 @@ class Detr(nn.Module):
             (height, width), pred_boxes=boxes, scores=scores[order], pred_classes=classes[order]
         )
 
-    def losses(self, output: DetrOutput, targets: list[Instances]) -> dict[str, Tensor]:
-        """Set loss of every decoder layer, by transformers' criterion, and the dense loss."""
+    def losses(self, output: DetrOutput, targets: list[Instances]) -> Losses:
+        """Set loss of every decoder layer, by transformers' criterion, and the dense loss.
+
+        Args:
+            output: of the network in training.
+            targets: for each image `gt_boxes` (XYXY pixels of the input) and `gt_classes`.
+
+        Returns:
+            `loss_ce`, `loss_bbox` and `loss_giou` of the last decoder layer, the same with `_0`,
+            `_1`, ... of those before it, and `loss_dense_{backbone,encoder}_{class,box}`.
+        """
         labels = [self._to_labels(t) for t in targets]
         groups = output.logits.shape[1] // len(targets)
         repeated = [label for label in labels for _ in range(groups)]
@@ -186,7 +200,7 @@ class Detr(nn.Module):
         scale = boxes.new_tensor([width, height, width, height])
         return {"class_labels": labels, "boxes": box_convert(boxes / scale, "xyxy", "cxcywh")}
 
-    def _dense_losses(self, output: DetrOutput, targets: list[Instances]) -> dict[str, Tensor]:
+    def _dense_losses(self, output: DetrOutput, targets: list[Instances]) -> Losses:
         if not self.dense_heads:
             return {}
         batch, _, h, w = output.feature_map.shape

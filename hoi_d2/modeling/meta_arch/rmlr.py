@@ -25,6 +25,7 @@ from hoi_d2.modeling.pair_matching import PairMatches, match_pairs
 from hoi_d2.modeling.postprocessing import hoi_postprocess, original_sizes
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
+from hoi_d2.structures import ImageResults, Losses
 
 
 @META_ARCH_REGISTRY.register()
@@ -115,7 +116,7 @@ class RmLR(nn.Module):
             "detector_is_random": not cfg.MODEL.ENTITY_DETECTOR.WEIGHTS,
         }
 
-    def forward(self, batched_inputs: list[dict[str, Any]]):
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Losses | list[ImageResults]:
         """
         Args:
             batched_inputs: detectron2's; `image` (3, H, W) RGB, and in training `instances`
@@ -160,8 +161,8 @@ class RmLR(nn.Module):
 
     def interactions(
         self, verb_logits: Tensor, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]
-    ):
-        """Scores sigmoid(logit) * prior, as instances in the original sizes."""
+    ) -> list[ImageResults]:
+        """(M, K) logits as scores sigmoid(logit) * prior, in instances of the original sizes."""
         priors = self.pair_priors(pairs, self.prior_exponents[1])
         return hoi_postprocess(
             pairs,

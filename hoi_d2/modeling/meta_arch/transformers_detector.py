@@ -6,10 +6,12 @@ from typing import Any
 
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.modeling.postprocessing import detector_postprocess
+from detectron2.structures import Instances
 from torch import Tensor
 from torchvision.ops import box_convert
 
 from hoi_d2.modeling.entity_detector.relatives import TransformersEntityDetector
+from hoi_d2.structures import ImageResults, Losses
 
 
 @META_ARCH_REGISTRY.register()
@@ -20,7 +22,7 @@ class TransformersDetector(TransformersEntityDetector):
     named in MODEL.ENTITY_DETECTOR.WEIGHTS as it is.
     """
 
-    def forward(self, batched_inputs: list[dict[str, Any]]):
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Losses | list[ImageResults]:
         """
         Args:
             batched_inputs: detectron2's; `image` (3, H, W) RGB, and in training `instances` with
@@ -42,7 +44,7 @@ class TransformersDetector(TransformersEntityDetector):
         ]
         return [{"instances": detector_postprocess(f, *size)} for f, size in zip(found, sizes)]
 
-    def _labels(self, target) -> dict[str, Tensor]:
+    def _labels(self, target: Instances) -> dict[str, Tensor]:
         """transformers' form: outputs, and boxes as centre and size in shares of the image."""
         height, width = target.image_size
         boxes = target.gt_boxes.tensor

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -87,7 +88,9 @@ class PairGenerator(nn.Module):
         self._capped = 0  # images so far
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, *, person: int = 0, pairs: CfgNode | None = None):
+    def from_config(
+        cls, cfg: CfgNode, *, person: int = 0, pairs: CfgNode | None = None
+    ) -> dict[str, Any]:
         """`pairs`: the keys; None = RmLR's."""
         node = cfg.MODEL.RMLR.PAIRS if pairs is None else pairs
         return {
