@@ -139,6 +139,8 @@ def read_config(config: str, options: Sequence[Any] = (), *, pretrained: bool = 
 
 def to_rgb(image: ImageLike) -> np.ndarray:
     """(H, W, 3) uint8 RGB of a path, a PIL image or a BGR array."""
+    if image is None:
+        raise ValueError("no picture: cv2.imread gives None for a file that it cannot read")
     if isinstance(image, Image.Image):
         return pil_to_rgb(image)
     if isinstance(image, np.ndarray):

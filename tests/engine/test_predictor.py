@@ -100,6 +100,7 @@ def test_select(predictor, pictures):
 @pytest.mark.parametrize(
     ("picture", "error", "message"),
     [
+        (None, ValueError, "cv2.imread gives None"),
         (np.zeros((4, 4), np.uint8), ValueError, r"\(H, W, 3\)"),
         (np.zeros((4, 4, 3)), ValueError, "float64"),
         ("no such file.jpg", ImageFileError, "no such file"),
