@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from hoi_d2.checkpoint.class_names import other_names
 from hoi_d2.checkpoint.config_difference import config_differences
 from hoi_d2.checkpoint.detector_weights import as_own_checkpoint
 from hoi_d2.checkpoint.files import TEMPORARY_SUFFIX, write_atomically
@@ -189,8 +190,9 @@ class TrainingCheckpointer(DetectionCheckpointer):
         try:
             if filename.endswith(".safetensors"):
                 with safe_open(filename, "pt") as file:
-                    frozen = metadata_of(file).get("frozen", {})
-                data = {"model": load_file(filename), "frozen": frozen}
+                    beside = metadata_of(file)
+                data: dict[str, Any] = {"model": load_file(filename)}
+                data |= {name: beside[name] for name in ("frozen", "vocabulary") if name in beside}
                 return as_own_checkpoint(self.model, filename, data)
             # torch.load does not check the sums that torch.save writes.
             if zipfile.is_zipfile(filename) and (broken := zipfile.ZipFile(filename).testzip()):
@@ -217,6 +219,8 @@ class TrainingCheckpointer(DetectionCheckpointer):
         held = set(checkpoint["model"])
         if not checkpoint.get("matching_heuristics"):  # else names are matched further down
             self._check_fits(checkpoint["model"])
+        if other := other_names(checkpoint.get("vocabulary"), self.model):
+            logger.warning("%s %s", self._source, other)
         differences = config_differences(checkpoint.get("config", ""), self.config)
         for line in differences if self._resuming else ():
             logger.warning("resumed with another config, %s", line)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from detectron2.utils.file_io import PathManager
 from safetensors import safe_open
+from torch import nn
 
 from hoi_d2.checkpoint.weight_files import metadata_of
 from hoi_d2.data.vocabulary import Vocabulary
@@ -38,3 +40,24 @@ def vocabulary_in(path: str | os.PathLike) -> Vocabulary | None:
         return None
     content = data.get("vocabulary") if isinstance(data, dict) else None
     return Vocabulary.from_dict(content) if content else None
+
+
+def other_names(saved: dict[str, Any] | None, model: nn.Module) -> str:
+    """What is wrong with a file's class names for a model; "" = nothing, or one side has none.
+
+    Classes of the same number may still be others, or in another order.
+
+    Args:
+        saved: the vocabulary in the file, as `Vocabulary.as_dict` gives it.
+        model: that is to take its weights.
+    """
+    own = getattr(model, "vocabulary", None)
+    if not isinstance(saved, dict) or own is None:
+        return ""
+    for kind in ("objects", "verbs"):
+        if kind in saved and tuple(saved[kind]) != tuple(getattr(own, kind)):
+            return (
+                f"was trained for other {kind} than the model has (vocabulary {own.name}); set "
+                "MODEL.HOI.VOCABULARY to the one that it was trained on"
+            )
+    return ""

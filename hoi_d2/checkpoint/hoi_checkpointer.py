@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from hoi_d2.checkpoint.checkpointer import weights_hash
+from hoi_d2.checkpoint.class_names import other_names
 from hoi_d2.checkpoint.conversion import DETECTOR_PREFIX, recognise_layout
 from hoi_d2.checkpoint.detector_weights import detector_alone, fill_detector
 from hoi_d2.checkpoint.files import write_atomically
@@ -139,7 +140,8 @@ class HOICheckpointer:
         layout = recognise_layout(file)
         if layout not in ("rmlr", ""):
             raise detector_alone(file.name, layout)
-        self._check_vocabulary(file)
+        if other := other_names(file.extra.get("vocabulary"), self.model):
+            raise WeightsError(f"{file.name} {other}")
         has_detector = any(name.startswith(DETECTOR_PREFIX) for name in file.weights)
         if not has_detector:
             self._check_detector(file)
@@ -160,15 +162,3 @@ class HOICheckpointer:
                 f"{file.name} holds no entity detector, and the model's is random. Name the "
                 "detector's file in MODEL.ENTITY_DETECTOR.WEIGHTS"
             )
-
-    def _check_vocabulary(self, file: WeightFile) -> None:
-        """Classes of the same number may still be others, or in another order."""
-        saved, own = file.extra.get("vocabulary"), getattr(self.model, "vocabulary", None)
-        if not saved or own is None:
-            return
-        for kind in ("objects", "verbs"):
-            if kind in saved and tuple(saved[kind]) != tuple(getattr(own, kind)):
-                raise WeightsError(
-                    f"{file.name} was trained for other {kind} than the model has (vocabulary "
-                    f"{own.name}); set MODEL.HOI.VOCABULARY to the one that it was trained on"
-                )

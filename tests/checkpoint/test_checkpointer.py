@@ -18,6 +18,7 @@ from hoi_d2.checkpoint.checkpointer import (
     weights_hash,
 )
 from hoi_d2.checkpoint.files import write_atomically
+from hoi_d2.data.vocabulary import Vocabulary
 
 
 class Model(nn.Module):
@@ -171,6 +172,29 @@ def test_other_frozen_weights_are_refused_when_resuming_and_named_else(tmp_path,
         TrainingCheckpointer(Model(), str(tmp_path)).resume_or_load("", resume=True)
     TrainingCheckpointer(Model()).load(str(tmp_path / "model_0000001.pth"), checkpointables=[])
     assert "not be those of the training" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("verbs", "said"),
+    [(None, ""), (("hold", "ride"), ""), (("ride", "hold"), "other verbs"), (("hold",), "other")],
+)
+@pytest.mark.parametrize("stripped", [False, True])
+def test_weights_for_other_classes_are_named(tmp_path, caplog, verbs, said, stripped):
+    def words(names: tuple[str, ...]) -> Vocabulary:
+        pairs = [(1, verb) for verb in range(len(names))]
+        return Vocabulary.from_hois("mine", ("person", "bicycle"), names, pairs)
+
+    model = Model()
+    if verbs is not None:
+        model.vocabulary = words(verbs)
+    save(tmp_path, model, "model_final")
+    file = tmp_path / "model_final.pth"
+    if stripped:
+        file = tmp_path / "small.safetensors"
+        runpy.run_path("tools/strip_checkpoint.py")["strip"](tmp_path / "model_final.pth", file)
+    model.vocabulary = words(("hold", "ride"))
+    TrainingCheckpointer(model).load(str(file), checkpointables=[])
+    assert said in caplog.text if said else "trained for other" not in caplog.text
 
 
 @pytest.mark.parametrize("keeps_detector", [True, False])

@@ -9,10 +9,11 @@ from pathlib import Path
 import hoi_d2.engine.setup as setup  # before detectron2, which it prepares
 
 # isort: split
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from hoi_d2.data.datasets.toy import toy_metadata, toy_record
+from hoi_d2.engine.load_config import load_config
 
 NUMBERS = {"train": 13, "val": 5}  # neither divides by two
 CONFIG = str(Path(__file__).parents[2] / "configs" / "toy" / "rmlr.yaml")
@@ -40,11 +41,7 @@ def register() -> None:
 def few_cfg(*overrides: object) -> CfgNode:
     """configs/toy/rmlr.yaml on a few pictures."""
     register()
-    cfg = get_cfg()
-    setup.add_hoi_config(cfg)
-    cfg.merge_from_file(CONFIG)
-    cfg.merge_from_list([*OVERRIDES, *overrides])
-    return cfg
+    return load_config(CONFIG, [*OVERRIDES, *overrides])
 
 
 def run(args) -> object:
