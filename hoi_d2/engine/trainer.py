@@ -245,12 +245,15 @@ class HOITrainer(DefaultTrainer):
 
     def _extra_state(self) -> dict[str, Any]:
         """What a checkpoint holds beside weights, optimiser, schedule and average."""
-        return {
+        state = {
             "rng": comm.gather(rng_state()),
             "stream": self.train_loader.state_dict(),
             "config": self.cfg.dump(),
-            "vocabulary": vocabulary_lists(self.cfg.DATASETS.TRAIN[0]),
         }
+        vocabulary = MetadataCatalog.get(self.cfg.DATASETS.TRAIN[0]).get("vocabulary")
+        if vocabulary is not None and not hasattr(unwrapped(self.model), "vocabulary"):
+            state["vocabulary"] = vocabulary.as_dict()  # a detector's; others keep their own
+        return state
 
     def state_dict(self) -> dict[str, Any]:
         return TrainerBase.state_dict(self) | {"_trainer": self._trainer.state_dict()}
@@ -326,13 +329,3 @@ def scaled_to_processes(cfg: CfgNode) -> CfgNode:
             f"SOLVER.REFERENCE_WORLD_SIZE {solver.REFERENCE_WORLD_SIZE}"
         )
     return DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
-
-
-def vocabulary_lists(dataset_name: str) -> dict[str, Any]:
-    """Class names that the model's outputs stand for, as plain lists."""
-    metadata = MetadataCatalog.get(dataset_name)
-    vocabulary = getattr(metadata, "vocabulary", None)
-    if vocabulary is None:
-        return {"objects": list(getattr(metadata, "thing_classes", []))}
-    lists = {"objects": list(vocabulary.objects), "verbs": list(vocabulary.verbs)}
-    return lists | {"hois": torch.as_tensor(vocabulary.hois)}

@@ -7,7 +7,10 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+from detectron2.data import Metadata, MetadataCatalog
 
+from hoi_d2.checkpoint.class_names import vocabulary_in
+from hoi_d2.data.vocabulary import hico_det_vocabulary, vcoco_vocabulary
 from hoi_d2.engine.trainer import HOITrainer, evaluate_weights
 from hoi_d2.engine.writers import draw_curves
 from tests.engine import tiny
@@ -193,8 +196,26 @@ def test_what_a_checkpoint_holds(tmp_path, detector_file):
     assert "LRScheduler" in state["trainer"]["hooks"]
     assert len(state["rng"]) == 1 and {"python", "numpy", "torch"} <= set(state["rng"][0])
     assert "IMS_PER_BATCH: 4" in state["config"]
-    assert state["vocabulary"] == {"objects": ["a", "b", "c"]}
+    assert "vocabulary" not in state  # the data set has none
     assert state["ema"]["num_updates"] == 12
+
+
+@pytest.mark.parametrize("of_model", [True, False])
+def test_checkpoints_hold_all_of_the_vocabulary(tmp_path, monkeypatch, of_model):
+    """V-COCO has no HOI classes: what its verbs go with must be kept itself.
+
+    A model's own vocabulary counts, not that of the data set that it happens to be trained on.
+    """
+    trainer = make_trainer(tmp_path)
+    name = trainer.cfg.DATASETS.TRAIN[0]
+    others = hico_det_vocabulary() if of_model else vcoco_vocabulary()
+    monkeypatch.setitem(MetadataCatalog.data, name, Metadata(name=name, vocabulary=others))
+    if of_model:
+        trainer.model.vocabulary = vcoco_vocabulary()
+    trainer.checkpointer.save("model_final", **trainer._extra_state())
+    held = vocabulary_in(tmp_path / "model_final.pth")
+    assert held.as_dict() == vcoco_vocabulary().as_dict()
+    assert held.valid_verbs.sum() == 788
 
 
 def test_linear_scaling_by_reference_world_size(tmp_path):
