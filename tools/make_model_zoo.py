@@ -1,12 +1,13 @@
 #!/usr/bin/env python
-"""Writes the tables of MODEL_ZOO.md from hoi_d2/model_zoo/zoo.json, which holds every figure once.
+"""Writes the tables of MODEL_ZOO.md and README.md from zoo.json, which holds every figure once.
 
 python tools/make_model_zoo.py             # writes them
-python tools/make_model_zoo.py --check     # exit 1 if the page is not what the file says
+python tools/make_model_zoo.py --check     # exit 1 if a page is not what the file says
 python tools/make_model_zoo.py --measure   # first counts parameters and times training steps
 python tools/make_model_zoo.py --measure toy/rmlr.yaml RmLR/R50.yaml   # of these configs alone
 
 A table stands between `<!-- zoo: NAME -->` and `<!-- end -->`; the rest is the page's own.
+README.md has a short one of what runs at once.
 A row is a config of `configs/`; `ours` is null where nobody has trained it, `parameters` and
 `step` are measured (the step where the section has such a column), all else was written down.
 """
@@ -25,7 +26,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-PAGE = ROOT / "MODEL_ZOO.md"
+PAGE, README = ROOT / "MODEL_ZOO.md", ROOT / "README.md"
 ZOO = ROOT / "hoi_d2" / "model_zoo" / "zoo.json"
 _TABLE = re.compile(r"(<!-- zoo: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -57,6 +58,13 @@ def _cell(key: str, row: dict[str, Any], section: dict[str, Any]) -> str:
     if key == "step" and value:
         return f"{value['cpu_seconds']:.1f} / {value['peak_memory_mb']}"
     return "" if value is None else str(value)
+
+
+def short(zoo: dict[str, Any]) -> dict[str, Any]:
+    """README's table alone: what finds or recognises interactions at once, without training."""
+    ready = [r for r in zoo["toy"]["rows"] if r.get("weights") or not r["parameters"]["trained"]]
+    columns = {key: zoo["toy"]["columns"][key] for key in ("what", "ours")}
+    return {"ready": {"columns": columns, "rows": ready}}
 
 
 def filled(page: str, zoo: dict[str, Any]) -> str:
@@ -122,16 +130,18 @@ def main() -> int:
         help="measure these configs first, or all (minutes)",
     )
     args = parser.parse_args()
-    page, zoo = PAGE.read_text(), json.loads(ZOO.read_text())
+    zoo = json.loads(ZOO.read_text())
     if args.measure is not None:
         measure(zoo, args.measure, lambda: write_zoo(zoo))
-    new = filled(page, zoo)
-    if args.check and new != page:
-        print("MODEL_ZOO.md is not what zoo.json says: python tools/make_model_zoo.py")
-        return 1
-    if not args.check:
-        PAGE.write_text(new)
-    return 0
+    stale = 0
+    for page, tables in ((PAGE, zoo), (README, short(zoo))):
+        new = filled(page.read_text(), tables)
+        if not args.check:
+            page.write_text(new)
+        elif new != page.read_text():
+            print(f"{page.name} is not what zoo.json says: python tools/make_model_zoo.py")
+            stale = 1
+    return stale
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@
     python tools/visualize_data.py my.json --image-root pictures --output output/mine --html
 
 Pictures go to OUTPUT/pictures; with --html, OUTPUT/index.html shows them with filters and opens
-from disk. A picture that cannot be read is named and skipped, and the exit code is 1.
+from disk. Pictures that cannot be read are skipped, the first ones are named, and the
+exit code is 1; tools/validate_data.py with --image-root names all.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pathlib import Path
 import hoi_d2  # noqa: F401  (registers data sets)
 from hoi_d2.visualization.browse import FILE_FORMATS, open_dataset, select_records
 from hoi_d2.visualization.pages import draw_dataset
+
+_SHOWN = 20  # with a part of a data set on disk, thousands of pictures are not there
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -62,8 +65,10 @@ def main(argv: list[str] | None = None) -> int:
         suffix=".jpg" if args.jpg else ".png",
         merge_iou=2.0 if args.exact_boxes else 0.6,
     )
-    for failure in failures:
+    for failure in failures[:_SHOWN]:
         print(failure, file=sys.stderr)
+    if len(failures) > _SHOWN:
+        print(f"... and {len(failures) - _SHOWN} more pictures", file=sys.stderr)
     drawn = len(records) - len(failures)
     where = args.output / ("index.html" if args.html else "pictures")
     print(f"{drawn} of {len(dataset.records)} pictures drawn: {where}")

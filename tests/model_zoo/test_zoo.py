@@ -62,6 +62,14 @@ def test_the_page_is_what_the_file_says():
     assert TOOL["filled"](page, ZOO) == page, "python tools/make_model_zoo.py"
 
 
+def test_the_readme_has_what_runs_at_once():
+    page, tables = TOOL["README"].read_text(), TOOL["short"](ZOO)
+    assert TOOL["filled"](page, tables) == page, "python tools/make_model_zoo.py"
+    names = [row["config"].removesuffix(".yaml") for row in tables["ready"]["rows"]]
+    assert "toy/rmlr" in names and "toy/defr_det" in names
+    assert {name for name in model_names() if pretrained_weights(name)} <= set(names)
+
+
 def test_every_config_is_in_the_zoo_once():
     assert sorted(row["config"] for row in ROWS) == sorted(f"{n}.yaml" for n in model_names())
 

@@ -66,6 +66,18 @@ def test_visualize_data_on_the_toy_world(tmp_path):
     assert len(list((tmp_path / "pictures").iterdir())) == 2
 
 
+def test_visualize_data_names_the_first_pictures_that_are_not_there(own_json, tmp_path, capsys):
+    content = json.loads(own_json.read_text())
+    gone = [{"id": 100 + i, "file_name": f"gone_{i}.png"} for i in range(25)]
+    own_json.write_text(json.dumps(content | {"images": content["images"] + gone}))
+    argv = [str(own_json), "--image-root", str(tmp_path), "--output", str(tmp_path / "out")]
+    assert tool("visualize_data").main(argv) == 1
+    printed = capsys.readouterr()
+    assert "gone_19.png" in printed.err and "gone_20.png" not in printed.err
+    assert "... and 5 more pictures" in printed.err
+    assert "3 of 28 pictures drawn" in printed.out
+
+
 def test_visualize_data_exit_codes(own_json, tmp_path, capsys):
     argv = [str(own_json), "--image-root", str(tmp_path), "--output", str(tmp_path / "out")]
     (tmp_path / "scene_2.png").unlink()
