@@ -69,5 +69,5 @@ build: env  ## wheel and sdist into dist/
 clean:  ## remove build products and outputs (not .venv)
 	rm -rf build dist output *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
-lock:  ## resolve requirements.lock again
-	uv pip compile pyproject.toml $(LOCK_FLAGS) --upgrade -o requirements.lock
+lock:  ## resolve requirements.lock again; uv from PATH, else the one of `make env`
+	PATH="$$PATH:$$PWD/.uv/bin" PYTHONPATH=$$PWD/.uv uv pip compile pyproject.toml $(LOCK_FLAGS) --upgrade -o requirements.lock

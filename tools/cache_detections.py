@@ -34,8 +34,10 @@ def main(argv: list[str] | None = None) -> int:
     args = argument_parser().parse_args(argv)
     import hoi_d2  # noqa: F401  registers models and datasets
     from hoi_d2.engine.cache_detections import cache_detections
+    from hoi_d2.engine.mistakes import IN_SETUP, reported_mistakes
 
-    counts = cache_detections(args.config_file, args.output, args.dataset, args.opts)
+    with reported_mistakes(IN_SETUP):
+        counts = cache_detections(args.config_file, args.output, args.dataset, args.opts)
     print(f"{counts['stored']} pictures stored, {counts['kept']} were there, in {args.output}")
     return 0
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +72,18 @@ def submit(args: argparse.Namespace) -> Any:
 
     Raises:
         ImportError: submitit is not installed.
+        RuntimeError: there is no SLURM here.
     """
     try:
         import submitit
     except ImportError as error:
         raise ImportError("tools/slurm_train.py needs: pip install hoi-d2[slurm]") from error
     executor = submitit.AutoExecutor(folder=args.log_dir, slurm_max_num_timeout=args.legs)
+    if executor.cluster != "slurm":  # submitit would start processes on this machine instead
+        raise RuntimeError(
+            "no SLURM here (srun is not on PATH): run this where jobs are submitted, or train "
+            "on this machine with tools/train_net.py"
+        )
     options = {
         "slurm_partition": args.partition,
         "slurm_constraint": args.constraint,
@@ -94,11 +101,17 @@ def submit(args: argparse.Namespace) -> Any:
     return executor.submit(Training(args.train))
 
 
-def main() -> None:
+def main() -> int:
+    """Returns the exit code."""
     args = parse_args()
-    job = submit(args)
+    try:
+        job = submit(args)
+    except (ImportError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     print(f"submitted {job.job_id}; logs in {args.log_dir}, stop it with: scancel {job.job_id}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

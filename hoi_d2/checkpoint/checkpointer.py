@@ -22,7 +22,7 @@ from hoi_d2.checkpoint.detector_weights import as_own_checkpoint
 from hoi_d2.checkpoint.files import TEMPORARY_SUFFIX, write_atomically
 from hoi_d2.checkpoint.weight_files import WeightsError, metadata_of, only_file
 from hoi_d2.checkpoint.zoo_weights import zoo_checkpoint
-from hoi_d2.engine.protocols import frozen_prefixes, random_parts
+from hoi_d2.protocols import frozen_prefixes, random_parts
 
 logger = logging.getLogger(__name__)
 FINAL = "model_final.pth"

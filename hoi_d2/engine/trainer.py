@@ -46,10 +46,10 @@ from hoi_d2.engine.loader import (
 )
 from hoi_d2.engine.logs import log_model
 from hoi_d2.engine.pictures import PictureHook
-from hoi_d2.engine.protocols import frozen_prefixes
 from hoi_d2.engine.rng import rng_state, set_rng_state
 from hoi_d2.engine.train_step import TrainStep, distribute, unwrapped
 from hoi_d2.engine.writers import build_writers, draw_curves
+from hoi_d2.protocols import frozen_prefixes
 from hoi_d2.solver import build_lr_scheduler, build_optimizer
 
 logger = logging.getLogger(__name__)

@@ -5,6 +5,7 @@ import errno
 import io
 import logging
 import pickle
+import runpy
 import sys
 
 import pytest
@@ -132,6 +133,15 @@ def test_what_is_a_mistake(capsys, error, in_setup, in_a_step):
             assert said == f"error: {message(error)} (traceback: log.txt)\n"
         else:
             assert not said
+
+
+def test_storing_detections_without_the_weight_file(tmp_path, capsys):
+    main = runpy.run_path("tools/cache_detections.py")["main"]
+    argv = ["--config-file", "configs/toy/rmlr.yaml", "--output", str(tmp_path)]
+    with pytest.raises(SystemExit) as stopped:
+        main([*argv, "MODEL.ENTITY_DETECTOR.WEIGHTS", str(tmp_path / "gone.pth")])
+    assert stopped.value.code == EXIT_CODE
+    assert "error: no weight file" in capsys.readouterr().err
 
 
 def test_memory_has_a_remedy():

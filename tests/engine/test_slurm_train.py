@@ -27,6 +27,8 @@ def submitit(monkeypatch):
     fake.told = {}
 
     class AutoExecutor:
+        cluster = "slurm"
+
         def __init__(self, **options):
             fake.told.update(options)
 
@@ -76,6 +78,13 @@ def test_a_requeue_that_submitit_did_not_make_resumes_too(
         monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
     tool.Training(["A", "1"])()
     assert calls == [expected]
+
+
+def test_without_slurm_nothing_starts_here(tool, submitit, monkeypatch, capsys):
+    monkeypatch.setattr(submitit.AutoExecutor, "cluster", "local")
+    monkeypatch.setattr(sys, "argv", ["slurm_train.py", "--", "SEED", "1"])
+    assert tool.main() == 2
+    assert "no SLURM here" in capsys.readouterr().err and "function" not in submitit.told
 
 
 def test_without_submitit_the_remedy_is_named(tool, monkeypatch):

@@ -73,7 +73,10 @@ class PrecomputedEntityDetector(EntityDetector):
         Raises:
             ValueError: always.
         """
-        raise ValueError("PrecomputedEntityDetector has no weights; leave WEIGHTS empty")
+        raise ValueError(
+            f"PrecomputedEntityDetector takes no weights, and MODEL.ENTITY_DETECTOR.WEIGHTS is "
+            f'{path}: set it to ""'
+        )
 
 
 @ENTITY_DETECTOR_REGISTRY.register()

@@ -1,4 +1,4 @@
-"""What the engine asks of a model beyond detectron2's contract; each part is optional.
+"""What engine and checkpoints ask of a model beyond detectron2's contract; each part is optional.
 
 detectron2's contract: `model(batched_inputs)` gives a dict of scalar losses in training and a list
 of outputs in evaluation. A model that leaves these attributes out is treated as trained as a whole,
