@@ -53,7 +53,7 @@ class TrainingCheckpointer(DetectionCheckpointer):
     come from nowhere else.
 
     Attributes:
-        random_parts: prefixes of the model's parts that no file has filled (engine.protocols).
+        random_parts: prefixes of the model's parts that no file has filled (hoi_d2.protocols).
 
     Args:
         model: may be wrapped in DistributedDataParallel.

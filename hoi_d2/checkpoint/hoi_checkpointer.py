@@ -20,7 +20,7 @@ from hoi_d2.checkpoint.detector_weights import detector_alone, fill_detector
 from hoi_d2.checkpoint.files import write_atomically
 from hoi_d2.checkpoint.strict import load_strictly
 from hoi_d2.checkpoint.weight_files import WeightFile, WeightsError, read_weights
-from hoi_d2.engine.protocols import frozen_prefixes
+from hoi_d2.protocols import frozen_prefixes
 
 logger = logging.getLogger(__name__)
 
