@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -115,7 +116,12 @@ def test_the_packages_hold_everything(archives: dict[str, Path]) -> None:
 
 def run(*command: str | Path, folder: Path) -> str:
     """Standard output of a command that must succeed."""
-    done = subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True)
+    env = os.environ | {
+        "OMP_NUM_THREADS": "1"
+    }  # on a busy machine more of them wait for each other
+    done = subprocess.run(
+        list(map(str, command)), cwd=folder, env=env, capture_output=True, text=True
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done.stdout
 

@@ -25,6 +25,7 @@ from hoi_d2.engine.prediction import HOIPrediction
 from hoi_d2.model_zoo import PREFIX, config_file, model_name, model_names, pretrained_weights
 
 HOI_ARCHITECTURES = ("RmLR", "DEFR-Det")
+CLASSIFIERS = ("DEFR",)
 ImageLike = str | os.PathLike | Image.Image | np.ndarray
 
 
@@ -101,11 +102,13 @@ class HOIPredictor:
 
     def _predict(self, images: Sequence[ImageLike]) -> list[HOIPrediction]:
         pictures = [to_rgb(image) for image in images]
-        outputs = self.model([self.model_input(p) for p in pictures])
-        if not all("hoi_instances" in output for output in outputs):
+        architecture = self.cfg.MODEL.META_ARCHITECTURE
+        # A classifier could not even take these: its pictures are squares.
+        takes_them = architecture not in CLASSIFIERS
+        outputs = self.model([self.model_input(p) for p in pictures]) if takes_them else []
+        if not takes_them or not all("hoi_instances" in output for output in outputs):
             raise ValueError(
-                f"{self.cfg.MODEL.META_ARCHITECTURE} finds no interactions; these models do: "
-                f"{', '.join(list_models())}"
+                f"{architecture} finds no interactions; these models do: {', '.join(list_models())}"
             )
         return [
             HOIPrediction(

@@ -111,9 +111,10 @@ def test_what_is_no_picture_is_named(predictor, picture, error, message):
         predictor(picture)
 
 
-def test_a_detector_alone_says_what_to_take():
-    with pytest.raises(ValueError, match="toy/rmlr"):
-        HOIPredictor.from_config("toy/detr.yaml")(np.zeros((32, 32, 3), np.uint8))
+@pytest.mark.parametrize("config", ["toy/detr.yaml", "toy/defr.yaml"])
+def test_a_detector_or_a_classifier_alone_says_what_to_take(config):
+    with pytest.raises(ValueError, match=r"finds no interactions; these models do: .*toy/rmlr"):
+        HOIPredictor.from_config(config)(np.zeros((32, 32, 3), np.uint8))
 
 
 @pytest.fixture(scope="module")
