@@ -35,8 +35,8 @@ $(STAMP): requirements.lock pyproject.toml setup.py Makefile
 	"$$uv" pip install --quiet --python $(PY) --no-deps --no-build-isolation -e .; \
 	touch $@
 
-# Small models: on a busy machine threads wait for each other, and one was 11 times as fast as two.
-demo: export OMP_NUM_THREADS ?= 1
+# On a busy machine threads that wait in a loop take each other's time (docs/faq.md).
+demo: export OMP_WAIT_POLICY ?= PASSIVE
 demo: env  ## find, draw, train briefly and evaluate interactions; writes output/demo
 	$(PY) -m hoi_d2.cli demo --output output/demo
 
