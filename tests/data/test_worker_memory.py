@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,8 +38,17 @@ class Measured(torch.utils.data.Dataset):
         return own_megabytes()
 
 
+@pytest.fixture
+def frozen_heap() -> Iterator[None]:
+    """Else collecting garbage in a worker copies the pages of all that other tests have left."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
-def test_worker_of_hico_det(test_data):
+def test_worker_of_hico_det(test_data, frozen_heap):
     records = load_hico_det(test_data / "hico_det/trainval_hico.json")
     dataset = Measured(DatasetFromList(records, copy=False))
     del records
