@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hoi_d2 import modeling
-    from hoi_d2.config import add_hoi_config
-    from hoi_d2.engine.predictor import HOIPredictor, get_model, list_models
+    from hoi_d2.config.defaults import add_hoi_config
+    from hoi_d2.inference.predictor import HOIPredictor, get_model, list_models
 
 __version__ = "0.1.0"
 __all__ = [
@@ -24,10 +24,10 @@ __all__ = [
 
 # Imported when somebody asks for them: scoring a result file needs neither models nor drawing.
 _PUBLIC = {
-    "HOIPredictor": "hoi_d2.engine.predictor",
-    "get_model": "hoi_d2.engine.predictor",
-    "list_models": "hoi_d2.engine.predictor",
-    "add_hoi_config": "hoi_d2.config",
+    "HOIPredictor": "hoi_d2.inference.predictor",
+    "get_model": "hoi_d2.inference.predictor",
+    "list_models": "hoi_d2.inference.predictor",
+    "add_hoi_config": "hoi_d2.config.defaults",
 }
 
 
@@ -37,13 +37,13 @@ def register() -> None:
     Importing the package does it, unless HOI_D2_SKIP_REGISTRATION is set, as by commands that need
     numpy alone and so start at once.
     """
-    from hoi_d2.compat import prepare_detectron2
+    from hoi_d2.utils.compat import prepare_detectron2
 
     prepare_detectron2()
 
     from hoi_d2 import modeling  # noqa: F401  (registers models)
     from hoi_d2.data.builtin import register_all
-    from hoi_d2.data.datasets.toy import register_toy
+    from hoi_d2.data.toy.dataset import register_toy
     from hoi_d2.model_zoo import register_path_handler
 
     register_all()

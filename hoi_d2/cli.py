@@ -75,7 +75,7 @@ DATA_COMMANDS = {
 
 COMMANDS = {
     "demo": Command(
-        "hoi_d2.engine.demo:main",
+        "hoi_d2.demo.command:main",
         "find and draw interactions; without a picture, the whole project on the toy world",
         "--config-file toy/rmlr.yaml --input photo.jpg folder --output drawn",
     ),
@@ -193,7 +193,7 @@ def evaluate(arguments: list[str]) -> int:
 
 def environment(arguments: list[str]) -> None:
     """Prints what `compat.environment_report` finds."""
-    from hoi_d2.compat import environment_report
+    from hoi_d2.utils.compat import environment_report
 
     rows = environment_report()
     width = max(len(name) for name, _ in rows)

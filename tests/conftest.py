@@ -27,3 +27,11 @@ def real_data() -> Path:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Tools that need no torch say so in the environment; processes that a test starts do."""
     os.environ.pop("HOI_D2_SKIP_REGISTRATION", None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def tiny_world() -> None:
+    """Registers the tiny datasets."""
+    from tests import tiny_world
+
+    tiny_world.register()

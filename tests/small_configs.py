@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode, get_cfg
 
-from hoi_d2.config import add_hoi_config
+from hoi_d2.config.defaults import add_hoi_config
 from hoi_d2.model_zoo import configs_root
 from tests.modeling.tiny import make_tiny, model_input
 

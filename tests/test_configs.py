@@ -21,7 +21,7 @@ from detectron2.utils.events import EventStorage
 from scipy.io import savemat
 
 import hoi_d2
-from hoi_d2.config import add_hoi_config
+from hoi_d2.config.defaults import add_hoi_config
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.engine.evaluation import build_evaluator
 from hoi_d2.model_zoo import configs_root

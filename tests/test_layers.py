@@ -10,11 +10,12 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "hoi_d2"
 # part of the package -> the parts that it may know besides itself
 MAY_KNOW = {
-    "data": set(),
-    "checkpoint": {"data", "model_zoo"},
-    "modeling": {"data", "model_zoo", "checkpoint"},
-    "evaluation": {"data"},
-    "visualization": {"data", "evaluation"},
+    "utils": {"checkpoint", "config"},
+    "data": {"utils"},
+    "checkpoint": {"data", "model_zoo", "utils"},
+    "modeling": {"config", "data", "model_zoo", "checkpoint", "utils"},
+    "evaluation": {"data", "utils"},
+    "visualization": {"data", "evaluation", "utils"},
 }
 PARTS = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from hoi_d2.checkpoint.detector_weights import load_detector_weights
 from hoi_d2.checkpoint.hoi_checkpointer import HOICheckpointer
-from hoi_d2.data.datasets.toy import load_toy
-from hoi_d2.data.toy import read_toy_image
+from hoi_d2.data.toy.dataset import load_toy
+from hoi_d2.data.toy.scene import read_toy_image
 from hoi_d2.model_zoo import configs_root
 from tests.small_configs import annotated_inputs, read_config
 

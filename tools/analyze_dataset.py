@@ -19,8 +19,8 @@ from tabulate import tabulate
 
 import hoi_d2  # noqa: F401  registers data sets
 from hoi_d2.data.statistics import DatasetStatistics
-from hoi_d2.visualization.browse import FILE_FORMATS, open_dataset
-from hoi_d2.visualization.dataset_plots import (
+from hoi_d2.visualization.pages.browse import FILE_FORMATS, open_dataset
+from hoi_d2.visualization.plots.dataset import (
     plot_box_sizes,
     plot_class_frequencies,
     plot_pairs_per_image,

@@ -18,10 +18,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # name -> (module:function taking the rest of the command line, whether it needs torch)
 BENCHMARKS: dict[str, tuple[str, bool]] = {
-    "train": ("hoi_d2.engine.benchmark_train:main", True),
-    "infer": ("hoi_d2.engine.benchmark_infer:main", True),
-    "evaluate": ("hoi_d2.evaluation.benchmark:main", False),
-    "data": ("hoi_d2.engine.benchmark_data:main", True),
+    "train": ("hoi_d2.benchmark.train:main", True),
+    "infer": ("hoi_d2.benchmark.infer:main", True),
+    "evaluate": ("hoi_d2.benchmark.evaluate:main", False),
+    "data": ("hoi_d2.benchmark.data:main", True),
 }
 
 

@@ -33,8 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     """Fills the folder; what is already there is kept."""
     args = argument_parser().parse_args(argv)
     import hoi_d2  # noqa: F401  registers models and datasets
-    from hoi_d2.engine.cache_detections import cache_detections
-    from hoi_d2.engine.mistakes import IN_SETUP, reported_mistakes
+    from hoi_d2.inference.cache_detections import cache_detections
+    from hoi_d2.utils.user_errors import IN_SETUP, reported_mistakes
 
     with reported_mistakes(IN_SETUP):
         counts = cache_detections(args.config_file, args.output, args.dataset, args.opts)

@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
 def _model(config_file: str, opts: list[str]):
     from detectron2.modeling import build_model
 
-    from hoi_d2.engine.load_config import load_config
+    from hoi_d2.config.load import load_config
 
     return build_model(load_config(config_file, [*opts, "MODEL.DEVICE", "cpu"]))
 

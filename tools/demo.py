@@ -3,7 +3,7 @@
 
 import sys
 
-from hoi_d2.engine.demo import main
+from hoi_d2.demo.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

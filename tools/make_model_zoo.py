@@ -101,7 +101,7 @@ def measure(zoo: dict[str, Any], configs: Iterable[str], save: Callable[[], None
             print(row["config"], row["step"], flush=True)
             save()
     # Only now: a child process takes over the peak of memory of its parent, which torch would be.
-    from hoi_d2.model_zoo.measurements import parameter_counts
+    from hoi_d2.benchmark.zoo import parameter_counts
 
     for name in configs:
         rows[name][0]["parameters"] = parameter_counts(name)
@@ -112,7 +112,7 @@ def measure(zoo: dict[str, Any], configs: Iterable[str], save: Callable[[], None
 def _step_in_a_new_process(name: str) -> tuple[str, dict[str, Any] | None]:
     """Where it was measured, and what; a process that did other things before has their peak."""
     code = (
-        "import json, sys; from hoi_d2.model_zoo.measurements import machine, training_step; "
+        "import json, sys; from hoi_d2.benchmark.zoo import machine, training_step; "
         "print('\\n' + json.dumps([machine(), training_step(sys.argv[1])]))"
     )
     command = [sys.executable, "-c", code, name]

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from hoi_d2.data import toy
-from hoi_d2.data.datasets.toy import toy_record
+from hoi_d2.data.toy import scene as toy
+from hoi_d2.data.toy.dataset import toy_record
 from hoi_d2.data.vocabulary import coco_category_ids, hico_det_vocabulary
 
 TREE = "hico_20160224_det"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 os.environ.setdefault("HOI_D2_SKIP_REGISTRATION", "1")  # needs neither torch nor detectron2
 
-from hoi_d2.visualization.learning_curves import DEFAULT_METRICS, plot_learning_curves
+from hoi_d2.visualization.plots.learning_curves import DEFAULT_METRICS, plot_learning_curves
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 
 import hoi_d2  # noqa: F401  (registers data sets)
-from hoi_d2.visualization.browse import FILE_FORMATS, open_dataset, select_records
-from hoi_d2.visualization.pages import draw_dataset
+from hoi_d2.visualization.pages.browse import FILE_FORMATS, open_dataset, select_records
+from hoi_d2.visualization.pages.folders import draw_dataset
 
 _SHOWN = 20  # with a part of a data set on disk, thousands of pictures are not there
 

@@ -22,10 +22,10 @@ import numpy as np
 import hoi_d2  # noqa: F401  (registers data sets)
 from hoi_d2.data.images import is_there
 from hoi_d2.evaluation.results import read_results
-from hoi_d2.visualization.browse import FILE_FORMATS, Dataset, open_dataset
-from hoi_d2.visualization.comparison import Comparison, compare
-from hoi_d2.visualization.pages import draw_comparison
-from hoi_d2.visualization.report import classes_named, draw_figures, order_images, summarize
+from hoi_d2.visualization.pages.browse import FILE_FORMATS, Dataset, open_dataset
+from hoi_d2.visualization.pages.comparison import Comparison, compare
+from hoi_d2.visualization.pages.folders import draw_comparison
+from hoi_d2.visualization.pages.report import classes_named, draw_figures, order_images, summarize
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

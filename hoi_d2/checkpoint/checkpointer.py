@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from hoi_d2.checkpoint.class_names import other_names
 from hoi_d2.checkpoint.config_difference import config_differences
 from hoi_d2.checkpoint.detector_weights import as_own_checkpoint
-from hoi_d2.checkpoint.files import TEMPORARY_SUFFIX, write_atomically
 from hoi_d2.checkpoint.weight_files import WeightsError, metadata_of, only_file
 from hoi_d2.checkpoint.zoo_weights import zoo_checkpoint
 from hoi_d2.protocols import frozen_prefixes, random_parts
+from hoi_d2.utils.files import TEMPORARY_SUFFIX, write_atomically
 
 logger = logging.getLogger(__name__)
 FINAL = "model_final.pth"

@@ -12,8 +12,8 @@ from torch import nn
 
 from hoi_d2.checkpoint.conversion import detector_weights
 from hoi_d2.checkpoint.detector_weights import fill_detector
-from hoi_d2.checkpoint.files import write_atomically
 from hoi_d2.checkpoint.weight_files import read_weights
+from hoi_d2.utils.files import write_atomically
 
 
 def convert_file(

@@ -17,10 +17,10 @@ from hoi_d2.checkpoint.checkpointer import weights_hash
 from hoi_d2.checkpoint.class_names import other_names
 from hoi_d2.checkpoint.conversion import DETECTOR_PREFIX, recognise_layout
 from hoi_d2.checkpoint.detector_weights import detector_alone, fill_detector
-from hoi_d2.checkpoint.files import write_atomically
 from hoi_d2.checkpoint.strict import load_strictly
 from hoi_d2.checkpoint.weight_files import WeightFile, WeightsError, read_weights
 from hoi_d2.protocols import frozen_prefixes
+from hoi_d2.utils.files import write_atomically
 
 logger = logging.getLogger(__name__)
 

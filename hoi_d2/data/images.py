@@ -49,7 +49,7 @@ def read_image(file_name: str | os.PathLike, *, apply_exif: bool = True) -> np.n
     """
     name = os.fspath(file_name)
     if name.startswith(TOY_SCHEME):
-        from hoi_d2.data.toy import read_toy_image
+        from hoi_d2.data.toy.scene import read_toy_image
 
         return np.ascontiguousarray(read_toy_image(name)[:, :, ::-1])  # drawn as BGR
     if not os.path.isfile(name):

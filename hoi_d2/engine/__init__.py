@@ -1,5 +1,1 @@
-"""Training, evaluation and launching.
-
-Nothing is imported here, so that `hoi_d2.engine.config` can be used by `hoi_d2.config`, which the
-rest of the engine uses.
-"""
+"""Training: trainer, hooks, guards, writers, launching. Start at `trainer.py`."""

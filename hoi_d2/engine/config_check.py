@@ -10,7 +10,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 
-from hoi_d2.engine.load_config import ConfigError
+from hoi_d2.config.load import ConfigError
 from hoi_d2.engine.train_step import CLIP_TYPES, PRECISIONS
 from hoi_d2.solver.build import OPTIMIZERS, SCHEDULERS
 

@@ -17,9 +17,9 @@ from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from tabulate import tabulate
 
-from hoi_d2.checkpoint.files import write_atomically
-from hoi_d2.engine.load_config import ConfigError
+from hoi_d2.config.load import ConfigError
 from hoi_d2.engine.writers import METRICS_NAME
+from hoi_d2.utils.files import write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 
 from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.config.load import ConfigError
 from hoi_d2.engine.ema import WeightAverage
-from hoi_d2.engine.launch import STOP_SIGNALS
-from hoi_d2.engine.load_config import ConfigError
-from hoi_d2.engine.rng import preserved_rng
+from hoi_d2.utils.rng import preserved_rng
+from hoi_d2.utils.signals import STOP_SIGNALS
 
 logger = logging.getLogger(__name__)
 

@@ -19,11 +19,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from detectron2.utils import comm
 
-from hoi_d2.compat import create_local_process_group
+from hoi_d2.utils.compat import create_local_process_group
+from hoi_d2.utils.signals import STOP_SIGNALS
 
 TIMEOUT = timedelta(minutes=30)
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""Signals that ask a run to save its state and leave; SLURM sends them before the time limit."""
 
 
 class LaunchError(ValueError):

@@ -15,7 +15,7 @@ from detectron2.utils.logger import setup_logger
 from tabulate import tabulate
 from torch import nn
 
-from hoi_d2.checkpoint.files import write_atomically
+from hoi_d2.utils.files import write_atomically
 
 logger = logging.getLogger(__name__)
 LOG_NAME, CONFIG_NAME = "log.txt", "config.yaml"

@@ -13,13 +13,13 @@ from detectron2.engine import default_argument_parser
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 
+from hoi_d2.config.load import load_config
 from hoi_d2.data.builtin import register_own_datasets
 from hoi_d2.engine.config_check import check_config
 from hoi_d2.engine.launch import LaunchError, launch
-from hoi_d2.engine.load_config import load_config
 from hoi_d2.engine.logs import LOG_NAME, start_logs
-from hoi_d2.engine.mistakes import IN_A_STEP, IN_SETUP, reported_mistakes
 from hoi_d2.engine.trainer import HOITrainer, evaluate_weights
+from hoi_d2.utils.user_errors import IN_A_STEP, IN_SETUP, reported_mistakes
 
 
 def argument_parser() -> argparse.ArgumentParser:

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from hoi_d2.engine.guards import NonFiniteGuard, StepReport
-from hoi_d2.engine.rng import preserved_rng
-from hoi_d2.modeling.loss_normalizer import collect_counts, step_counts
+from hoi_d2.modeling.losses.normalizer import collect_counts, step_counts
 from hoi_d2.protocols import CountsTargets
+from hoi_d2.utils.rng import preserved_rng
 
 Batch = list[dict[str, Any]]
 CLIP_TYPES = ("none", "full_model", "norm", "value")

@@ -20,6 +20,16 @@ from detectron2.utils.events import EventStorage, EventWriter
 from torch import nn
 
 from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.config.load import ConfigError
+from hoi_d2.data.loading.build import (
+    TestLoader,
+    TrainLoader,
+    build_mapper,
+    build_test_loader,
+    build_train_loader,
+    load_records,
+)
+from hoi_d2.engine.drawn_samples import PictureHook
 from hoi_d2.engine.ema import WeightAverage
 from hoi_d2.engine.evaluation import (
     build_evaluator,
@@ -35,22 +45,12 @@ from hoi_d2.engine.hooks import (
     EvaluationHook,
     StopSignalHook,
 )
-from hoi_d2.engine.load_config import ConfigError
-from hoi_d2.engine.loader import (
-    TestLoader,
-    TrainLoader,
-    build_mapper,
-    build_test_loader,
-    build_train_loader,
-    load_records,
-)
 from hoi_d2.engine.logs import log_model
-from hoi_d2.engine.pictures import PictureHook
-from hoi_d2.engine.rng import rng_state, set_rng_state
 from hoi_d2.engine.train_step import TrainStep, distribute, unwrapped
 from hoi_d2.engine.writers import build_writers, draw_curves
 from hoi_d2.protocols import frozen_prefixes
 from hoi_d2.solver import build_lr_scheduler, build_optimizer
+from hoi_d2.utils.rng import rng_state, set_rng_state
 
 logger = logging.getLogger(__name__)
 _PICTURES = 4

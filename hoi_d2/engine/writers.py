@@ -15,8 +15,8 @@ import torch
 from detectron2.utils.events import EventStorage, EventWriter, JSONWriter, TensorboardXWriter
 from detectron2.utils.events import get_event_storage as current_storage
 
-from hoi_d2.checkpoint.files import write_atomically
-from hoi_d2.visualization.learning_curves import LOG_NAME, plot_learning_curves
+from hoi_d2.utils.files import write_atomically
+from hoi_d2.visualization.plots.learning_curves import LOG_NAME, plot_learning_curves
 
 logger = logging.getLogger(__name__)
 METRICS_NAME = "metrics.json"

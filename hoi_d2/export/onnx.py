@@ -16,11 +16,11 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
-from hoi_d2.engine.predictor import HOIPredictor, read_config
 from hoi_d2.export.defr_det import defr_det_graphs, defr_det_settings
 from hoi_d2.export.detector import detector_settings
 from hoi_d2.export.graph import Graph
 from hoi_d2.export.rmlr import rmlr_graphs, rmlr_settings
+from hoi_d2.inference.predictor import HOIPredictor, read_config
 
 RUNNER = "run_hoi.py"
 _STRIDE = 32  # of ResNet-50 and -101; 16 divides it

@@ -27,7 +27,7 @@ from frozen_trunk import Seen, evaluate, look, train
 from tabulate import tabulate
 
 from hoi_d2.checkpoint.hoi_checkpointer import HOICheckpointer
-from hoi_d2.engine.load_config import load_config
+from hoi_d2.config.load import load_config
 
 LOSSES = {"BCE": "BCE", "weighted BCE": "WeightedBCE", "focal": "Focal", "LSE-Sign": "LSESign"}
 GAMMAS = (25, 50, 100, 150, 300, 500)

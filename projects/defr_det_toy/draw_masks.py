@@ -23,7 +23,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from hoi_d2.data.images import read_image
-from hoi_d2.engine.predictor import HOIPredictor
+from hoi_d2.inference.predictor import HOIPredictor
 from hoi_d2.modeling.image_encoder.patch_masks import pair_patches
 
 COLUMNS = ("best pair", "open patches", "attention, masked", "attention, whole picture")

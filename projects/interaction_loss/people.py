@@ -9,7 +9,7 @@ from detectron2.structures import Boxes, pairwise_iou
 from torch import Tensor
 from torch.nn import functional as F
 
-from hoi_d2.engine.predictor import HOIPredictor
+from hoi_d2.inference.predictor import HOIPredictor
 from hoi_d2.modeling.roi_heads.masked_roi import MaskedRoI
 
 

@@ -24,7 +24,7 @@ from people import People, cosine, euclidean, people_in
 from same_place import PLACES, Act, acts_in_same_places
 from torch import Tensor
 
-from hoi_d2.engine.predictor import HOIPredictor, to_rgb
+from hoi_d2.inference.predictor import HOIPredictor, to_rgb
 
 TOY = ["MODEL.WEIGHTS", "hoi_d2://toy/rmlr.safetensors"]
 FEATURES = {"tokens": "detector's tokens", "relations": "IRE's features"}

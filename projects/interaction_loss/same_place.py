@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hoi_d2.data.toy import ToyScene, render
-from hoi_d2.data.toy_actions import ACTIONS, Action, perform
-from hoi_d2.data.toy_art import Clothes
+from hoi_d2.data.toy.actions import ACTIONS, Action, perform
+from hoi_d2.data.toy.art import Clothes
+from hoi_d2.data.toy.scene import ToyScene, render
 
 PLACES = (0.3, 0.5, 0.7)  # share of the width
 _SIZE = (224, 176)

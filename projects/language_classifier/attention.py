@@ -25,9 +25,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.config.load import load_config
 from hoi_d2.data.classification_mapper import classification_transform
 from hoi_d2.data.images import read_image
-from hoi_d2.engine.load_config import load_config
 
 
 def config(file: str, weights: str, options: list[str]) -> CfgNode:

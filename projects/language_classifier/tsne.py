@@ -25,8 +25,8 @@ from sklearn.manifold import TSNE
 from torch.nn import functional as F
 
 from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.config.load import load_config
 from hoi_d2.data.vocabulary import Vocabulary
-from hoi_d2.engine.load_config import load_config
 
 NAMED_VERBS = 10
 GREY = "#c8c8c8"

@@ -20,9 +20,9 @@ import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.env import seed_all_rng
 
+from hoi_d2.config.load import load_config
 from hoi_d2.data.mappers import HOIDatasetMapper
 from hoi_d2.data.vocabulary import Vocabulary
-from hoi_d2.engine.load_config import load_config
 from hoi_d2.visualization import HOIVisualizer
 from hoi_d2.visualization.scene import Interaction
 

@@ -26,12 +26,12 @@ import numpy as np
 from detectron2.config import CfgNode
 from detectron2.engine import HookBase
 
-from hoi_d2.engine.load_config import load_config
+from hoi_d2.config.load import load_config
 from hoi_d2.engine.trainer import HOITrainer
 from hoi_d2.evaluation.average_precision import Ranking, all_point_ap, hits_of
 from hoi_d2.evaluation.results import read_results
-from hoi_d2.visualization.browse import registered_dataset
-from hoi_d2.visualization.comparison import compare
+from hoi_d2.visualization.pages.browse import registered_dataset
+from hoi_d2.visualization.pages.comparison import compare
 
 HERE = Path(__file__).parent
 GOAL = 90.0

@@ -22,9 +22,9 @@ from detectron2.modeling import build_model
 from torch import Tensor, nn
 
 from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
-from hoi_d2.data.datasets.toy import drawn_hois
+from hoi_d2.config.load import load_config
 from hoi_d2.data.mappers import HOIDatasetMapper
-from hoi_d2.engine.load_config import load_config
+from hoi_d2.data.toy.dataset import drawn_hois
 from hoi_d2.modeling.language.linguistic_knowledge import normalised
 
 SHARED = ("relation_encoder", "to_union", "to_global", "to_human")

@@ -27,7 +27,7 @@ import torch
 from remembering_detector import RememberingDetector
 from tabulate import tabulate
 
-from hoi_d2.engine.load_config import load_config
+from hoi_d2.config.load import load_config
 from hoi_d2.engine.trainer import HOITrainer
 
 MASK, CML = "MODEL.RMLR.MASKED_ROI.MASK", "MODEL.RMLR.CML"

@@ -24,7 +24,7 @@ from torchvision.ops import box_convert
 
 import hoi_d2  # noqa: F401  registers everything
 from hoi_d2.checkpoint import HOICheckpointer
-from hoi_d2.config import add_hoi_config
+from hoi_d2.config.defaults import add_hoi_config
 from tests.checkpoint.published_detr import full_size_detr
 from tests.checkpoint.reference_weights import reference_weights
 

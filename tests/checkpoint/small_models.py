@@ -7,7 +7,7 @@ from detectron2.modeling import build_model
 from torch import nn
 
 import hoi_d2  # noqa: F401  registers everything
-from hoi_d2.config import add_hoi_config
+from hoi_d2.config.defaults import add_hoi_config
 from tests.checkpoint.published_detr import DIM, HEADS, QUERIES
 
 

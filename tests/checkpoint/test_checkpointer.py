@@ -17,8 +17,8 @@ from hoi_d2.checkpoint.checkpointer import (
     TrainingCheckpointer,
     weights_hash,
 )
-from hoi_d2.checkpoint.files import write_atomically
 from hoi_d2.data.vocabulary import Vocabulary
+from hoi_d2.utils.files import write_atomically
 
 
 class Model(nn.Module):

@@ -10,7 +10,7 @@ from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog
 from PIL import Image
 
-from hoi_d2.config import add_hoi_config
+from hoi_d2.config.defaults import add_hoi_config
 from hoi_d2.data.builtin import register_all
 from hoi_d2.data.datasets.coco_without_vcoco import (
     check_no_vcoco_test,

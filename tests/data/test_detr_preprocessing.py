@@ -11,7 +11,7 @@ from detectron2.config import get_cfg
 from PIL import Image
 from torchvision.transforms import functional as F
 
-from hoi_d2.config import add_hoi_config
+from hoi_d2.config.defaults import add_hoi_config
 from hoi_d2.data.transforms import detection_augmentations, detr_size
 from tests.checkpoint.small_models import small_model
 

@@ -110,7 +110,7 @@ def test_annotations_made_without_exif_are_read_so(tmp_path):
 
 
 def test_toy_picture_is_rgb():
-    from hoi_d2.data.toy import read_toy_image
+    from hoi_d2.data.toy.scene import read_toy_image
 
     image = read_image("toy://val/3")
     assert np.array_equal(image, read_toy_image("toy://val/3")[:, :, ::-1])

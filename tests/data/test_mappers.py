@@ -10,7 +10,7 @@ from detectron2.data import transforms as T
 from fvcore.transforms.transform import CropTransform
 from PIL import Image
 
-from hoi_d2.config import add_hoi_config
+from hoi_d2.config.defaults import add_hoi_config
 from hoi_d2.data.classification_mapper import image_labels_of
 from hoi_d2.data.images import ImageFileError
 from hoi_d2.data.mappers import HOIClassificationMapper, HOIDatasetMapper

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from hoi_d2.data.datasets.hico import read_image_labels
+from hoi_d2.data.loading.stream import endless_indices
 from hoi_d2.data.samplers import RULES, label_counts, label_table, oversampling_repeats
 from hoi_d2.data.vocabulary import hico_det_vocabulary, hico_few_shot_hois
-from hoi_d2.engine.stream import endless_indices
 
 
 def per_class(labels, repeats):

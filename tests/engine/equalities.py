@@ -12,7 +12,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from tests.engine import toy_few
+from tests import toy_few
 from tests.engine.processes import run_alone, run_by_torchrun
 
 OPTIONS = "SOLVER.MAX_ITER 6 SOLVER.IMS_PER_BATCH 4 SOLVER.LOG_PERIOD 1".split()

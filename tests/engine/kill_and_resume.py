@@ -30,7 +30,7 @@ from detectron2.utils.env import seed_all_rng
 from hoi_d2.checkpoint import checkpointer as checkpointer_module
 from hoi_d2.engine.train_step import TrainStep
 from hoi_d2.engine.trainer import HOITrainer
-from tests.engine import tiny
+from tests import tiny_world as tiny
 from tests.engine.processes import forkserver
 
 PHASES = ("reading", "backward", "updated", "writing", "renamed", "evaluating")

@@ -16,7 +16,7 @@ import torch
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-_PRELOADED = ["hoi_d2", "hoi_d2.engine.trainer", "hoi_d2.visualization", "tests.engine.tiny"]
+_PRELOADED = ["hoi_d2", "hoi_d2.engine.trainer", "hoi_d2.visualization", "tests.tiny_world"]
 
 
 def forkserver() -> ForkServerContext:

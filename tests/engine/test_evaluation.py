@@ -7,9 +7,9 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
 
-from hoi_d2.data.datasets.toy import toy_record
+from hoi_d2.data.toy.dataset import toy_record
 from hoi_d2.engine.evaluation import build_box_evaluator, build_evaluator, report_metrics
-from tests.engine import tiny
+from tests import tiny_world as tiny
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from detectron2.config import CfgNode
 from detectron2.utils.env import seed_all_rng
 
 from hoi_d2.engine.launch import launch
-from hoi_d2.engine.rng import preserved_rng
 from hoi_d2.engine.trainer import HOITrainer
-from tests.engine import tiny, toy_few
+from hoi_d2.utils.rng import preserved_rng
+from tests import tiny_world as tiny
+from tests import toy_few
 from tests.engine.processes import run_alone, run_by_torchrun
 from tests.engine.test_trainer import log_rows, metrics
 

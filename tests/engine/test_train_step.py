@@ -9,7 +9,7 @@ from detectron2.utils.events import EventStorage
 
 from hoi_d2.engine.guards import NonFiniteGuard
 from hoi_d2.engine.train_step import TrainStep
-from tests.engine import tiny
+from tests import tiny_world as tiny
 
 BATCH = 8
 

@@ -13,7 +13,7 @@ from hoi_d2.checkpoint.class_names import vocabulary_in
 from hoi_d2.data.vocabulary import hico_det_vocabulary, vcoco_vocabulary
 from hoi_d2.engine.trainer import HOITrainer, evaluate_weights
 from hoi_d2.engine.writers import draw_curves
-from tests.engine import tiny
+from tests import tiny_world as tiny
 
 
 def make_trainer(output_dir: Path, *overrides, resume: bool = False) -> HOITrainer:

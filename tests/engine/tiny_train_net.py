@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hoi_d2.engine.load_config as load_config
+import hoi_d2.config.load as load_config
 import hoi_d2.engine.setup as setup
-from tests.engine import tiny
+from tests import tiny_world as tiny
 
 
 def run(args) -> object:

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("onnx", reason="the extra [export] is not installed")
 pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
 
-from hoi_d2.data import toy
+from hoi_d2.data.toy import scene as toy
 from hoi_d2.export.onnx import check_export, export_model, exportable
 from hoi_d2.export.runner import ExportedModel
 

@@ -10,9 +10,9 @@ from detectron2.config import CfgNode
 pytest.importorskip("onnx", reason="the extra [export] is not installed")
 pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
 
-from hoi_d2.engine.predictor import HOIPredictor
 from hoi_d2.export.onnx import PLAIN, check_export, default_size, export_model, exportable
 from hoi_d2.export.runner import ExportedModel
+from hoi_d2.inference.predictor import HOIPredictor
 from tests.export.test_onnx import same
 from tests.modeling.image_encoder.small_encoders import CLIP_VIT, RESNET, VIT
 from tests.modeling.tiny import tiny_config

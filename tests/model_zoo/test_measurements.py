@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from hoi_d2.benchmark.zoo import machine, parameter_counts, training_step
 from hoi_d2.model_zoo import configs_root
-from hoi_d2.model_zoo.measurements import machine, parameter_counts, training_step
 
 TOOL = runpy.run_path("tools/make_model_zoo.py")
 ZOO = json.loads(TOOL["ZOO"].read_text())

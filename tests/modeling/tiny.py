@@ -4,7 +4,7 @@ import torch
 from detectron2.config import get_cfg
 from detectron2.structures import Boxes, Instances
 
-from hoi_d2.config import add_hoi_config
+from hoi_d2.config.defaults import add_hoi_config
 from hoi_d2.structures import make_hoi_targets
 
 NUM_VERBS = 117

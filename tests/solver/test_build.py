@@ -8,7 +8,7 @@ from detectron2.config import get_cfg
 from torch import nn
 
 import hoi_d2  # noqa: F401  prepares detectron2
-from hoi_d2.engine.config import add_engine_config
+from hoi_d2.config.engine import add_engine_config
 from hoi_d2.solver import build_lr_scheduler, build_optimizer, parameter_groups
 from hoi_d2.solver.lr_scheduler import CosineRestarts
 

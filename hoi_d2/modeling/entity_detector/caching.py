@@ -14,9 +14,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hoi_d2.checkpoint.checkpointer import weights_hash
-from hoi_d2.checkpoint.files import write_atomically
 from hoi_d2.modeling.entity_detector.build import Entities, EntityDetector
 from hoi_d2.modeling.entity_detector.same_size import pad_maps
+from hoi_d2.utils.files import write_atomically
 
 logger = logging.getLogger(__name__)
 _SHORT = 16  # hexadecimal digits of a hash in a name

@@ -19,13 +19,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from hoi_d2.checkpoint.files import write_atomically
 from hoi_d2.modeling.language.frozen_encoder import (
     PACKAGE_PREFIX,
     EncoderNotFound,
     encode,
     encoder_identity,
 )
+from hoi_d2.utils.files import write_atomically
 
 logger = logging.getLogger(__name__)
 _FORMAT = 1  # of the cache files; a change of what is computed changes it

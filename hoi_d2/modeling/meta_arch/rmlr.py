@@ -19,7 +19,7 @@ from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.modeling.entity_detector.build import EntityDetector, build_entity_detector
 from hoi_d2.modeling.language.cross_modal_alignment import CrossModalAlignment, build_alignment
-from hoi_d2.modeling.losses import verb_loss
+from hoi_d2.modeling.losses.verb_focal import verb_loss
 from hoi_d2.modeling.onednn import use_onednn
 from hoi_d2.modeling.pair_matching import PairMatches, match_pairs
 from hoi_d2.modeling.postprocessing import hoi_postprocess, original_sizes

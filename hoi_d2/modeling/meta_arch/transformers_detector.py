@@ -10,7 +10,7 @@ from detectron2.structures import Instances
 from torch import Tensor
 from torchvision.ops import box_convert
 
-from hoi_d2.modeling.entity_detector.relatives import TransformersEntityDetector
+from hoi_d2.modeling.entity_detector.transformers_detectors import TransformersEntityDetector
 from hoi_d2.structures import ImageResults, Losses
 
 

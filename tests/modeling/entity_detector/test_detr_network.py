@@ -218,7 +218,7 @@ def _defaults() -> list[tuple[str, object]]:
     """Sizes of the published DETR, which `small_config` made small."""
     from detectron2.config import get_cfg
 
-    from hoi_d2.config import add_hoi_config
+    from hoi_d2.config.defaults import add_hoi_config
 
     cfg = get_cfg()
     add_hoi_config(cfg)

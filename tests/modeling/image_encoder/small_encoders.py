@@ -3,7 +3,7 @@
 import torch
 from detectron2.config import CfgNode, get_cfg
 
-from hoi_d2.config import add_hoi_config
+from hoi_d2.config.defaults import add_hoi_config
 from hoi_d2.modeling.image_encoder import build_image_encoder
 
 VIT = {"patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4}

@@ -9,10 +9,10 @@ from detectron2.modeling import build_model
 from torch.nn import functional as F
 
 from hoi_d2.checkpoint.hoi_checkpointer import HOICheckpointer
-from hoi_d2.config import add_hoi_config
-from hoi_d2.data.datasets.toy import toy_record
+from hoi_d2.config.defaults import add_hoi_config
+from hoi_d2.data.loading.build import build_mapper
+from hoi_d2.data.toy.dataset import toy_record
 from hoi_d2.data.vocabulary import hico_det_vocabulary
-from hoi_d2.engine.loader import build_mapper
 from hoi_d2.engine.trainer import HOITrainer, evaluate_weights
 from hoi_d2.model_zoo import config_file
 from tests.modeling.tiny import tiny_config
@@ -59,7 +59,7 @@ def few_test_images(monkeypatch):
     yield
     from functools import partial
 
-    from hoi_d2.data.datasets.toy import load_toy_labels
+    from hoi_d2.data.toy.dataset import load_toy_labels
 
     DatasetCatalog.remove("toy_hoi_cls_val")
     DatasetCatalog.register("toy_hoi_cls_val", partial(load_toy_labels, "val"))

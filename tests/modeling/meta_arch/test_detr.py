@@ -5,7 +5,7 @@ import torch
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 
-from hoi_d2.config import add_hoi_config
+from hoi_d2.config.defaults import add_hoi_config
 from hoi_d2.solver.build import build_optimizer
 from tests.modeling.tiny import model_input, tiny_config
 

@@ -1,0 +1,1 @@
+"""How long inference, training, data loading and evaluation take."""

@@ -1,0 +1,164 @@
+"""From a config's name and overrides to a config that runs on this machine."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import yaml
+from detectron2.config import CfgNode, get_cfg
+
+from hoi_d2.config.defaults import add_hoi_config
+from hoi_d2.model_zoo import config_file, configs_root
+
+_MISMATCH = re.compile(
+    r"Type mismatch \(<class '([\w.]+)'> vs\. <class '([\w.]+)'>\) "
+    r"with values \((.*) vs\. (.*)\) for config key: (\S+)",
+    re.DOTALL,
+)
+_UNKNOWN = re.compile(r"Non-existent config key: ([\w.]+)")
+_REMEDIES = {
+    ("tuple", "str"): "write it as a tuple, with its comma: \"('{value}',)\"",
+    ("list", "str"): "write it as a list: \"['{value}']\"",
+    ("float", "int"): "write {value}.0",
+    ("bool", "str"): "write True or False",
+}
+
+
+class ConfigError(ValueError):
+    """A config that cannot be; names the file or the key, and what to do."""
+
+
+def load_config(path: str, opts: Sequence[Any] = ()) -> CfgNode:
+    """The config of a file or packaged name, on the CPU where there is no GPU; not frozen.
+
+    Args:
+        path: a file, or a name such as `toy/rmlr.yaml`; "" = the defaults.
+        opts: KEY, VALUE, ... merged after it.
+
+    Raises:
+        FileNotFoundError, ConfigError: as `merge_config`.
+    """
+    cfg = get_cfg()
+    add_hoi_config(cfg)
+    merge_config(cfg, path, opts)
+    return on_this_machine(cfg)
+
+
+def on_this_machine(cfg: CfgNode) -> CfgNode:
+    """A copy, as frozen as `cfg`, whose device is the CPU where there is no GPU."""
+    cfg = cfg.clone()
+    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
+        frozen = cfg.is_frozen()
+        cfg.defrost()
+        cfg.MODEL.DEVICE = "cpu"
+        if frozen:
+            cfg.freeze()
+    return cfg
+
+
+def merge_config(cfg: CfgNode, path: str, opts: Sequence[Any] = ()) -> None:
+    """Merges a file, then KEY, VALUE, ..., into `cfg`.
+
+    Args:
+        cfg: with all keys; changed in place.
+        path: a file or a packaged name; "" = none.
+        opts: as on the command line.
+
+    Raises:
+        FileNotFoundError: no such config; similar ones are named.
+        ConfigError: no YAML, a key that does not exist (similar ones are named), or a value of
+            another type.
+    """
+    if path:
+        _merge_file(cfg, _file(path))
+    _check_pairs(opts)
+    for key, value in zip(opts[::2], opts[1::2]):
+        _merge_option(cfg, key, value)
+
+
+def _file(path: str) -> str:
+    try:
+        return config_file(path)
+    except FileNotFoundError as error:
+        root = configs_root()
+        known = [str(p.relative_to(root)) for p in root.rglob("*.yaml")]
+        near = difflib.get_close_matches(path.removeprefix("configs/"), known)
+        meant = f"is {' or '.join(near)} meant? " if near else ""
+        raise FileNotFoundError(
+            f"no config {path}; {meant}hoi_d2 has {len(known)} of them in {root}"
+        ) from error
+
+
+def _merge_file(cfg: CfgNode, file: str) -> None:
+    try:
+        # A config of somebody else must not run code, which YAML's own tags can.
+        cfg.merge_from_file(file, allow_unsafe=False)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} is not YAML: it is no text ({error.reason})") from error
+    except KeyError as error:
+        found = _UNKNOWN.search(str(error))
+        what = _unknown(cfg, found[1]) if found else str(error.args[0])
+        raise ConfigError(f"{file}: {what}") from error
+    except (AttributeError, TypeError) as error:
+        raise ConfigError(f"{file} holds no config: its keys stand in groups") from error
+    except (AssertionError, OSError, ValueError) as error:
+        raise ConfigError(f"{file}: {_mismatch(error)}") from error
+
+
+def _check_pairs(opts: Sequence[Any]) -> None:
+    for word in map(str, opts[::2]):
+        if word.startswith("--"):
+            raise ConfigError(f"{word} stands behind KEY VALUE overrides; put it before them")
+        if "=" in word:
+            raise ConfigError(f"{word}: overrides are KEY VALUE, with a space and without '='")
+    if len(opts) % 2:
+        raise ConfigError(f"overrides are KEY VALUE, and {opts[-1]} has no partner: {list(opts)}")
+
+
+def _merge_option(cfg: CfgNode, key: str, value: Any) -> None:
+    if key not in dict(_keys(cfg)):
+        raise ConfigError(_unknown(cfg, key))
+    try:
+        cfg.merge_from_list([key, value])
+    except (AssertionError, ValueError) as error:
+        raise ConfigError(_mismatch(error, key)) from error
+
+
+def _keys(cfg: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in cfg.items():
+        if isinstance(value, CfgNode):
+            yield from _keys(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _unknown(cfg: CfgNode, key: str) -> str:
+    """That there is no such key, and which ones may be meant."""
+    known = [name for name, _ in _keys(cfg)]
+    below = [name for name in known if name.startswith(f"{key}.")]
+    if below:
+        return f"{key} is a group of keys: {', '.join(below[:8])}, ..."
+    last = key.rpartition(".")[2].upper()
+    near = [name for name in known if name.rpartition(".")[2] == last]
+    near += difflib.get_close_matches(key.upper(), known, n=3, cutoff=0.75)
+    meant = f"; is {' or '.join(dict.fromkeys(near[:4]))} meant?" if near else ""
+    return f"there is no config key {key}{meant}"
+
+
+def _mismatch(error: Exception, key: str = "") -> str:
+    """yacs' error in words, with a remedy where there is a usual one."""
+    found = _MISMATCH.search(str(error))
+    if not found:
+        return f"{key}: {error}" if key else str(error)
+    wanted, given, now, value, named = found.groups()
+    if wanted.endswith("CfgNode"):
+        return f"{key or named} is a group of keys, and {value} a value"
+    remedy = _REMEDIES.get((wanted, given), "").format(value=value)
+    text = f"{key or named}: {value} is of type {given}, and {wanted} is wanted (now {now})"
+    return f"{text}; {remedy}" if remedy else text

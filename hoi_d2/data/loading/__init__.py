@@ -1,0 +1,1 @@
+"""Data loaders: sampling, mapping, what happens to unreadable images."""

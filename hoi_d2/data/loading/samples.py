@@ -1,0 +1,145 @@
+"""Reads the images of the training stream and survives the ones that cannot be read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from detectron2.data.detection_utils import SizeMismatchError
+from torch.utils.data import Dataset, get_worker_info
+
+from hoi_d2.data.loading.stream import Sample
+from hoi_d2.utils.rng import sample_rng
+
+# What a missing, truncated or mislabelled file raises: Pillow's errors are OSErrors, except for
+# broken PNG chunks (SyntaxError).
+BAD_IMAGE_ERRORS = (OSError, EOFError, SyntaxError, SizeMismatchError, cv2.error)
+BAD_IMAGES_KEY = "bad_images"
+_REPLACEMENTS = 20
+_GRACE = 5  # bad images that are allowed whatever their share, or one in the first batch would stop
+logger = logging.getLogger(__name__)
+
+
+def record_name(record: dict[str, Any]) -> str:
+    """How a record is called in messages."""
+    return str(record.get("file_name") or f"image {record.get('image_id')}")
+
+
+class SampleDataset(Dataset):
+    """Maps each sample with its own random numbers, and replaces images that cannot be read.
+
+    A replaced sample carries the (name, reason) of what it replaces under "bad_images", so that
+    the main process can count, whatever worker met it.
+
+    Args:
+        records: indexable dataset dicts (a detectron2 `DatasetFromList`).
+        mapper: dataset dict -> model input.
+        seed: of the stream.
+        num_workers: of the loader.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[dict[str, Any]],
+        *,
+        mapper: Callable[[dict[str, Any]], dict[str, Any]],
+        seed: int,
+        num_workers: int = 0,
+    ) -> None:
+        self.records, self.mapper, self.seed = records, mapper, seed
+        # In shared memory: when a worker dies, the main process still sees what it was reading.
+        self._reading = torch.full((max(num_workers, 1),), -1).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, sample: Sample) -> dict[str, Any]:
+        bad: list[tuple[str, str]] = []
+        for index in self._candidates(sample):
+            record = self.records[index]
+            name = record_name(record)
+            self._reading[self._worker()] = index
+            try:
+                with sample_rng(self.seed, sample.position):
+                    result = self.mapper(record)
+            except BAD_IMAGE_ERRORS as error:
+                bad.append((name, f"{type(error).__name__}: {error}"))
+                continue
+            except Exception as error:
+                raise RuntimeError(f"the mapper failed on {name}: {error!r}") from error
+            self._reading[self._worker()] = -1
+            if bad:
+                result[BAD_IMAGES_KEY] = bad
+            return result
+        raise OSError(f"{len(bad)} images in a row could not be read: {bad}")
+
+    def being_read(self) -> list[str]:
+        """Names of the records that the workers are at."""
+        return [record_name(self.records[i]) for i in self._reading.tolist() if i >= 0]
+
+    def _candidates(self, sample: Sample) -> list[int]:
+        """The sample's record, then the ones that replace it, always the same."""
+        rng = np.random.default_rng([self.seed, sample.position])
+        others = rng.integers(len(self.records), size=_REPLACEMENTS).tolist()
+        return [sample.index, *(i for i in others if i != sample.index)]
+
+    def _worker(self) -> int:
+        info = get_worker_info()
+        return info.id if info else 0
+
+
+class EvaluationDataset(Dataset):
+    """Maps each record; one that cannot be read gives the report of it alone."""
+
+    def __init__(
+        self, records: Sequence[dict[str, Any]], mapper: Callable[[dict], dict[str, Any]]
+    ) -> None:
+        self.records, self.mapper = records, mapper
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        try:
+            return self.mapper(self.records[index])
+        except BAD_IMAGE_ERRORS as error:
+            reason = f"{type(error).__name__}: {error}"
+            return {BAD_IMAGES_KEY: [(record_name(self.records[index]), reason)]}
+
+
+class CountsBadImages:
+    """Names each image that cannot be read once, and stops when there are too many.
+
+    Attributes:
+        bad_images: name -> reason.
+    """
+
+    def __init__(self, max_bad_share: float) -> None:
+        self.max_bad_share = max_bad_share
+        self.bad_images: dict[str, str] = {}
+        self._read = self._bad = 0
+
+    def count(self, batch: list[dict[str, Any]], remedy: str) -> None:
+        """Counts a batch and takes the reports of bad images off it.
+
+        Raises:
+            OSError: the share of bad images is above the limit.
+        """
+        self._read += len(batch)
+        for item in batch:
+            for name, reason in item.pop(BAD_IMAGES_KEY, ()):
+                self._bad += 1
+                if name not in self.bad_images:
+                    logger.error("cannot read %s (%s): %s", name, reason, remedy)
+                self.bad_images[name] = reason
+        if self._bad > max(self.max_bad_share * self._read, _GRACE):
+            name, reason = list(self.bad_images.items())[-1]
+            raise OSError(
+                f"{self._bad} of {self._read} images could not be read, more than "
+                f"DATALOADER.MAX_BAD_IMAGE_SHARE = {self.max_bad_share} allows. The last one: "
+                f"{name} ({reason})"
+            )

@@ -1,0 +1,1 @@
+"""The toy world: seeded drawings of people who do things with objects."""

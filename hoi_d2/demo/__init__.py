@@ -1,0 +1,1 @@
+"""The demo: images, folders, videos, cameras and the web page."""

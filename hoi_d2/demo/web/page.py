@@ -1,0 +1,162 @@
+"""The web page of the demo, made with gradio (extra `[demo]`); nothing leaves the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+from hoi_d2.demo.report import DrawOptions
+from hoi_d2.demo.web.result import message_html, result_html
+from hoi_d2.demo.web.session import UploadError, WebSession
+
+_HERE = Path(__file__).parent
+EMPTY = "Choose a picture, take one with the camera, or paste one."
+_KEPT_SECONDS = 3600
+"""Uploads are deleted and sessions forgotten after that time."""
+
+
+def build_page(session: WebSession, models: list[str]) -> Any:
+    """The page as gradio Blocks.
+
+    Args:
+        session: what the page works on.
+        models: names to choose from, the first one is chosen at the start.
+
+    Raises:
+        ImportError: gradio is not installed; says how to get it.
+    """
+    try:
+        import gradio as gr
+    except ImportError as error:
+        message = "the web page needs the extra [demo]: pip install 'hoi-d2[demo]'"
+        raise ImportError(f"{message} ({error})") from error
+    kept = (_KEPT_SECONDS, _KEPT_SECONDS)
+    with gr.Blocks(title="hoi_d2", analytics_enabled=False, delete_cache=kept) as page:
+        gr.Markdown("# Who does what with which object?")
+        found = gr.State(None, time_to_live=_KEPT_SECONDS)
+        with gr.Row():
+            with gr.Column(scale=1, min_width=320):
+                upload, model, classes, find = _questions(gr, session, models)
+                least, most = _sliders(gr)
+            with gr.Column(scale=2, min_width=320):
+                result = gr.HTML(
+                    message_html(EMPTY),
+                    elem_id="result",
+                    css_template=_text("web_result.css"),
+                    js_on_load=_text("web_result.js"),
+                )
+        _connect(session, upload, model, classes, find, least, most, found, result)
+    return page
+
+
+def _questions(gr: Any, session: WebSession, models: list[str]) -> tuple[Any, Any, Any, Any]:
+    """Picture, model, and classes of one's own with their button (None where not offered)."""
+    upload = gr.Image(
+        type="filepath",
+        image_mode=None,
+        sources=["upload", "webcam", "clipboard"],
+        label="Picture",
+        elem_id="upload",
+        height=240,
+    )
+    upload.preprocess = MethodType(_path_of_upload, upload)
+    gr.HTML(
+        limit=session.limits.bytes,
+        words=session.limits.words,
+        elem_id="limits",
+        html_template="<p>${words}</p>",
+        css_template=_text("web_upload.css"),
+        js_on_load=_text("web_upload.js"),
+    )
+    model = gr.Dropdown(models, value=models[0], label="Model", elem_id="model")
+    if session.load_open is None:
+        return upload, model, gr.State(""), None
+    classes = gr.Textbox(
+        label="Or your own classes, one on each line",
+        placeholder="riding a horse\nfeeding a dog",
+        lines=3,
+        elem_id="classes",
+    )
+    return upload, model, classes, gr.Button("Find these classes", size="sm", elem_id="find")
+
+
+def _sliders(gr: Any) -> tuple[Any, Any]:
+    """Lowest score and largest number of what is shown."""
+    least = gr.Slider(
+        0.0, 1.0, value=0.2, step=0.01, label="Lowest score shown", elem_id="threshold"
+    )
+    most = gr.Slider(1, 100, value=20, step=1, label="Most interactions shown", elem_id="top-k")
+    for slider in (least, most):
+        slider.preprocess = MethodType(_within_bounds, slider)
+    return least, most
+
+
+def _connect(
+    session: WebSession,
+    upload: Any,
+    model: Any,
+    classes: Any,
+    find: Any,
+    least: Any,
+    most: Any,
+    found: Any,
+    result: Any,
+) -> None:
+    """What happens when; `found` keeps the prediction of each visitor."""
+
+    def show(found: Any, least: float, most: float) -> str:
+        if found is None:
+            return message_html(EMPTY)
+        options = DrawOptions(least, int(most))
+        return result_html(found.prediction, options, remark=found.remark, warning=found.warning)
+
+    def analyse(
+        path: str | None, name: str, own: str | None, least: float, most: float
+    ) -> tuple[Any, str]:
+        if path is None:
+            return None, message_html(EMPTY)
+        phrases = [line.strip() for line in (own or "").splitlines() if line.strip()]
+        try:
+            found = session.analyse(path, name, phrases)
+        except UploadError as error:
+            return None, message_html(f"Not done: {error}.", refused=True)
+        return found, show(found, least, most)
+
+    triggers = [upload.change, model.change, *([] if find is None else [find.click])]
+    for trigger in triggers:
+        trigger(
+            analyse,
+            [upload, model, classes, least, most],
+            [found, result],
+            trigger_mode="always_last",
+            concurrency_id="model",
+            api_visibility="private",
+        )
+    for slider in (least, most):
+        slider.change(
+            show,
+            [found, least, most],
+            result,
+            trigger_mode="always_last",
+            show_progress="hidden",
+            api_visibility="private",
+        )
+
+
+def _path_of_upload(component: Any, payload: Any) -> str | None:
+    """The uploaded file as it is: gradio would open it here and answer with its own errors."""
+    if payload is None or payload.path is None:
+        return None
+    return payload.path
+
+
+def _within_bounds(component: Any, payload: Any) -> float:
+    """What was typed into a slider's field, made possible: gradio would fail, with a trace."""
+    if not isinstance(payload, (int, float)):  # None = the field was emptied
+        return component.value
+    return min(max(payload, component.minimum), component.maximum)
+
+
+def _text(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")

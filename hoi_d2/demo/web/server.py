@@ -1,0 +1,147 @@
+"""`tools/web_demo.py`: serves the web page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from PIL import Image
+
+from hoi_d2.checkpoint.weight_files import WeightsError
+from hoi_d2.demo.command import DEFAULT_CONFIG, OPEN_CONFIG, open_predictor
+from hoi_d2.demo.web.page import build_page
+from hoi_d2.demo.web.session import Limits, WebSession
+from hoi_d2.inference.predictor import HOI_ARCHITECTURES, HOIPredictor, get_model, list_models
+
+EPILOG = """\
+examples:
+  python tools/web_demo.py
+  python tools/web_demo.py --config-file configs/RmLR/R50.yaml --port 8080 MODEL.WEIGHTS model.pth
+  python tools/web_demo.py --open                     visitors may name classes of their own
+  python tools/web_demo.py --open my_defr_det.yaml    likewise, with another DEFR-Det
+"""
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    usual = Limits()
+    parser = argparse.ArgumentParser(
+        description="A web page that finds and draws interactions in uploaded pictures.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config-file",
+        metavar="F",
+        action="append",
+        default=[],
+        help="a model beside those that come with the package; may be given several times",
+    )
+    parser.add_argument(
+        "--open",
+        nargs="?",
+        const=OPEN_CONFIG,
+        metavar="F",
+        help=f"offer classes of one's own, by this DEFR-Det (default: {OPEN_CONFIG})",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 = everybody may come")
+    parser.add_argument("--port", type=int, default=7860)
+    parser.add_argument(
+        "--max-megabytes",
+        type=float,
+        default=usual.megabytes,
+        help="of a file, default %(default)g",
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=usual.megapixels,
+        help="million pixels of a picture, default %(default)g",
+    )
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE for --config-file")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serves the page until Ctrl-C; returns the exit code."""
+    args = argument_parser().parse_args(arguments)
+    try:
+        server = _server(args)
+    except (ImportError, KeyError, OSError, ValueError, WeightsError) as error:
+        message = error.args[0] if isinstance(error, KeyError) else error
+        print(f"web_demo: {message}", file=sys.stderr)
+        return 2
+    server.run()
+    return 0 if server.started else 1
+
+
+def _server(args: argparse.Namespace) -> Any:
+    limits = Limits(args.max_megabytes, args.max_megapixels)
+    load_open = None if args.open is None else partial(open_predictor, config=args.open)
+    session = WebSession(
+        partial(_load, own=args.config_file, options=args.opts),
+        limits=limits,
+        load_open=load_open,
+    )
+    usual = DEFAULT_CONFIG.removesuffix(".yaml")
+    shipped = sorted(list_models(pretrained=True), key=lambda name: name != usual)
+    models = [*args.config_file, *shipped]
+    for name in [*args.config_file, models[0]]:
+        _check(session.predictor(name), name)  # what cannot be used is better known now
+    page = build_page(session, models)
+    return make_server(page, host=args.host, port=args.port, limits=limits)
+
+
+def _check(predictor: HOIPredictor, name: str) -> None:
+    architecture = predictor.cfg.MODEL.META_ARCHITECTURE
+    if architecture not in HOI_ARCHITECTURES:
+        raise ValueError(f"{name}: a {architecture} finds no interactions")
+
+
+def _load(name: str, *, own: Sequence[str], options: Sequence[str]) -> HOIPredictor:
+    return HOIPredictor.from_config(name, options) if name in own else get_model(name)
+
+
+def make_server(page: Any, *, host: str, port: int, limits: Limits) -> Any:
+    """A uvicorn server for the page; its `run` serves until `should_exit`.
+
+    gradio's own launch looks itself up within three seconds, and gives up on a busy machine. Fonts
+    are those of the browser: nothing is fetched from the internet, and nothing is noted anywhere
+    of what visitors do. Pillow's limit of pixels gives way to that of the page, which says more.
+    """
+    import gradio as gr
+    import uvicorn
+    from fastapi import FastAPI
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            if self.started:  # said earlier, people would come to a closed door
+                print(f"http://{host}:{port} (Ctrl-C ends)", flush=True)
+
+    Image.MAX_IMAGE_PIXELS = None
+    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    app = gr.mount_gradio_app(
+        FastAPI(),
+        page.queue(max_size=16),
+        path="/",
+        server_name=host,
+        server_port=port,
+        max_file_size=limits.bytes,
+        theme=theme,
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        ssr_mode=False,
+    )
+    # else gradio, which thinks that a mounted page is not served yet, would take any file of this
+    # machine as an upload, and show it
+    page.has_launched = True
+    # an open page holds a connection for good: it must not hold the end up
+    config = uvicorn.Config(
+        app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2
+    )
+    return Server(config)

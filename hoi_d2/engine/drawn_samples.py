@@ -1,0 +1,95 @@
+"""Draws what the model sees while it trains: annotations beside predictions, a few pictures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from detectron2.engine import HookBase
+from detectron2.evaluation import inference_context
+from torch import nn
+
+from hoi_d2.data.mappers import read_dataset_image
+from hoi_d2.data.vocabulary import Vocabulary
+from hoi_d2.utils.rng import preserved_rng
+from hoi_d2.visualization import HOIVisualizer
+
+logger = logging.getLogger(__name__)
+
+
+class PictureHook(HookBase):
+    """Every `period` iterations: one PNG a picture, and the same in TensorBoard.
+
+    Runs on the first process alone. A model that gives no `hoi_instances` draws nothing.
+
+    Args:
+        model: not wrapped.
+        records: dataset dicts of the pictures, a few.
+        mapper: of the test set.
+        vocabulary: of the dataset.
+        directory: of the files, iter_<iteration>_<image id>.png.
+        period: iterations.
+        weights: context in which the model has the weights to show (their average).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        records: list[dict[str, Any]],
+        mapper: Callable[[dict[str, Any]], dict[str, Any]],
+        vocabulary: Vocabulary,
+        directory: Path,
+        period: int,
+        weights: Callable[[], AbstractContextManager] = nullcontext,
+    ) -> None:
+        self.model, self.records, self.mapper = model, records, mapper
+        self.vocabulary, self.directory, self.period = vocabulary, directory, period
+        self.weights = weights
+
+    def after_step(self) -> None:
+        if (self.trainer.iter + 1) % self.period:
+            return
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with preserved_rng(), self.weights(), inference_context(self.model), torch.no_grad():
+            for record in self.records:
+                picture = self.draw(record)
+                if picture is not None:
+                    self._keep(record, picture)
+
+    def draw(self, record: dict[str, Any]) -> np.ndarray | None:
+        """(H, W, 3) RGB: annotations on the left, predictions on the right."""
+        output = self.model([self.mapper(record)])[0]
+        if "hoi_instances" not in output:
+            return None
+        image = read_dataset_image(record)
+        truth = HOIVisualizer(image).draw_ground_truth(record, self.vocabulary).get_image()
+        found = HOIVisualizer(image).draw_hoi_instances(
+            output["hoi_instances"].to("cpu"), self.vocabulary
+        )
+        return _side_by_side(truth, found.get_image())
+
+    def _keep(self, record: dict[str, Any], picture: np.ndarray) -> None:
+        name = f"iter_{self.trainer.iter + 1:07d}_{record['image_id']}.png"
+        cv2.imwrite(str(self.directory / name), picture[:, :, ::-1])
+        self.trainer.storage.put_image(f"pictures/{record['image_id']}", _channels_first(picture))
+
+
+def _side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Lists below the pictures may make them differ in height: the lower one gets white."""
+    height = max(len(left), len(right))
+    padded = [
+        np.pad(picture, ((0, height - len(picture)), (0, 0), (0, 0)), constant_values=255)
+        for picture in (left, right)
+    ]
+    return np.concatenate(padded, axis=1)
+
+
+def _channels_first(picture: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(picture.transpose(2, 0, 1))

@@ -1,0 +1,1 @@
+"""Images in, interactions out: the predictor and what it returns."""

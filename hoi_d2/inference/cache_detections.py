@@ -1,0 +1,54 @@
+"""Runs the entity detector of a config over a dataset and stores what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from detectron2.config import CfgNode
+from tqdm import tqdm
+
+from hoi_d2.checkpoint.detector_weights import load_detector_weights
+from hoi_d2.config.load import load_config
+from hoi_d2.data.loading.build import build_test_loader
+from hoi_d2.modeling.entity_detector.build import build_entity_detector, detector_settings
+from hoi_d2.modeling.entity_detector.caching import use_cache
+
+
+def cache_detections(
+    config_file: str, output: str, dataset: str = "", opts: Sequence[str] = ()
+) -> dict[str, int]:
+    """Stores the outputs that are not there yet.
+
+    Args:
+        config_file: of the model that will use them.
+        output: folder, to be named in MODEL.ENTITY_DETECTOR.CACHE.
+        dataset: a registered one; "" = all of DATASETS.TEST.
+        opts: KEY, VALUE, ... merged into the config.
+
+    Returns:
+        {"stored": pictures that were run, "kept": pictures that were there}.
+
+    Raises:
+        ValueError: the config names no weights, or no dataset.
+    """
+    cfg = _config(config_file, opts)
+    detector = build_entity_detector(cfg)
+    node = cfg.MODEL.ENTITY_DETECTOR
+    load_detector_weights(detector, node.WEIGHTS, sha256=node.SHA256, revision=node.REVISION)
+    cache = use_cache(detector, output, settings=detector_settings(cfg), write=True)
+    for name in [dataset] if dataset else cfg.DATASETS.TEST:
+        for batch in tqdm(build_test_loader(cfg, name), desc=name):
+            with torch.no_grad():
+                detector.detect(*detector.preprocess(batch))
+    return {"stored": cache.misses + cache.stale, "kept": cache.hits}
+
+
+def _config(config_file: str, opts: Sequence[str]) -> CfgNode:
+    cfg = load_config(config_file, opts)
+    if not cfg.MODEL.ENTITY_DETECTOR.WEIGHTS:
+        raise ValueError("MODEL.ENTITY_DETECTOR.WEIGHTS is empty: random outputs are of no use")
+    if not cfg.DATASETS.TEST:
+        raise ValueError("DATASETS.TEST is empty: nothing to run over")
+    cfg.MODEL.ENTITY_DETECTOR.CACHE = ""
+    return cfg

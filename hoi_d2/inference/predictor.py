@@ -1,0 +1,226 @@
+"""Pictures in, interactions out: `HOIPredictor`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, overload
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import build_model
+from detectron2.structures import Instances
+from PIL import Image
+
+from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.checkpoint.class_names import vocabulary_in
+from hoi_d2.config.load import load_config, on_this_machine
+from hoi_d2.data.catalog import vocabulary_of
+from hoi_d2.data.images import pil_to_rgb, read_image
+from hoi_d2.data.transforms import detection_augmentations
+from hoi_d2.inference.prediction import HOIPrediction
+from hoi_d2.model_zoo import PREFIX, config_file, model_name, model_names, pretrained_weights
+
+HOI_ARCHITECTURES = ("RmLR", "DEFR-Det")
+CLASSIFIERS = ("DEFR",)
+ImageLike = str | os.PathLike | Image.Image | np.ndarray
+
+
+class HOIPredictor:
+    """A model ready for pictures.
+
+    The class names are those that the weight file was trained on; where it holds none, those of
+    the config. No data set has to be on disk.
+
+    Args:
+        cfg: of the model; its weights are `cfg.MODEL.WEIGHTS`.
+        batch_size: pictures that go through the model together.
+
+    Attributes:
+        vocabulary: the class names.
+        random_parts: parts of the model that no file has filled; their scores mean nothing.
+
+    Examples:
+        >>> predictor = HOIPredictor.from_config("toy/rmlr.yaml")
+        >>> prediction = predictor("photo.jpg")
+        >>> prediction.triplets[0].verb, prediction.draw().save("drawn.png")
+    """
+
+    def __init__(self, cfg: CfgNode, *, batch_size: int = 8) -> None:
+        cfg = on_this_machine(cfg)
+        with _names_of_checkpoint(cfg):
+            self.model = build_model(cfg).eval()
+            self.vocabulary = vocabulary_of(cfg)
+        self.cfg, self.batch_size = cfg, batch_size
+        checkpointer = TrainingCheckpointer(self.model)
+        checkpointer.load(cfg.MODEL.WEIGHTS)
+        self.random_parts = checkpointer.random_parts
+        self.augmentations = detection_augmentations(cfg, is_train=False)
+
+    @classmethod
+    def from_config(
+        cls, config: str, options: Sequence[Any] = (), *, pretrained: bool = True
+    ) -> HOIPredictor:
+        """
+        Args:
+            config: a file, or the name of one that comes with the package.
+            options: KEY, VALUE, ... overrides.
+            pretrained: take the weights that come with the package for this config, if there are
+                any and neither the file nor the options name others.
+        """
+        return cls(read_config(config, options, pretrained=pretrained))
+
+    @overload  # a str is a Sequence of str too, but one picture: the first hint holds
+    def __call__(self, images: ImageLike) -> HOIPrediction: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def __call__(self, images: Sequence[ImageLike]) -> list[HOIPrediction]: ...
+
+    @torch.inference_mode()
+    def __call__(
+        self, images: ImageLike | Sequence[ImageLike]
+    ) -> HOIPrediction | list[HOIPrediction]:
+        """One `HOIPrediction` for one picture, a list for a list (in batches).
+
+        Args:
+            images: a path, a PIL image, or an (H, W, 3) uint8 BGR array as OpenCV reads it.
+
+        Returns:
+            Boxes in pixels of each picture as it was given, interactions by falling score.
+
+        Raises:
+            ImageFileError: a file is missing or no picture.
+            ValueError: an array of another kind, or a model that finds no interactions.
+        """
+        if isinstance(images, str) or not isinstance(images, Sequence):
+            return self._predict([images])[0]
+        starts = range(0, len(images), self.batch_size)
+        return [p for s in starts for p in self._predict(images[s : s + self.batch_size])]
+
+    def _predict(self, images: Sequence[ImageLike]) -> list[HOIPrediction]:
+        pictures = [to_rgb(image) for image in images]
+        architecture = self.cfg.MODEL.META_ARCHITECTURE
+        # A classifier could not even take these: its pictures are squares.
+        takes_them = architecture not in CLASSIFIERS
+        outputs = self.model([self.model_input(p) for p in pictures]) if takes_them else []
+        if not takes_them or not all("hoi_instances" in output for output in outputs):
+            raise ValueError(
+                f"{architecture} finds no interactions; these models do: {', '.join(list_models())}"
+            )
+        return [
+            HOIPrediction(
+                p, o["instances"].to("cpu"), best_first(o["hoi_instances"]), self.vocabulary
+            )
+            for p, o in zip(pictures, outputs)
+        ]
+
+    def model_input(self, picture: np.ndarray) -> dict[str, Any]:
+        """What the model takes for an (H, W, 3) uint8 RGB picture.
+
+        Returns:
+            `image` (3, h, w) uint8 in the size of `cfg.INPUT`, and the picture's own `height` (H)
+            and `width` (W), to which the model scales its boxes.
+        """
+        height, width = picture.shape[:2]
+        for augmentation in self.augmentations:
+            picture = augmentation.get_transform(picture).apply_image(picture)
+        tensor = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+        return {"image": tensor, "height": height, "width": width}
+
+
+def read_config(config: str, options: Sequence[Any] = (), *, pretrained: bool = False) -> CfgNode:
+    """A config with its overrides, frozen; see `HOIPredictor.from_config`."""
+    cfg = load_config(config, options)
+    if pretrained and not cfg.MODEL.WEIGHTS:
+        cfg.MODEL.WEIGHTS = pretrained_weights(model_name(config_file(config))) or ""
+    cfg.freeze()
+    return cfg
+
+
+def to_rgb(image: ImageLike) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a path, a PIL image or a BGR array."""
+    if image is None:
+        raise ValueError("no picture: cv2.imread gives None for a file that it cannot read")
+    if isinstance(image, Image.Image):
+        return pil_to_rgb(image)
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(
+                f"an array must be (H, W, 3) uint8 BGR, got {image.shape} {image.dtype}"
+            )
+        return np.ascontiguousarray(image[:, :, ::-1])
+    return read_image(image)
+
+
+def best_first(hoi_instances: Instances) -> Instances:
+    """On the CPU, by falling score."""
+    found = hoi_instances.to("cpu")
+    return found[found.scores.argsort(descending=True, stable=True)]
+
+
+def list_models(*, pretrained: bool = False) -> list[str]:
+    """Names of the models that find interactions; each is a config that comes with the package.
+
+    Args:
+        pretrained: only those whose weights come along too.
+    """
+    names = [name for name in model_names() if _finds_interactions(name)]
+    return [name for name in names if not pretrained or _has_weights(name)]
+
+
+def get_model(name: str, *, pretrained: bool = True, options: Sequence[Any] = ()) -> HOIPredictor:
+    """A model by its name.
+
+    Args:
+        name: one of `list_models()`, such as `toy/rmlr`.
+        pretrained: with the weights that come with the package; else at random, unless the
+            options name a file.
+        options: KEY, VALUE, ... overrides of its config.
+
+    Raises:
+        KeyError: no such model; lists what there is.
+        ValueError: `pretrained`, and no weights come with the package or are named.
+    """
+    if name not in model_names():
+        raise KeyError(f"no model {name!r}; hoi_d2 has {', '.join(list_models())}")
+    named = "MODEL.WEIGHTS" in options
+    if pretrained and not named and not _has_weights(name):
+        raise ValueError(
+            f"no weights of {name} come with the package (there are some for "
+            f"{', '.join(list_models(pretrained=True))}); name a file in the options: "
+            "['MODEL.WEIGHTS', 'model.pth']"
+        )
+    return HOIPredictor.from_config(f"{name}.yaml", options, pretrained=pretrained)
+
+
+def _finds_interactions(name: str) -> bool:
+    return read_config(f"{name}.yaml").MODEL.META_ARCHITECTURE in HOI_ARCHITECTURES
+
+
+def _has_weights(name: str) -> bool:
+    """Whether weights come along: under the model's name, or named in its config."""
+    weights = read_config(f"{name}.yaml", pretrained=True).MODEL.WEIGHTS
+    return weights.startswith(PREFIX)
+
+
+@contextmanager
+def _names_of_checkpoint(cfg: CfgNode) -> Iterator[None]:
+    """While the model is built, `MODEL.HOI.VOCABULARY` names what the weight file holds."""
+    vocabulary = vocabulary_in(cfg.MODEL.WEIGHTS) if cfg.MODEL.WEIGHTS else None
+    if vocabulary is None:
+        yield
+        return
+    name, frozen = f"classes of {cfg.MODEL.WEIGHTS}", cfg.is_frozen()
+    MetadataCatalog.pop(name, None)
+    MetadataCatalog.get(name).set(vocabulary=vocabulary, thing_classes=list(vocabulary.objects))
+    cfg.defrost()
+    cfg.MODEL.HOI.VOCABULARY = name
+    if frozen:
+        cfg.freeze()
+    try:
+        yield
+    finally:
+        MetadataCatalog.pop(name, None)

@@ -1,0 +1,8 @@
+"""Signals that end a run."""
+
+from __future__ import annotations
+
+import signal
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals that ask a run to save its state and leave; SLURM sends them before the time limit."""

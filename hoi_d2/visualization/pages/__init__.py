@@ -1,0 +1,1 @@
+"""HTML pages over folders of drawn images."""

@@ -1,0 +1,1 @@
+"""Figures: curves, dataset statistics, learning curves."""

@@ -1,0 +1,38 @@
+"""`tools/benchmark.py evaluate` on random data."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+from hoi_d2.benchmark import evaluate as benchmark
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "benchmark.py"
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    monkeypatch.delenv("HOI_D2_TEST_DATA", raising=False)
+    monkeypatch.setattr(benchmark._random_records, "__defaults__", (30, 4, 0))
+    return runpy.run_path(str(TOOL))["main"]
+
+
+def test_evaluate(tool, tmp_path, capsys):
+    path = tmp_path / "b.json"
+    assert tool(["evaluate", "--factors", "1", "2", "--json", str(path)]) == 0
+    runs = json.loads(path.read_text())["hico_det"]
+    assert [r["factor"] for r in runs] == [1, 2]
+    assert runs[1]["detections"] == 2 * runs[0]["detections"] > 0
+    # twice the same data has the same precision and recall
+    assert runs[0]["metrics"]["recall_full"] == pytest.approx(runs[1]["metrics"]["recall_full"])
+    assert "score" in {p["name"] for p in runs[0]["parts"]}
+    assert "peak memory" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"]])
+def test_an_unknown_benchmark_says_so(tool, arguments, capsys):
+    assert tool(arguments) == 2
+    assert "error:" in capsys.readouterr().err

@@ -1,0 +1,157 @@
+"""`tools/benchmark.py data` and `train`: every part is measured, on made-up and on toy pictures."""
+
+import json
+import runpy
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from detectron2.data import DatasetCatalog
+
+from hoi_d2.benchmark import data as benchmark_data
+from hoi_d2.benchmark import infer as benchmark_infer
+from hoi_d2.benchmark import train as benchmark_train
+from hoi_d2.benchmark.images import make_records, photograph_like, training_data
+from hoi_d2.config.load import load_config
+from hoi_d2.data.vocabulary import hico_det_vocabulary, vcoco_vocabulary
+from tests import toy_few
+
+
+def few_cfg(tmp_path, *overrides):
+    cfg = toy_few.few_cfg("OUTPUT_DIR", str(tmp_path), "DATASETS.TEST", ())
+    cfg.merge_from_list(["SOLVER.IMS_PER_BATCH", 2, *overrides])
+    return cfg
+
+
+def test_made_up_pictures_stand_in_for_missing_ones_and_leave_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    cfg = load_config("RmLR/R50.yaml", ["DATASETS.TRAIN", "('not_there',)"])
+    cfg.MODEL.HOI.VOCABULARY = "hico_det"
+    before = DatasetCatalog.list()
+    with training_data(cfg, 2) as what:
+        assert "2 made-up pictures" in what
+        records = DatasetCatalog.get(cfg.DATASETS.TRAIN[0])
+        assert cv2.imread(records[1]["file_name"]).shape[:2] == (640, 480)
+    assert DatasetCatalog.list() == before
+
+
+def test_pictures_that_are_there_are_taken(tmp_path):
+    cfg = few_cfg(tmp_path)
+    with training_data(cfg, 2) as what:
+        assert what == "toy_few_train, 13 pictures"
+        assert cfg.DATASETS.TRAIN == ("toy_few_train",)
+
+
+@pytest.mark.parametrize("vocabulary", [hico_det_vocabulary(), vcoco_vocabulary()])
+def test_made_up_records_are_legal_and_the_same_again(tmp_path, vocabulary):
+    records = make_records(tmp_path, 3, vocabulary)
+    for record in records:
+        size = np.array([record["width"], record["height"]] * 2)
+        boxes = np.array([entity["bbox"] for entity in record["annotations"]])
+        assert (boxes >= 0).all() and (boxes <= size).all() and (boxes[:, 2:] > boxes[:, :2]).all()
+        for pair in record["hoi_annotations"]:
+            classes = [
+                record["annotations"][pair[key]]["category_id"] for key in ("human", "object")
+            ]
+            assert classes[0] == vocabulary.person
+            assert vocabulary.valid_verbs[classes[1], pair["verb"]]
+            assert pair["hoi"] == vocabulary.hoi_of[classes[1], pair["verb"]]
+    assert make_records(tmp_path, 3, vocabulary) == records
+
+
+def test_made_up_pictures_fill_a_jpeg_as_photographs_do():
+    picture = photograph_like(np.random.default_rng(0), 480, 640)
+    encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
+    assert 50_000 < len(encoded) < 200_000  # HICO-DET's and COCO's: about 110 KB
+
+
+def test_data(tmp_path, capsys):
+    files = [record["file_name"] for record in make_records(tmp_path, 2, hico_det_vocabulary())]
+    decoders = benchmark_data.time_decoders(files, 1)
+    assert list(decoders) == ["Pillow", "OpenCV", "torchvision"]
+    assert all(row["cpu_ms"] > 0 and row["max_difference"] <= 2 for row in decoders.values())
+    path = tmp_path / "data.json"
+    arguments = ["--config-file", toy_few.CONFIG, "--pictures", "2", "--rounds", "1"]
+    arguments += ["--workers", "0", "--batches", "1", "--json", str(path), "--opts"]
+    toy_few.register()
+    opts = ["DATASETS.TRAIN", "('toy_few_train',)", "SOLVER.IMS_PER_BATCH", "2"]
+    assert benchmark_data.main([*arguments, *opts]) == 0
+    result = json.loads(path.read_text())
+    assert result["decoders"] == {} and set(result["mapper"]["cpu"]) == {"read", "augment", "pack"}
+    assert result["loader"]["0"]["images_per_second"] > 0
+    assert "loader" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("accumulate, pairs", [(1, "most"), (2, "found")])
+def test_train(tmp_path, accumulate, pairs):
+    cfg = few_cfg(tmp_path, "SOLVER.ACCUMULATE", accumulate, "SOLVER.EMA.ENABLED", True)
+    result = benchmark_train.benchmark(
+        cfg, rounds=1, steps=1, warm_up=0, most_pairs=pairs == "most"
+    )
+    expected = {"data wait", "preprocessing", "frozen detector", "pair_generator", "losses"}
+    expected |= {"interaction_heads", "backward", "clip, optimiser, log", "weight average"}
+    assert set(result["parts"]["clock"]) == set(result["parts"]["cpu"]) == expected
+    assert all(seconds > 0 for seconds in result["parts"]["clock"].values())
+    assert result["ratio_to_plain"] > 0
+    assert result["head_share"] > 0 and result["head_to_plain"] > 0
+    assert result["operations"]["plain DETR forward"] > 0.1
+    text = benchmark_train.table({"data": "few", "pairs": pairs, **result})
+    assert "step / plain" in text and "weight average" in text
+
+
+def test_a_detector_of_its_own_has_no_yardstick(tmp_path):
+    cfg = few_cfg(tmp_path, "MODEL.META_ARCHITECTURE", "Detr")
+    result = benchmark_train.benchmark(cfg, rounds=1, steps=1, warm_up=0)
+    assert result["ratio_to_plain"] is result["head_share"] is None
+    assert "step / plain" not in benchmark_train.table({"data": "", "pairs": "most", **result})
+
+
+def test_the_watch_leaves_the_model_as_it_was(tmp_path):
+    from detectron2.utils.events import EventStorage
+
+    from hoi_d2.benchmark.stopwatch import Stopwatch
+    from hoi_d2.engine.trainer import HOITrainer
+
+    trainer = HOITrainer(few_cfg(tmp_path))
+    model, step = trainer.model.train(), trainer._trainer
+    with EventStorage(0):
+        benchmark_train.watch_step(trainer, Stopwatch(), None)
+    assert not {"forward", "detect"} & ({*vars(model)} | {*vars(model.entity_detector)})
+    assert "_backward" not in vars(step) and torch.is_tensor(next(step.batches)[0]["image"])
+
+
+@pytest.mark.parametrize(
+    "config, parts",
+    [
+        ("toy/defr.yaml", {"image_encoder", "classifier", "the rest"}),
+        ("toy/detr.yaml", {"network", "the rest"}),
+        ("toy/rmlr_rt_detr.yaml", {"interaction_heads", "pair_generator", "the rest"}),
+    ],
+)
+def test_infer_of_any_model_by_its_parts(tmp_path, capsys, config, parts):
+    path = tmp_path / "infer.json"
+    arguments = ["--config-file", config, "--size", "64", "96", "--rounds", "1"]
+    assert benchmark_infer.main([*arguments, "--json", str(path)]) == 0
+    result = json.loads(path.read_text())
+    assert parts <= set(result["parts"]["clock"])
+    for shares in result["shares"].values():
+        assert sum(shares.values()) == pytest.approx(1) and min(shares.values()) >= 0
+    assert "share" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["train", "--config-file", "nope.yaml"], "no config nope.yaml"),
+        (["infer", "--config-file", "toy/rmlr.yaml", "--opts", "SOLVER.X", "1"], "SOLVER.X"),
+        (["train", "--config-file", "toy/defr_det.yaml", "--pictures", "1"], "train a DEFR"),
+        (["evaluate", "--results", "nope.json", "--annotations", "nope.json"], "nope.json"),
+    ],
+)
+def test_mistakes_are_one_line(capsys, monkeypatch, arguments, said):
+    monkeypatch.setenv("HOI_D2_SKIP_REGISTRATION", "1")  # which the tool sets
+    tool = Path(__file__).parents[2] / "tools" / "benchmark.py"
+    assert runpy.run_path(str(tool))["main"](arguments) == 2
+    assert said in (error := capsys.readouterr().err) and error.startswith("error: ")
