@@ -35,7 +35,7 @@ DATA_COMMANDS = {
     "validate": Command(
         "validate_data.py",
         "name every wrong record of a file",
-        "mine.json --image-root pictures",
+        "mine.json --image-root images",
         light=True,
     ),
     "visualize": Command(
@@ -67,7 +67,7 @@ DATA_COMMANDS = {
     ),
     "errors": Command(
         "visualize_results.py",
-        "a page with curves, AP of each class and the worst pictures of a result file",
+        "a page with curves, AP of each class and the worst images of a result file",
         "--dataset toy_hoi_val --results hoi_results.json --worst-first --output errors",
     ),
     "toy": Command("make_toy_dataset.py", "the toy world as files", "datasets --train 50 --val 20"),
@@ -76,7 +76,7 @@ DATA_COMMANDS = {
 COMMANDS = {
     "demo": Command(
         "hoi_d2.demo.command:main",
-        "find and draw interactions; without a picture, the whole project on the toy world",
+        "find and draw interactions; without an image, the whole project on the toy world",
         "--config-file toy/rmlr.yaml --input photo.jpg folder --output drawn",
     ),
     "train": Command(
@@ -93,7 +93,7 @@ COMMANDS = {
     "data": Command(
         "hoi_d2.cli:data",
         "check, draw, count, convert and prepare data sets",
-        "validate mine.json --image-root pictures",
+        "validate mine.json --image-root images",
         light=True,
     ),
     "export": Command(

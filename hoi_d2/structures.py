@@ -14,7 +14,7 @@ Losses = dict[str, Tensor]
 """What a meta-architecture gives in training: `loss_...` -> scalar, already weighted."""
 
 ImageResults = dict[str, Instances]
-"""What a detector finds in one picture, in its original size: `instances` (entities) and, of a
+"""What a detector finds in one image, in its original size: `instances` (entities) and, of a
 model that pairs them, `hoi_instances` (their interactions)."""
 
 NO_OBJECT = -1

@@ -16,7 +16,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real annotations and pictures; tests that need it are skipped without."""
+    """The folder of real annotations and images; tests that need it are skipped without."""
     folder = os.environ.get("HOI_D2_TEST_DATA")
     if not folder:
         pytest.skip("HOI_D2_TEST_DATA is not set")

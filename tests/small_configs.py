@@ -64,7 +64,7 @@ def _make_encoder_small(cfg: CfgNode) -> None:
 
 
 def labelled_inputs(cfg: CfgNode, num_classes: int) -> list[dict]:
-    """Two pictures with image labels, as DEFR trains on them."""
+    """Two images with image labels, as DEFR trains on them."""
     generator = torch.Generator().manual_seed(0)
     side = cfg.INPUT.SQUARE_SIZE
     images = torch.randint(0, 256, (2, 3, side, side), generator=generator).to(torch.uint8)
@@ -73,6 +73,6 @@ def labelled_inputs(cfg: CfgNode, num_classes: int) -> list[dict]:
 
 
 def annotated_inputs(num_verbs: int) -> list[dict]:
-    """Two pictures with entities and pairs, as all others train on them."""
+    """Two images with entities and pairs, as all others train on them."""
     inputs = [model_input(seed=seed, num_verbs=num_verbs) for seed in (0, 1)]
     return [x | {"image_id": i, "file_name": f"{i}.jpg"} for i, x in enumerate(inputs)]

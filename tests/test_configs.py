@@ -145,7 +145,7 @@ def test_mpii_is_scored_by_its_own_metric(datasets, tmp_path):
     with torch.no_grad():
         evaluator.process(records, model([{"image": image} for _ in records]))
     assert [r["image_id"] for r in records] == [4]
-    assert evaluator.evaluate()["mpii"] == {"mAP": 100.0}  # one picture, one class with positives
+    assert evaluator.evaluate()["mpii"] == {"mAP": 100.0}  # one image, one class with positives
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=named)

@@ -59,8 +59,8 @@ def test_the_same_losses_and_results(models) -> None:
     losses = [model.train()(inputs)["loss_verb"] for model in models]
     assert losses[0].isfinite() and torch.equal(*losses)
     record = load_toy("val")[0]
-    picture = torch.from_numpy(read_toy_image(record["file_name"])[:, :, ::-1].copy())
-    drawn = {"image": picture.permute(2, 0, 1), **{k: record[k] for k in ("height", "width")}}
+    image = torch.from_numpy(read_toy_image(record["file_name"])[:, :, ::-1].copy())
+    drawn = {"image": image.permute(2, 0, 1), **{k: record[k] for k in ("height", "width")}}
     with torch.no_grad():
         found = [model.eval()([drawn])[0]["hoi_instances"] for model in models]
     assert len(found[0]) > 10 and found[0].scores.max() > 0.3

@@ -167,4 +167,4 @@ def test_an_archive_runs_in_another_folder(
     run(program, "demo", "--output", "drawn", folder=tmp_path)
     metrics = json.loads((tmp_path / "drawn" / "metrics.json").read_text())
     assert metrics["hico_det/mAP_default_full"] > 50
-    assert len(list((tmp_path / "drawn" / "pictures").glob("*.png"))) == 24
+    assert len(list((tmp_path / "drawn" / "images").glob("*.png"))) == 24

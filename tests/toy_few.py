@@ -1,4 +1,4 @@
-"""The toy world cut to a few pictures; run as a module it is `tools/train_net.py` on them."""
+"""The toy world cut to a few images; run as a module it is `tools/train_net.py` on them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def register() -> None:
 
 
 def few_cfg(*overrides: object) -> CfgNode:
-    """configs/toy/rmlr.yaml on a few pictures."""
+    """configs/toy/rmlr.yaml on a few images."""
     register()
     return load_config(CONFIG, [*OVERRIDES, *overrides])
 

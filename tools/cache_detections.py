@@ -7,8 +7,8 @@ python tools/train_net.py --config-file configs/RmLR/R50.yaml --eval-only \\
     MODEL.ENTITY_DETECTOR.WEIGHTS detr_r50_hico.safetensors \\
     MODEL.ENTITY_DETECTOR.CACHE output/cache
 
-Entries belong to one file, input size, set of weights and detector settings. A picture that has
-changed is noticed when it is read. Augmented training pictures are never found there.
+Entries belong to one file, input size, set of weights and detector settings. An image that has
+changed is noticed when it is read. Augmented training images are never found there.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 
     with reported_mistakes(IN_SETUP):
         counts = cache_detections(args.config_file, args.output, args.dataset, args.opts)
-    print(f"{counts['stored']} pictures stored, {counts['kept']} were there, in {args.output}")
+    print(f"{counts['stored']} images stored, {counts['kept']} were there, in {args.output}")
     return 0
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Finds and draws interactions in pictures, folders, videos or from a camera; see --help."""
+"""Finds and draws interactions in images, folders, videos or from a camera; see --help."""
 
 import sys
 

@@ -4,9 +4,9 @@ r"""Writes a model as ONNX files with a runner, and checks them against torch.
     python tools/export_model.py --config-file toy/rmlr.yaml --output output/onnx
     python output/onnx/run_hoi.py photo.jpg
 
-OUTPUT gets the graphs: detector.onnx (one size of picture), head.onnx (any number of pairs) and for
+OUTPUT gets the graphs: detector.onnx (one size of image), head.onnx (any number of pairs) and for
 a DEFR-Det encoder.onnx; model.json; and run_hoi.py, which needs onnxruntime, numpy and OpenCV
-alone. Pictures are resized as the config says, made smaller where they do not fit, and padded.
+alone. Images are resized as the config says, made smaller where they do not fit, and padded.
 
     python tools/export_model.py --config-file DEFR-Det/zeroshot-ViT-B-16.yaml --output horses \
         MODEL.HOI.CLASSES "['riding a horse', 'feeding a horse']"
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     if predictor.random_parts:
         print(f"WARNING: random weights: {', '.join(predictor.random_parts)}", file=sys.stderr)
-    print(f"pictures of at most {size[0]} x {size[1]} (height x width)")
+    print(f"images of at most {size[0]} x {size[1]} (height x width)")
     for file in files:
         print(f"{file}  {file.stat().st_size / 1e6:.2f} MB")
     for name, value in differences.items():

@@ -30,7 +30,7 @@ def qpic_record(record: dict, file_name: str, offset: int) -> dict:
 
     Args:
         record: of the toy world.
-        file_name: of its picture.
+        file_name: of its image.
         offset: 0 for 0-based boxes, 1 for 1-based; both are inclusive integers.
     """
     entities = []
@@ -52,7 +52,7 @@ def qpic_record(record: dict, file_name: str, offset: int) -> dict:
 
 
 def write_split(root: Path, split: str, count: int) -> int:
-    """Writes the first `count` pictures of a split; returns how many have pairs."""
+    """Writes the first `count` images of a split; returns how many have pairs."""
     folder, json_name, offset = PARTS[split]
     images = root / TREE / "images" / folder
     annotations = root / TREE / "annotations"
@@ -63,7 +63,7 @@ def write_split(root: Path, split: str, count: int) -> int:
         record = toy_record(split, index)
         file_name = f"HICO_{folder}_{record['image_id']:08d}.png"
         cv2.imwrite(str(images / file_name), toy.read_toy_image(record["file_name"]))
-        if record["hoi_annotations"]:  # as in HICO-DET's files: pictures without pairs are left out
+        if record["hoi_annotations"]:  # as in HICO-DET's files: images without pairs are left out
             records.append(qpic_record(record, file_name, offset))
     (annotations / f"{json_name}.json").write_text(json.dumps(records))
     return len(records)
@@ -77,7 +77,7 @@ def main() -> int:
     args = parser.parse_args()
     for split in PARTS:
         with_pairs = write_split(args.root, split, getattr(args, split))
-        print(f"{split}: {getattr(args, split)} pictures, {with_pairs} of them with pairs")
+        print(f"{split}: {getattr(args, split)} images, {with_pairs} of them with pairs")
     vocabulary = hico_det_vocabulary()
     corre = np.zeros((len(vocabulary.verbs), len(vocabulary.objects)))
     corre[vocabulary.hois[:, 1], vocabulary.hois[:, 0]] = 1

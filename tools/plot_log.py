@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Learning curves of one or several runs in one picture, from their train_log.jsonl.
+"""Learning curves of one or several runs in one image, from their train_log.jsonl.
 
     python tools/plot_log.py output/run1 output/run2 --output output/curves.png
     python tools/plot_log.py with=output/a without=output/b --metrics "loss_*" "*/mAP_default_full"

@@ -3,7 +3,7 @@
 
     python tools/prepare_hico.py --archive hico_20150920.tar.gz
 
-HICO-DET's archive holds the same pictures and labels (two training pictures more), so there is
+HICO-DET's archive holds the same images and labels (two training images more), so there is
 nothing to do where HICO-DET is prepared already.
 """
 
@@ -43,10 +43,10 @@ def prepare(argv: list[str] | None = None) -> None:
         folder = trees.first_existing(args.root, trees.hico_images(part))
         records = load_hico(file, folder, split=part)
         sizes = store_image_sizes(records, hico_sizes_key(file, part))
-        print(f"{sizes}: picture sizes" if sizes else f"{folder}: no pictures")
-        pictures = sum("width" in r for r in records)
-        rows += [[part, "pictures on disk", pictures, published[0]]]
-        kinds = ("labelled pictures", "positive", "negative", "ambiguous")
+        print(f"{sizes}: image sizes" if sizes else f"{folder}: no images")
+        images = sum("width" in r for r in records)
+        rows += [[part, "images on disk", images, published[0]]]
+        kinds = ("labelled images", "positive", "negative", "ambiguous")
         rows += [[part, *row] for row in zip(kinds, found, published)]
     report_checksum(file)
     print(tabulate(rows, headers=["split", "what", "here", "HICO-DET's anno.mat"], intfmt=","))

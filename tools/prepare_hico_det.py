@@ -4,11 +4,11 @@
     python tools/prepare_hico_det.py --archive hico_20160224_det.tar.gz --download
     python tools/prepare_hico_det.py --annotations trainval_hico.json test_hico.json
 
-1. --archive: pictures, `anno.mat` and `anno_bbox.mat` from HICO-DET's own archive, whose address is
+1. --archive: images, `anno.mat` and `anno_bbox.mat` from HICO-DET's own archive, whose address is
    in datasets/README.md; a run that was interrupted goes on.
 2. --annotations: annotation files in any form, copied beside them. --download fetches the UPT form.
    Where there are none, they are made from `anno_bbox.mat`.
-3. The picture sizes are stored where the annotation file lacks them.
+3. The image sizes are stored where the annotation file lacks them.
 4. What is there is counted and compared with the published numbers.
 """
 
@@ -52,7 +52,7 @@ def prepare(argv: list[str] | None = None) -> None:
 
 
 def _make_annotations(root: Path, tree: Path) -> None:
-    """Fills in what is missing: annotation files, picture sizes."""
+    """Fills in what is missing: annotation files, image sizes."""
     for part in PARTS:
         file = trees.first_existing(root, trees.hico_det_annotations(part))
         if file.suffix == ".mat":
@@ -64,18 +64,18 @@ def _make_annotations(root: Path, tree: Path) -> None:
             folder = trees.first_existing(root, trees.hico_images(part))
             sizes = store_image_sizes(load_hico_det(file, folder), file)
             if sizes:
-                print(f"{sizes}: picture sizes")
+                print(f"{sizes}: image sizes")
 
 
 def _count(root: Path, part: str) -> Found:
     """What is there of one split; no annotation file counts as nothing."""
     folder = trees.first_existing(root, trees.hico_images(part))
-    pictures = sum(1 for _ in folder.glob("*.jpg"))
+    images = sum(1 for _ in folder.glob("*.jpg"))
     file = trees.first_existing(root, trees.hico_det_annotations(part))
     if not file.is_file():
-        return Found(pictures, 0, 0)
+        return Found(images, 0, 0)
     counts = Found.of(load_hico_det(file, folder, split=part))
-    return Found(pictures, counts.annotated, counts.interactions)
+    return Found(images, counts.annotated, counts.interactions)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
         --val-images val_images.txt
 
 The activities are taken out of the official file once, because it is slow to read. Papers report on
-a validation part of the training pictures, whose list is not in that file: --val-images gives it,
+a validation part of the training images, whose list is not in that file: --val-images gives it,
 one file name a line; without it, only mpii_trainval can be used.
 """
 
@@ -29,7 +29,7 @@ from hoi_d2.data.prepare.files import PreparationError
 def prepare(argv: list[str] | None = None) -> None:
     """The command."""
     parser = argument_parser(__doc__)
-    parser.add_argument("--val-images", type=Path, help="the list of the validation pictures")
+    parser.add_argument("--val-images", type=Path, help="the list of the validation images")
     args = parser.parse_args(argv)
     tree = args.root / "mpii"
     extract_archives(args, tree)
@@ -45,9 +45,9 @@ def prepare(argv: list[str] | None = None) -> None:
         shutil.copyfile(args.val_images, tree / "val_images.txt")
     records = load_mpii(prepared, tree / "images")
     store_image_sizes(records, prepared)
-    pictures = sum("width" in r for r in records)
+    images = sum("width" in r for r in records)
     print(
-        f"{len(records)} training pictures with an activity (published: 15,205), {pictures} of "
+        f"{len(records)} training images with an activity (published: 15,205), {images} of "
         f"them on disk; {len(mpii_vocabulary(prepared).verbs)} activities (published: 393)"
     )
 

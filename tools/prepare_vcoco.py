@@ -6,7 +6,7 @@
     python tools/prepare_vcoco.py --annotations instances_vcoco_*.json
     python tools/prepare_vcoco.py --archive train2014.zip val2014.zip --download
 
-1. --archive: COCO 2014's pictures, into `coco/`. --download fetches what is missing of them
+1. --archive: COCO 2014's images, into `coco/`. --download fetches what is missing of them
    (19 GB) and the UPT form of the annotations. A run that was interrupted goes on.
 2. --labels with --coco-annotations: the official labels, and the part of COCO's boxes that they
    refer to (`instances_vcoco_all_2014.json`); no Python-2 toolkit needed.
@@ -33,7 +33,7 @@ from hoi_d2.data.vocabulary import vcoco_vocabulary
 
 PARTS = {"train": "train2014", "val": "train2014", "trainval": "train2014", "test": "val2014"}
 UPT_FILES = "https://raw.githubusercontent.com/fredzzhang/vcoco/main/instances_vcoco_{part}.json"
-PICTURES = "http://images.cocodataset.org/zips/{folder}.zip"
+IMAGES = "http://images.cocodataset.org/zips/{folder}.zip"
 
 
 def prepare(argv: list[str] | None = None) -> None:
@@ -42,7 +42,7 @@ def prepare(argv: list[str] | None = None) -> None:
     parser.add_argument("--labels", nargs="+", type=Path, default=[], help="official label files")
     parser.add_argument("--coco-annotations", nargs="+", type=Path, default=[])
     parser.add_argument("--annotations", nargs="+", type=Path, default=[], help="files to copy")
-    parser.add_argument("--download", action="store_true", help="fetch pictures and the UPT form")
+    parser.add_argument("--download", action="store_true", help="fetch images and the UPT form")
     args = parser.parse_args(argv)
     tree = args.root / "v-coco"
     extract_archives(args, args.root / "coco")
@@ -63,7 +63,7 @@ def _take_labels(args: argparse.Namespace, tree: Path) -> None:
         labels = [place(file, tree / "data" / "vcoco") for file in args.labels]
         target = tree / "data" / "instances_vcoco_all_2014.json"
         pick_annotations(args.coco_annotations, labelled_images(labels), target)
-        print(f"{target}: COCO's boxes of the labelled pictures")
+        print(f"{target}: COCO's boxes of the labelled images")
 
 
 def _download(root: Path, tree: Path) -> None:
@@ -73,7 +73,7 @@ def _download(root: Path, tree: Path) -> None:
         download(url, tree / "annotations" / name, sha256=KNOWN_SHA256.get(name))
     for folder in sorted(set(PARTS.values())):
         if not trees.first_existing(root, trees.coco_images(folder)).is_dir():
-            url = PICTURES.format(folder=folder)
+            url = IMAGES.format(folder=folder)
             extract(download(url, root / "coco" / f"{folder}.zip"), root / "coco")
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""Checks an annotation file, and its pictures if they are there, record by record.
+"""Checks an annotation file, and its images if they are there, record by record.
 
-    python tools/validate_data.py mine.json --image-root pictures
+    python tools/validate_data.py mine.json --image-root images
     python tools/validate_data.py --format hico_det trainval_hico.json
     python tools/validate_data.py vcoco_test.json --coco-annotations instances_val2014.json
     python tools/validate_data.py hico_20160224_det/annotations
@@ -33,8 +33,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "paths", nargs="+", metavar="PATH", help="annotation files, or folders of them"
     )
     parser.add_argument("--format", default="", choices=FORMATS, help="default: by content")
-    parser.add_argument("--image-root", help="folder of the pictures, to look at them as well")
-    parser.add_argument("--headers-only", action="store_true", help="do not decode the pictures")
+    parser.add_argument("--image-root", help="folder of the images, to look at them as well")
+    parser.add_argument("--headers-only", action="store_true", help="do not decode the images")
     parser.add_argument(
         "--coco-annotations", nargs="+", default=[], metavar="FILE", help="for official V-COCO"
     )
@@ -64,11 +64,13 @@ def print_report(report: Report, limit: int) -> None:
     if len(shown) < len(report.problems):
         print(f"... and {len(report.problems) - len(shown)} more (--max-problems 0 prints all)")
     wrong = sum(p.level != "note" for p in report.problems)
-    pictures = "not looked at" if report.pictures is None else f"{report.pictures} looked at"
+    images = (
+        "not looked at" if report.images_checked is None else f"{report.images_checked} looked at"
+    )
     print(
         f"{report.file}: {report.format or 'unknown form'}, {report.images} images, "
         f"{report.entities} entities, {report.interactions} interactions "
-        f"({report.no_object} without an object), pictures {pictures}: "
+        f"({report.no_object} without an object), image files {images}: "
         f"{f'{wrong} problems' if wrong else 'sound'}"
     )
 
@@ -78,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
 
     def progress(items, total):
-        return tqdm(items, total=total, desc="pictures", disable=None, file=sys.stderr)
+        return tqdm(items, total=total, desc="images", disable=None, file=sys.stderr)
 
     reports = [
         validate_file(

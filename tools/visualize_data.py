@@ -3,10 +3,10 @@
 
     python tools/visualize_data.py toy_hoi_val --output output/toy --num 50 --html
     python tools/visualize_data.py hico_det_train --output output/rare --verb ride --rare --html
-    python tools/visualize_data.py my.json --image-root pictures --output output/mine --html
+    python tools/visualize_data.py my.json --image-root images --output output/mine --html
 
-Pictures go to OUTPUT/pictures; with --html, OUTPUT/index.html shows them with filters and opens
-from disk. Pictures that cannot be read are skipped, the first ones are named, and the
+Images go to OUTPUT/images; with --html, OUTPUT/index.html shows them with filters and opens
+from disk. Images that cannot be read are skipped, the first ones are named, and the
 exit code is 1; tools/validate_data.py with --image-root names all.
 """
 
@@ -20,7 +20,7 @@ import hoi_d2  # noqa: F401  (registers data sets)
 from hoi_d2.visualization.pages.browse import FILE_FORMATS, open_dataset, select_records
 from hoi_d2.visualization.pages.folders import draw_dataset
 
-_SHOWN = 20  # with a part of a data set on disk, thousands of pictures are not there
+_SHOWN = 20  # with a part of a data set on disk, thousands of images are not there
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -29,13 +29,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("dataset", help="a registered name, or an annotation file")
-    parser.add_argument("--output", required=True, type=Path, help="folder for pictures and page")
-    parser.add_argument("--image-root", default="", help="folder of the pictures of a file")
+    parser.add_argument("--output", required=True, type=Path, help="folder for images and page")
+    parser.add_argument("--image-root", default="", help="folder of the images of a file")
     parser.add_argument("--format", default="", choices=FILE_FORMATS, help="of a file")
-    parser.add_argument("--num", type=int, help="at most that many pictures, spread evenly")
-    parser.add_argument("--verb", help="only pictures with this verb, e.g. sit_on")
-    parser.add_argument("--object", help="only pictures with this object, e.g. bicycle")
-    parser.add_argument("--rare", action="store_true", help="only pictures with a rare HOI class")
+    parser.add_argument("--num", type=int, help="at most that many images, spread evenly")
+    parser.add_argument("--verb", help="only images with this verb, e.g. sit_on")
+    parser.add_argument("--object", help="only images with this object, e.g. bicycle")
+    parser.add_argument("--rare", action="store_true", help="only images with a rare HOI class")
     parser.add_argument("--html", action="store_true", help="write index.html with filters")
     parser.add_argument("--jpg", action="store_true", help="JPEG, a fifth of the size of PNG")
     parser.add_argument(
@@ -68,10 +68,10 @@ def main(argv: list[str] | None = None) -> int:
     for failure in failures[:_SHOWN]:
         print(failure, file=sys.stderr)
     if len(failures) > _SHOWN:
-        print(f"... and {len(failures) - _SHOWN} more pictures", file=sys.stderr)
+        print(f"... and {len(failures) - _SHOWN} more images", file=sys.stderr)
     drawn = len(records) - len(failures)
-    where = args.output / ("index.html" if args.html else "pictures")
-    print(f"{drawn} of {len(dataset.records)} pictures drawn: {where}")
+    where = args.output / ("index.html" if args.html else "images")
+    print(f"{drawn} of {len(dataset.records)} images drawn: {where}")
     return 1 if failures else 0
 
 

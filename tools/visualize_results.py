@@ -6,8 +6,8 @@
     python tools/visualize_results.py --dataset hico_det_test --results results.npz \\
         --output output/ride --hoi "ride bicycle" --train-dataset hico_det_train
 
-Detections are matched by the data set's rule over the whole data set; pictures go to
-OUTPUT/pictures, curves and per-class AP (PNG and CSV) to OUTPUT/figures, and OUTPUT/index.html
+Detections are matched by the data set's rule over the whole data set; images go to
+OUTPUT/images, curves and per-class AP (PNG and CSV) to OUTPUT/figures, and OUTPUT/index.html
 shows all of it and opens from disk.
 """
 
@@ -34,13 +34,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--dataset", required=True, help="a registered name, or a file")
-    parser.add_argument("--image-root", default="", help="folder of the pictures of a file")
+    parser.add_argument("--image-root", default="", help="folder of the images of a file")
     parser.add_argument("--format", default="", choices=FILE_FORMATS, help="of a file")
     parser.add_argument("--results", required=True, type=Path, help="hoi_results.json or .npz")
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--hoi", action="append", default=[], help='a class, e.g. "ride bicycle"')
     parser.add_argument("--worst-first", action="store_true", help="most errors first")
-    parser.add_argument("--num", type=int, default=100, help="pictures to draw (default 100)")
+    parser.add_argument("--num", type=int, default=100, help="images to draw (default 100)")
     parser.add_argument(
         "--score-threshold",
         type=float,
@@ -52,7 +52,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> list[str]:
-    """Draws everything; returns a message for each picture that could not be drawn."""
+    """Draws everything; returns a message for each image that could not be drawn."""
     dataset = open_dataset(args.dataset, args.image_root, file_format=args.format)
     comparison = compare(
         read_results(args.results),
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> list[str]:
     classes = classes_named(comparison, args.hoi)
     train = open_dataset(args.train_dataset) if args.train_dataset else None
     figures, tables = draw_figures(comparison, dataset, args.output, train=train)
-    there = pictures_there(dataset, comparison)
+    there = images_there(dataset, comparison)
     images = order_images(
         comparison,
         score_threshold=threshold,
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> list[str]:
         there=there if there.any() else None,  # where none is, drawing says what is missing
     )
     if there.any() and not there.all():
-        print(f"{(~there).sum()} of {len(there)} pictures are not on disk")
+        print(f"{(~there).sum()} of {len(there)} images are not on disk")
     summary = summarize(comparison, dataset, score_threshold=threshold, num_drawn=len(images))
     print(summary)
     return draw_comparison(
@@ -95,8 +95,8 @@ def run(args: argparse.Namespace) -> list[str]:
     )
 
 
-def pictures_there(dataset: Dataset, comparison: Comparison) -> np.ndarray:
-    """(N,) bool: the picture of each compared image is on disk."""
+def images_there(dataset: Dataset, comparison: Comparison) -> np.ndarray:
+    """(N,) bool: the image of each compared image is on disk."""
     there = {r["image_id"] for r in dataset.records if is_there(r["file_name"])}
     return np.isin(comparison.truth.image_ids, list(there))
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""A web page that finds and draws interactions in uploaded pictures (extra [demo]); see --help."""
+"""A web page that finds and draws interactions in uploaded images (extra [demo]); see --help."""
 
 import sys
 

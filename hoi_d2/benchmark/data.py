@@ -1,4 +1,4 @@
-"""What reading training pictures takes: decoding, augmenting, packing, and the loader as a whole.
+"""What reading training images takes: decoding, augmenting, packing, and the loader as a whole.
 
 Decoders are compared on the same JPEG files, with the largest difference of a pixel from Pillow's;
 then come the parts of the config's mapper in one process, then the loader with its workers. CPU
@@ -38,7 +38,7 @@ def argument_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config-file", default="RmLR/R50.yaml")
-    parser.add_argument("--pictures", type=int, default=24, help="to make, and to read a round")
+    parser.add_argument("--images", type=int, default=24, help="to make, and to read a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--batches", type=int, default=8, help="read by the loader")
@@ -52,8 +52,8 @@ def main(argv: Sequence[str]) -> int:
     args = argument_parser().parse_args(argv)
     cv2.setNumThreads(0)  # as in the loader's workers
     cfg = load_config(args.config_file, args.opts)
-    with training_data(cfg, args.pictures) as what:
-        records = load_records(cfg.DATASETS.TRAIN)[: args.pictures]
+    with training_data(cfg, args.images) as what:
+        records = load_records(cfg.DATASETS.TRAIN)[: args.images]
         result = {
             "data": what,
             "decoders": time_decoders([r["file_name"] for r in records], args.rounds),
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def time_decoders(files: Sequence[str], rounds: int) -> dict[str, dict[str, float]]:
-    """Milliseconds of a picture and difference from Pillow; empty for pictures without files."""
+    """Milliseconds of an image and difference from Pillow; empty for images without files."""
     if any(name.startswith(TOY_SCHEME) for name in files):
         return {}
     watch, differences = Stopwatch(), dict.fromkeys(DECODERS, 0)
@@ -92,7 +92,7 @@ def time_decoders(files: Sequence[str], rounds: int) -> dict[str, dict[str, floa
 
 
 def time_mapper(cfg: CfgNode, records: Sequence[dict], rounds: int) -> dict[str, dict[str, float]]:
-    """Mean seconds of a picture in each part of the mapper, in this process."""
+    """Mean seconds of an image in each part of the mapper, in this process."""
     mapper: Any = build_mapper(cfg, is_train=True)
     watch = Stopwatch()
     parts = hasattr(mapper, "augmentations")
@@ -105,7 +105,7 @@ def time_mapper(cfg: CfgNode, records: Sequence[dict], rounds: int) -> dict[str,
                 with watch.part(READ):
                     read_dataset_image(record)
                 mapper(record)
-    # The mapper reads its picture itself: what it took for that is taken off.
+    # The mapper reads its image itself: what it took for that is taken off.
     seconds = {kind: watch.averages(kind, statistics.fmean) for kind in (CLOCK, CPU)}
     rest = PACK if parts else "mapper"
     for kind in seconds.values():

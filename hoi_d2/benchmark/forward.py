@@ -23,8 +23,8 @@ def forward_parts(
 
     Args:
         cfg: of any META_ARCHITECTURE.
-        size: height and width of the pictures; image-level models have squares of their own.
-        batch: pictures at once.
+        size: height and width of the images; image-level models have squares of their own.
+        batch: images at once.
         rounds: how often it runs, after a first time that does not count.
 
     Returns:

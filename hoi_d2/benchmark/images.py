@@ -1,6 +1,6 @@
 """Training data for benchmarks: the config's own where they are there, else made-up JPEGs.
 
-Made-up pictures have the spectrum of photographs (amplitude falls with frequency), so that their
+Made-up images have the spectrum of photographs (amplitude falls with frequency), so that their
 JPEGs are about as large, and as slow to decode, as those of HICO-DET.
 """
 
@@ -23,9 +23,9 @@ from hoi_d2.data.images import read_dataset_image
 from hoi_d2.data.loading.build import load_records
 from hoi_d2.data.vocabulary import Vocabulary
 
-NAME = "benchmark_pictures"
+NAME = "benchmark_images"
 SIZES = ((480, 640), (640, 480), (427, 640))  # COCO's and HICO's usual ones
-_ENTITIES = 6  # of a picture, every second one a person
+_ENTITIES = 6  # of an image, every second one a person
 
 
 @contextmanager
@@ -33,16 +33,16 @@ def training_data(cfg: CfgNode, number: int) -> Iterator[str]:
     """Inside, `cfg.DATASETS.TRAIN` can be read.
 
     Args:
-        cfg: where its training set is not on disk, the key is changed to made-up pictures.
-        number: of pictures to make.
+        cfg: where its training set is not on disk, the key is changed to made-up images.
+        number: of images to make.
 
     Yields:
-        What the pictures are, in words.
+        What the images are, in words.
     """
     try:
         records = load_records(cfg.DATASETS.TRAIN)
         read_dataset_image(records[0])
-        yield f"{', '.join(cfg.DATASETS.TRAIN)}, {len(records)} pictures"
+        yield f"{', '.join(cfg.DATASETS.TRAIN)}, {len(records)} images"
         return
     except (OSError, KeyError) as error:
         reason = f"{cfg.DATASETS.TRAIN[0]} is not there: {type(error).__name__}"
@@ -55,21 +55,21 @@ def training_data(cfg: CfgNode, number: int) -> Iterator[str]:
         )
         cfg.merge_from_list(["DATASETS.TRAIN", (NAME,), "DATASETS.TEST", ()])
         try:
-            yield f"{number} made-up pictures ({reason})"
+            yield f"{number} made-up images ({reason})"
         finally:
             DatasetCatalog.remove(NAME)
             MetadataCatalog.remove(NAME)
 
 
 def make_records(directory: Path, number: int, vocabulary: Vocabulary) -> list[dict[str, Any]]:
-    """Writes the pictures and gives their dataset dicts, always the same."""
+    """Writes the images and gives their dataset dicts, always the same."""
     rng = np.random.default_rng(0)
     records = []
     for index in range(number):
         height, width = SIZES[index % len(SIZES)]
         path = directory / f"{index}.jpg"
-        picture = photograph_like(rng, height, width)
-        if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 90]):
+        image = photograph_like(rng, height, width)
+        if not cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 90]):
             raise OSError(f"cannot write {path}")
         record = {"file_name": str(path), "image_id": index, "height": height, "width": width}
         records.append(record | _annotations(rng, height, width, vocabulary))
@@ -85,8 +85,8 @@ def photograph_like(rng: np.random.Generator, height: int, width: int) -> np.nda
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = 1
     spectrum = np.fft.rfft2(rng.normal(size=shape), axes=(0, 1)) / frequency[..., None] ** 1.2
-    picture = np.fft.irfft2(spectrum, s=(height, width), axes=(0, 1))
-    return np.clip(128 + 55 * picture / picture.std(), 0, 255).astype(np.uint8)
+    image = np.fft.irfft2(spectrum, s=(height, width), axes=(0, 1))
+    return np.clip(128 + 55 * image / image.std(), 0, 255).astype(np.uint8)
 
 
 def _annotations(

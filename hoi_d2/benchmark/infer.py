@@ -148,8 +148,8 @@ def benchmark(
     Args:
         cfg: of an RmLR with a DETR.
         names: of `VARIANTS`; the first is the yardstick.
-        size: height and width of the pictures.
-        batch: pictures at once.
+        size: height and width of the images.
+        batch: images at once.
         rounds: how often each variant runs, after a first one that does not count.
 
     Returns:
@@ -157,7 +157,7 @@ def benchmark(
         and `difference`: the largest of tokens, boxes (shares) and verb scores.
     """
     models = _models(cfg, names)
-    inputs = _pictures(size, batch)
+    inputs = _images(size, batch)
     times, outputs = {name: Times() for name in names}, {}
     for number in range(rounds + 1):
         for name in names:
@@ -216,7 +216,7 @@ def _models(cfg: CfgNode, names: Sequence[str]) -> dict[str, RmLR]:
     return models
 
 
-def _pictures(size: tuple[int, int], batch: int) -> list[dict]:
+def _images(size: tuple[int, int], batch: int) -> list[dict]:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (batch, 3, *size), generator=generator, dtype=torch.uint8)
     return [{"image": image, "height": size[0], "width": size[1]} for image in images]

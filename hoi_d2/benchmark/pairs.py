@@ -1,6 +1,6 @@
 """What the pairs of DEFR-Det cost: everything after the detector, for 1 to 435 of them.
 
-435 pairs are 15 people and 15 objects, the most that are kept of a picture. Beside them stands the
+435 pairs are 15 people and 15 objects, the most that are kept of an image. Beside them stands the
 naive way, which computes the whole last stage for every pair. All run in turn, round by round, in
 one process.
 """
@@ -33,12 +33,12 @@ PAIRS = (1, 10, 100, 435)
 def pair_curve(
     cfg: CfgNode, *, size: tuple[int, int], batch: int, rounds: int, naive_up_to: int
 ) -> dict:
-    """Times DEFR-Det without its detector over the number of pairs in a picture.
+    """Times DEFR-Det without its detector over the number of pairs in an image.
 
     Args:
         cfg: of a DEFR-Det; its weights do not matter.
-        size: height and width of the pictures.
-        batch: pictures at once.
+        size: height and width of the images.
+        batch: images at once.
         rounds: how often each number of pairs runs, after a first time that does not count.
         naive_up_to: the naive way is run for no more pairs than that, once.
 
@@ -47,7 +47,7 @@ def pair_curve(
         `naive_clock`, `naive_cpu`, and `difference`, the largest between both ways' features.
     """
     model = _model(cfg)
-    inputs = _pictures(size, batch)
+    inputs = _images(size, batch)
     most = [crowd(size, model.device) for _ in range(batch)]
     all_pairs = model.pair_generator(most)
     numbers = [n for n in PAIRS if n <= all_pairs.counts[0]]
@@ -93,7 +93,7 @@ def curve_table(result: dict) -> str:
     ]
     headers = ["pairs", "clock (s)", "ratio", "cpu (s)", "cpu ratio", "naive cpu (s)", "difference"]
     head = (
-        f"{result['encoder']} at {result['image_size']}, {result['batch']} picture(s), "
+        f"{result['encoder']} at {result['image_size']}, {result['batch']} image(s), "
         f"{result['device']}, {result['threads']} threads, median of {result['rounds']} rounds"
     )
     return f"{head}\n{tabulate(rows, headers=headers, disable_numparse=True)}"
@@ -108,7 +108,7 @@ def _model(cfg: CfgNode) -> DEFRDet:
     return build_model(cfg).eval()
 
 
-def _pictures(size: tuple[int, int], batch: int) -> list[dict]:
+def _images(size: tuple[int, int], batch: int) -> list[dict]:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (batch, 3, *size), generator=generator, dtype=torch.uint8)
     return [{"image": image, "height": size[0], "width": size[1]} for image in images]
@@ -130,7 +130,7 @@ def crowd(size: tuple[int, int], device: torch.device) -> Instances:
 
 
 def first_pairs(pairs: CandidatePairs, number: int) -> CandidatePairs:
-    """The first so many pairs of each picture."""
+    """The first so many pairs of each image."""
     starts = torch.tensor([0, *pairs.counts]).cumsum(0)[:-1]
     rows = torch.cat([start + torch.arange(number) for start in starts]).to(
         pairs.image_index.device

@@ -2,7 +2,7 @@
 
 The steps are the trainer's own: its loader, precision, accumulation, clipping and guard. The
 yardstick, "plain", is the forward pass of transformers' own DETR as it comes, in float32 and
-without gradients, on the same pictures. All kinds of steps run in turn, round by round, in one
+without gradients, on the same images. All kinds of steps run in turn, round by round, in one
 process, so that a busy machine hurts all alike; CPU time is measured beside the clock.
 
 The head runs on the most pairs that it can get (MAX_INSTANCES persons and as many objects at random
@@ -58,7 +58,7 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config-file", default="RmLR/R50.yaml")
     parser.add_argument("--batch", type=int, default=0, help="SOLVER.IMS_PER_BATCH; 0 = as it is")
-    parser.add_argument("--pictures", type=int, default=24, help="to make where there are no data")
+    parser.add_argument("--images", type=int, default=24, help="to make where there are no data")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=3, help="in a row, for the throughput")
     parser.add_argument("--warm-up", type=int, default=1, help="rounds that do not count")
@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
         torch.set_num_threads(args.threads)
     cfg = load_config(args.config_file, args.opts)
     cfg.SOLVER.IMS_PER_BATCH = args.batch or cfg.SOLVER.IMS_PER_BATCH
-    with tempfile.TemporaryDirectory() as cfg.OUTPUT_DIR, training_data(cfg, args.pictures) as what:
+    with tempfile.TemporaryDirectory() as cfg.OUTPUT_DIR, training_data(cfg, args.images) as what:
         result = {"data": what, "pairs": args.pairs}
         result |= benchmark(
             cfg,

@@ -65,7 +65,7 @@ def training_step(name: str, *, steps: int = 3) -> dict[str, Any] | None:
 
     Returns:
         Median CPU seconds of a step (without the loader's workers), `peak_memory_mb` (resident) and
-        pictures of a step (`batch`); None for a model that is not trained.
+        images of a step (`batch`); None for a model that is not trained.
     """
     cfg = load_config(name)
     if cfg.MODEL.META_ARCHITECTURE in _NOT_TRAINED:

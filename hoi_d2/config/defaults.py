@@ -33,18 +33,18 @@ def add_hoi_config(cfg: CfgNode) -> None:
 
 
 def _add_input_keys(cfg: CfgNode) -> None:
-    # Own data to register before anything else: [[name, JSON file, folder of pictures], ...]
+    # Own data to register before anything else: [[name, JSON file, folder of images], ...]
     # (datasets/README.md).
     cfg.DATASETS.OWN = []
     # DETR's input: RGB, ImageNet mean and standard deviation (here on 0..255).
     cfg.INPUT.FORMAT = "RGB"
     # Brightness, contrast and saturation are changed by up to this share; UPT: [0.4, 0.4, 0.4].
     cfg.INPUT.COLOR_JITTER = [0.0, 0.0, 0.0]
-    # With INPUT.CROP.ENABLED, this share of the pictures is cropped. DETR: TYPE "absolute_range",
+    # With INPUT.CROP.ENABLED, this share of the images is cropped. DETR: TYPE "absolute_range",
     # SIZE [384, 600], the shorter side brought to one of RESIZE_BEFORE first ([] = not).
     cfg.INPUT.CROP.PROBABILITY = 0.5
     cfg.INPUT.CROP.RESIZE_BEFORE = [400, 500, 600]  # pixels
-    # HOIClassificationMapper squashes pictures to a square of this side (R in the papers).
+    # HOIClassificationMapper squashes images to a square of this side (R in the papers).
     cfg.INPUT.SQUARE_SIZE = 224
     # In training it then cuts out a window of this share of the area and aspect ratio (DEFR).
     crop = cfg.INPUT.RANDOM_RESIZED_CROP = CfgNode()
@@ -61,7 +61,7 @@ def _add_detr_keys(cfg: CfgNode) -> None:
     # "detr" (softmax with no-object) or "conditional_detr" (sigmoid); same outputs.
     node.NAME = "detr"
     node.NUM_CLASSES = 80  # outputs without no-object; what they mean: CLASSES
-    node.NUM_QUERIES = 100  # most detections of a picture
+    node.NUM_QUERIES = 100  # most detections of an image
     # Sizes of the transformer, as published; the weights decide them.
     node.HIDDEN_DIM = 256
     node.FFN_DIM = 2048  # inner width of the two-layer networks
@@ -146,7 +146,7 @@ def _add_rmlr_keys(cfg: CfgNode) -> None:
     roi.SAMPLING_RATIO = 2  # samples a side of each bin
 
     irm = node.IRM = CfgNode()  # Interaction Reasoning Module
-    irm.NUM_LAYERS = 1  # encoder layers over the pairs of a picture
+    irm.NUM_LAYERS = 1  # encoder layers over the pairs of an image
     irm.HIDDEN_DIM = 1024  # width of a pair in them
     irm.FFN_DIM = 2048  # inner width of its two-layer networks
     irm.NUM_HEADS = 8  # divides HIDDEN_DIM

@@ -21,8 +21,8 @@ def add_defr_det_config(cfg: CfgNode) -> None:
     # but 0 or 1, and then the detection scores alone rank what is near 1. 1 = as released.
     node.TEMPERATURE = 1.0
     # Powers of the two detection scores, which the class score is multiplied by. The release notes
-    # 7 and 3 for B/16, 6 and 3 for L/14, which look tuned on the test pictures; the paper has none.
-    # Tune on training pictures only.
+    # 7 and 3 for B/16, 6 and 3 for L/14, which look tuned on the test images; the paper has none.
+    # Tune on training images only.
     node.POWER_HUMAN = 2.8
     node.POWER_OBJECT = 2.8  # 0 = the score does not count
     # How the detector's input is squashed to the encoder's square; the release: bilinear here,
@@ -33,4 +33,4 @@ def add_defr_det_config(cfg: CfgNode) -> None:
     pairs.SCORE_THRESHOLD = 0.2  # of the entities
     pairs.MIN_INSTANCES = 0  # kept even below the threshold, of humans and of objects each
     pairs.MAX_INSTANCES = 15  # of humans and of objects each
-    pairs.MAX_PAIRS = 0  # of a picture, the best by score product; 0 = all
+    pairs.MAX_PAIRS = 0  # of an image, the best by score product; 0 = all

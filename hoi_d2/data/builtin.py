@@ -109,7 +109,7 @@ def register_hoi_instances(
 
 
 def register_own_datasets(cfg: CfgNode) -> None:
-    """Registers what `cfg.DATASETS.OWN` lists: [name, JSON file, folder of the pictures] each.
+    """Registers what `cfg.DATASETS.OWN` lists: [name, JSON file, folder of the images] each.
 
     Raises:
         ValueError: an entry has another form.
@@ -117,9 +117,7 @@ def register_own_datasets(cfg: CfgNode) -> None:
     """
     for entry in cfg.DATASETS.OWN:
         if not isinstance(entry, list | tuple) or len(entry) != 3:
-            raise ValueError(
-                f"DATASETS.OWN: {entry!r} is not [name, JSON file, folder of pictures]"
-            )
+            raise ValueError(f"DATASETS.OWN: {entry!r} is not [name, JSON file, folder of images]")
         register_hoi_instances(*entry)
 
 

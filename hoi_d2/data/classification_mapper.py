@@ -1,4 +1,4 @@
-"""Dataset dict -> model input for HOI recognition: a square picture and its labels (DEFR)."""
+"""Dataset dict -> model input for HOI recognition: a square image and its labels (DEFR)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hoi_d2.data.vocabulary import Vocabulary
 
 
 class HOIClassificationMapper:
-    """Reads a picture, squashes it to a square, and packs it with its image-level labels.
+    """Reads an image, squashes it to a square, and packs it with its image-level labels.
 
     Gives `image` (3, R, R) uint8 RGB and, in training and testing, `image_labels` (C,) int8:
     1 = positive, 0 = ambiguous, -1 = negative, -2 = unknown. Which of them count as negatives is
@@ -27,7 +27,7 @@ class HOIClassificationMapper:
 
     Args:
         is_train: whether to augment.
-        transform: PIL picture -> square PIL picture.
+        transform: PIL image -> square PIL image.
         vocabulary: for records that have pairs instead of `image_labels`.
     """
 
@@ -56,7 +56,7 @@ class HOIClassificationMapper:
         """Maps one dataset dict, which stays as it is.
 
         Raises:
-            ImageFileError: the picture is missing, cannot be decoded, or is not the annotated one.
+            ImageFileError: the image is missing, cannot be decoded, or is not the annotated one.
         """
         dropped = ("annotations", "hoi_annotations", "ignore_exif", "image_labels")
         result = {k: v for k, v in dataset_dict.items() if k not in dropped}

@@ -1,4 +1,4 @@
-"""Picture sizes and names for annotation files that lack them."""
+"""Image sizes and names for annotation files that lack them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIZES: dict[str, tuple[int, int]] = {}  # file name -> height, width, read in t
 
 
 def sizes_file(json_file: str | os.PathLike) -> Path:
-    """Where the picture sizes of an annotation file are kept: `X.json` -> `X.sizes.json`."""
+    """Where the image sizes of an annotation file are kept: `X.json` -> `X.sizes.json`."""
     return Path(json_file).with_suffix(".sizes.json")
 
 
@@ -30,8 +30,8 @@ def add_image_sizes(records: list[dict], json_file: str | os.PathLike) -> list[d
     """Adds `height, width` to the records without, in place.
 
     They come from `X.sizes.json` beside the annotation file, which the preparation tools write,
-    else from the headers of the pictures. Records whose picture is not there stay without, so that
-    results can be scored where there are no pictures.
+    else from the headers of the images. Records whose image is not there stay without, so that
+    results can be scored where there are no images.
     """
     lacking = [r for r in records if "width" not in r]
     if not lacking:
@@ -49,7 +49,7 @@ def add_image_sizes(records: list[dict], json_file: str | os.PathLike) -> list[d
 
 
 def _on_disk(records: list[dict]) -> list[dict]:
-    """The records whose picture is there; one listing of a folder, not one look for each."""
+    """The records whose image is there; one listing of a folder, not one look for each."""
     folders = {os.path.dirname(r["file_name"]) for r in records}
     there = {f: set(os.listdir(f)) if os.path.isdir(f) else set() for f in folders}
     return [r for r in records if _is_in(there, r["file_name"])]
@@ -62,9 +62,7 @@ def _is_in(there: dict[str, set[str]], file_name: str) -> bool:
 
 def _read_headers(records: list[dict]) -> None:
     if len(records) > 1000:
-        logger.info(
-            "reading the sizes of %d pictures (tools/prepare_*.py stores them)", len(records)
-        )
+        logger.info("reading the sizes of %d images (tools/prepare_*.py stores them)", len(records))
     with ThreadPoolExecutor(8) as pool:
         sizes = pool.map(_header_size, records)
         for record, size in zip(records, sizes):
@@ -76,7 +74,7 @@ def _header_size(record: dict) -> tuple[int, int] | None:
     try:
         return image_size(record["file_name"], apply_exif=not record.get("ignore_exif", False))
     except ImageFileError:
-        return None  # whoever reads the picture reports it
+        return None  # whoever reads the image reports it
 
 
 def _read_sizes(file: Path) -> dict[str, tuple[int, int]]:
@@ -85,7 +83,7 @@ def _read_sizes(file: Path) -> dict[str, tuple[int, int]]:
     try:
         return {name: (h, w) for name, (h, w) in read_json(file).items()}
     except (DataFormatError, AttributeError, TypeError, ValueError):
-        logger.warning("%s is not readable as picture sizes and is left out", file)
+        logger.warning("%s is not readable as image sizes and is left out", file)
         return {}
 
 
@@ -110,9 +108,9 @@ def store_image_sizes(records: list[dict], json_file: str | os.PathLike) -> Path
 
 
 def use_coco_2017_names(records: list[dict]) -> None:
-    """Points records to COCO 2017's pictures, in place, where their folder is `train2017`.
+    """Points records to COCO 2017's images, in place, where their folder is `train2017`.
 
-    COCO 2017 has 2014's pictures under bare 12-digit names, mixed anew into train and val.
+    COCO 2017 has 2014's images under bare 12-digit names, mixed anew into train and val.
     """
     if not records or os.path.basename(os.path.dirname(records[0]["file_name"])) != "train2017":
         return

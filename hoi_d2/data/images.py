@@ -1,4 +1,4 @@
-"""Reading pictures of every kind as RGB bytes, with errors that name the file."""
+"""Reading images of every kind as RGB bytes, with errors that name the file."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ TOY_SCHEME = "toy://"
 
 
 class ImageFileError(DataFormatError, OSError):
-    """A picture that is missing, cannot be decoded or has not the size that the data says.
+    """An image that is missing, cannot be decoded or has not the size that the data says.
 
     It is an OSError as well, so that a training run can treat it as any other unreadable file.
     """
 
 
 def is_there(file_name: str | os.PathLike) -> bool:
-    """Whether there is a picture to read: a file, or a `toy://` name."""
+    """Whether there is an image to read: a file, or a `toy://` name."""
     name = os.fspath(file_name)
     return name.startswith(TOY_SCHEME) or os.path.isfile(name)
 
 
 def image_error(file_name: str, field: str, value: object, expected: str) -> ImageFileError:
-    """The error for one picture."""
+    """The error for one image."""
     return ImageFileError([Problem(file_name, "", field, value, expected)])
 
 
 def read_image(file_name: str | os.PathLike, *, apply_exif: bool = True) -> np.ndarray:
-    """A picture as RGB.
+    """An image as RGB.
 
-    Grey, palette, CMYK and 16-bit pictures come out as ordinary RGB; transparency is dropped.
+    Grey, palette, CMYK and 16-bit images come out as ordinary RGB; transparency is dropped.
 
     Args:
         file_name: any format that Pillow knows, or a `toy://` name.
-        apply_exif: turn the picture as its EXIF orientation says, as every viewer does. HICO, MPII
+        apply_exif: turn the image as its EXIF orientation says, as every viewer does. HICO, MPII
             and COCO were annotated without: their loaders mark their records `ignore_exif`.
 
     Returns:
@@ -53,17 +53,17 @@ def read_image(file_name: str | os.PathLike, *, apply_exif: bool = True) -> np.n
 
         return np.ascontiguousarray(read_toy_image(name)[:, :, ::-1])  # drawn as BGR
     if not os.path.isfile(name):
-        raise image_error(name, "file", "not there", "a picture")
+        raise image_error(name, "file", "not there", "an image")
     try:
         with Image.open(name) as image:
             return pil_to_rgb(image, apply_exif=apply_exif)
     except Exception as error:  # decoders raise nearly anything on a broken file
         what = f"{type(error).__name__}: {error}"
-        raise image_error(name, "content", what, "a picture that can be decoded") from error
+        raise image_error(name, "content", what, "an image that can be decoded") from error
 
 
 def read_dataset_image(dataset_dict: dict[str, Any]) -> np.ndarray:
-    """The picture of a dataset dict, (H, W, 3) uint8 RGB, of the size that its boxes are in.
+    """The image of a dataset dict, (H, W, 3) uint8 RGB, of the size that its boxes are in.
 
     Raises:
         ImageFileError: missing, undecodable, or of another size than annotated.
@@ -75,35 +75,35 @@ def read_dataset_image(dataset_dict: dict[str, Any]) -> np.ndarray:
 
 
 def check_size(dataset_dict: dict[str, Any], height: int, width: int) -> None:
-    """Raises ImageFileError where a picture has another size than its record says."""
+    """Raises ImageFileError where an image has another size than its record says."""
     expected = dataset_dict.get("height"), dataset_dict.get("width")
     if None in expected or expected == (height, width):
         return
-    what = f"{expected[1]} x {expected[0]}, the size of the picture that was annotated"
+    what = f"{expected[1]} x {expected[0]}, the size of the image that was annotated"
     if expected == (width, height):
         what += " (perhaps without its EXIF orientation: see ignore_exif in datasets/README.md)"
     raise image_error(dataset_dict["file_name"], "width x height", f"{width} x {height}", what)
 
 
 def image_size(file_name: str | os.PathLike, *, apply_exif: bool = True) -> tuple[int, int]:
-    """(height, width) of a picture from its header, without decoding it.
+    """(height, width) of an image from its header, without decoding it.
 
     Raises:
-        ImageFileError: missing or no picture.
+        ImageFileError: missing or no image.
     """
     name = os.fspath(file_name)
     if name.startswith(TOY_SCHEME):
         height, width = read_image(name).shape[:2]
         return height, width
     if not os.path.isfile(name):
-        raise image_error(name, "file", "not there", "a picture")
+        raise image_error(name, "file", "not there", "an image")
     try:
         with Image.open(name) as image:
             width, height = image.size
             turned = apply_exif and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     except Exception as error:  # as above
         what = f"{type(error).__name__}: {error}"
-        raise image_error(name, "header", what, "a picture that can be decoded") from error
+        raise image_error(name, "header", what, "an image that can be decoded") from error
     return (width, height) if turned else (height, width)
 
 

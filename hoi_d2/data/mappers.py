@@ -22,15 +22,15 @@ __all__ = ["HOIClassificationMapper", "HOIDatasetMapper"]
 
 
 class HOIDatasetMapper:
-    """Reads, augments and packs one picture for HOI detection.
+    """Reads, augments and packs one image for HOI detection.
 
     In training it gives `image` (3, H, W) uint8 RGB, `instances` (`gt_boxes`, `gt_classes`) and
-    `hoi_instances` (`gt_pairs`, `gt_verbs`), both on the augmented picture; in testing the resized
-    `image`. `height` and `width` are those of the picture on disk, `file_name` and `image_id` come
+    `hoi_instances` (`gt_pairs`, `gt_verbs`), both on the augmented image; in testing the resized
+    `image`. `height` and `width` are those of the image on disk, `file_name` and `image_id` come
     along.
 
     Where a crop leaves nothing of a box, the entity goes and every pair that it was in; the pairs
-    that stay point to the new rows. A picture that is left without pairs is legal.
+    that stay point to the new rows. An image that is left without pairs is legal.
 
     Args:
         is_train: whether to give ground truth.
@@ -59,7 +59,7 @@ class HOIDatasetMapper:
         """Maps one dataset dict, which stays as it is.
 
         Raises:
-            ImageFileError: the picture is missing, cannot be decoded, or is not the annotated one.
+            ImageFileError: the image is missing, cannot be decoded, or is not the annotated one.
         """
         ground_truth = ("annotations", "hoi_annotations", "ignore_exif")
         result = {k: v for k, v in dataset_dict.items() if k not in ground_truth}

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 ANY_OBJECT = -1
 
 _SUBJECT = re.compile(
-    r"^(an? (photo|picture|image) of )?"
+    r"^(an? (photo|image|image) of )?"
     r"((a|the|some) )?(person|human|man|woman|boy|girl|child|people|someone|somebody)"
     r"( who)?( is| are)? "
 )

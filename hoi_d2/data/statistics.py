@@ -1,4 +1,4 @@
-"""What a data set holds, in numbers: classes, pairs a picture, verbs a pair, box sizes."""
+"""What a data set holds, in numbers: classes, pairs an image, verbs a pair, box sizes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hoi_d2.data.vocabulary import Vocabulary
 
 @dataclass(frozen=True, eq=False)
 class DatasetStatistics:
-    """Counts over N pictures with E entities and P pairs.
+    """Counts over N images with E entities and P pairs.
 
     Args:
         images: N.

@@ -1,6 +1,6 @@
 """Augmentations of detection training, in detectron2's terms: DETR's, which UPT and RmLR share.
 
-Pictures are resized as detectron2 and DETR both do it, by Pillow's bilinear filter, which
+Images are resized as detectron2 and DETR both do it, by Pillow's bilinear filter, which
 antialiases when it shrinks; OpenCV's and torch's default do not, and shift a detector's scores.
 """
 
@@ -27,19 +27,19 @@ class RandomColorJitter(T.Augmentation):
         self.jitter = ColorJitter(brightness, contrast, saturation)
 
     def get_transform(self, image: np.ndarray) -> Transform:
-        """The transform of one picture; boxes stay where they are."""
+        """The transform of one image; boxes stay where they are."""
         return T.PILColorTransform(self.jitter)
 
 
 class DetrResize(T.ResizeShortestEdge):
     """Resizes to DETR's output size, by Pillow's bilinear filter.
 
-    DETR cuts the longer side off to whole pixels, where detectron2 rounds it: a picture of
+    DETR cuts the longer side off to whole pixels, where detectron2 rounds it: an image of
     375 x 500 becomes 800 x 1066, not 800 x 1067.
     """
 
     def get_transform(self, image: np.ndarray) -> Transform:
-        """The resize of one picture; size 0 leaves it as it is where `max_size` allows that."""
+        """The resize of one image; size 0 leaves it as it is where `max_size` allows that."""
         height, width = image.shape[:2]
         if self.is_range:
             size = np.random.randint(self.short_edge_length[0], self.short_edge_length[1] + 1)
@@ -70,11 +70,11 @@ def detr_size(height: int, width: int, size: int, max_size: int) -> tuple[int, i
 class MaybeCrop(T.Augmentation):
     """With some probability: shrink to a small size, then cut out a random window.
 
-    DETR's way of showing parts of pictures. The ordinary resize follows in either case.
+    DETR's way of showing parts of images. The ordinary resize follows in either case.
 
     Args:
         probability: of doing it.
-        sizes: shorter sides to choose from before the crop; empty = the picture's own size.
+        sizes: shorter sides to choose from before the crop; empty = the image's own size.
         crop_type: detectron2's, `absolute_range`, `relative_range`, ...
         crop_size: of that type; DETR has [384, 600].
     """
@@ -93,7 +93,7 @@ class MaybeCrop(T.Augmentation):
         self.probability, self.steps = probability, T.AugmentationList(steps)
 
     def __call__(self, aug_input: T.AugInput) -> Transform:
-        """Applies it to the picture and says what was done."""
+        """Applies it to the image and says what was done."""
         if np.random.uniform() < self.probability:
             return self.steps(aug_input)
         return NoOpTransform()

@@ -35,7 +35,7 @@ def first_existing(root: Path, candidates: list[str]) -> Path:
 def hico_det_annotations(part: str) -> list[str]:
     """Annotation files of `train` or `test`.
 
-    The UPT file comes first: it has the picture sizes and the pictures without a visible pair.
+    The UPT file comes first: it has the image sizes and the images without a visible pair.
     """
     qpic = "trainval_hico.json" if part == "train" else "test_hico.json"
     names = (f"instances_{part}2015.json", qpic, "anno_bbox.mat")
@@ -44,7 +44,7 @@ def hico_det_annotations(part: str) -> list[str]:
 
 
 def hico_images(part: str) -> list[str]:
-    """Folders of HICO's pictures, the same in HICO and HICO-DET."""
+    """Folders of HICO's images, the same in HICO and HICO-DET."""
     return [f"{tree}/images/{part}2015" for tree in HICO_TREES]
 
 
@@ -78,22 +78,22 @@ def mpii_annotations() -> list[str]:
 
 
 def mpii_images() -> list[str]:
-    """The folder of MPII's pictures."""
+    """The folder of MPII's images."""
     return ["mpii/images"]
 
 
 def mpii_val_lists() -> list[str]:
-    """The names of the pictures of mpii_val, one on each line."""
+    """The names of the images of mpii_val, one on each line."""
     return ["mpii/val_images.txt", "mpii/annotations/val_images.txt"]
 
 
 def coco_images(year_folder: str) -> list[str]:
-    """Folders of COCO's pictures, e.g. `train2014`."""
+    """Folders of COCO's images, e.g. `train2014`."""
     return [f"{tree}/{year_folder}" for tree in COCO_TREES]
 
 
 def coco_instances(root: Path) -> list[Path]:
-    """The COCO instances files that hold V-COCO's boxes: one for all pictures, or one a part."""
+    """The COCO instances files that hold V-COCO's boxes: one for all images, or one a part."""
     folders = [
         f"{tree}/{sub}"
         for tree in (*VCOCO_TREES, *COCO_TREES)

@@ -47,7 +47,7 @@ class Report:
         images, entities, interactions, no_object: how many there are of each; `no_object` counts
             the interactions without a visible object.
         problems: everything that is wrong or odd.
-        pictures: how many pictures were looked at; None = there are none to look at.
+        images_checked: how many images were opened; None = there are none to look at.
     """
 
     file: str
@@ -57,7 +57,7 @@ class Report:
     interactions: int = 0
     no_object: int = 0
     problems: list[Problem] = field(default_factory=list)
-    pictures: int | None = None
+    images_checked: int | None = None
 
     @property
     def is_sound(self) -> bool:
@@ -84,11 +84,11 @@ def validate_file(
     Args:
         path: the file.
         file_format: one of FORMATS; empty = by content.
-        image_root: the folder of its pictures, which are then looked at as well. None = the folder
-            of the file or `images` in it, if the pictures are there.
+        image_root: the folder of its images, which are then looked at as well. None = the folder
+            of the file or `images` in it, if the images are there.
         coco_annotations: COCO's instances files, which official V-COCO labels need.
-        decode: decode every picture; else its header is enough.
-        progress: wraps the iteration over pictures.
+        decode: decode every image; else its header is enough.
+        progress: wraps the iteration over images.
 
     Returns:
         The report; it never raises for what a file holds.
@@ -106,10 +106,10 @@ def validate_file(
     _count(report, records)
     if not records and not report.problems:
         report.problems = [Problem(report.file, "", "images", 0, "at least one", "flaw")]
-    root = _find_pictures(records, report.file) if image_root is None else os.fspath(image_root)
+    root = _find_images(records, report.file) if image_root is None else os.fspath(image_root)
     if root is not None:
-        report.pictures = len(records)
-        report.problems += check_pictures(records, root, decode=decode, progress=progress)
+        report.images_checked = len(records)
+        report.problems += check_images(records, root, decode=decode, progress=progress)
     return report
 
 
@@ -168,7 +168,7 @@ def annotation_files(folder: str | os.PathLike) -> tuple[list[str], list[str]]:
 
 
 def _is_of_coco(data: list) -> bool:
-    """QPIC's form serves both data sets; pictures of V-COCO are COCO's, and not HICO's."""
+    """QPIC's form serves both data sets; images of V-COCO are COCO's, and not HICO's."""
     names = [str(r.get("file_name")) for r in data[:50] if isinstance(r, dict)]
     return not any("HICO" in n for n in names) and any("COCO" in n for n in names)
 
@@ -232,8 +232,8 @@ def _count(report: Report, records: Sequence[dict]) -> None:
     report.no_object = sum(p["object"] == NO_OBJECT for p in pairs)
 
 
-def _find_pictures(records: Sequence[dict], file: str) -> str | None:
-    """The file's own folder or `images` in it, if any of the first pictures is there."""
+def _find_images(records: Sequence[dict], file: str) -> str | None:
+    """The file's own folder or `images` in it, if any of the first images is there."""
     folder = os.path.dirname(os.path.abspath(file))
     for root in (folder, os.path.join(folder, "images")):
         if any(os.path.isfile(os.path.join(root, r["file_name"])) for r in records[:100]):
@@ -241,19 +241,19 @@ def _find_pictures(records: Sequence[dict], file: str) -> str | None:
     return None
 
 
-def check_pictures(
+def check_images(
     records: Sequence[dict],
     image_root: str,
     *,
     decode: bool = True,
     progress: Progress = lambda items, total: items,
 ) -> list[Problem]:
-    """The problems of the pictures: missing, unreadable, or of another size than annotated.
+    """The problems of the images: missing, unreadable, or of another size than annotated.
 
     Args:
         records: dataset dicts.
         image_root: put before every file name.
-        decode: decode every picture; else its header is enough.
+        decode: decode every image; else its header is enough.
         progress: wraps the iteration.
     """
 

@@ -152,7 +152,7 @@ def hico_det_rare_hois() -> tuple[int, ...]:
 
 @lru_cache(maxsize=1)
 def hico_det_test_images_without_pairs() -> tuple[int, ...]:
-    """The 112 of the 9,658 test pictures without a visible pair; some files lack them."""
+    """The 112 of the 9,658 test images without a visible pair; some files lack them."""
     return tuple(_read("hico_det")["test_images_without_pairs"])
 
 
@@ -177,13 +177,13 @@ def vcoco_actions() -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def vcoco_test_images() -> frozenset[int]:
-    """COCO's ids of the 4,946 pictures of V-COCO's test set, all of them in COCO's val2014."""
+    """COCO's ids of the 4,946 images of V-COCO's test set, all of them in COCO's val2014."""
     return frozenset(_read("vcoco_images")["test_images"])
 
 
 @lru_cache(maxsize=1)
 def hico_few_shot_hois() -> dict[int, tuple[int, ...]]:
-    """HICO's few-shot groups: i -> the HOIs with at most i positive training pictures.
+    """HICO's few-shot groups: i -> the HOIs with at most i positive training images.
 
     49, 125 and 162 classes for i = 1, 5 and 10; each group holds the one before.
     """

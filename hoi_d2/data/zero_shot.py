@@ -19,7 +19,7 @@ def without_unseen(
         policy: `pair` takes away every interaction of a pair that has an unseen one, so that
             what is left of it does not teach that the unseen one is absent (GEN-VLKT and the
             papers after it); `label` takes away the unseen ones alone.
-        keep_empty: keep pictures that have no interaction left. Papers drop them.
+        keep_empty: keep images that have no interaction left. Papers drop them.
 
     Raises:
         ValueError: no such policy.

@@ -1,4 +1,4 @@
-"""`tools/demo.py` and `hoi-d2 demo`: pictures, folders, videos and cameras with interactions drawn.
+"""`tools/demo.py` and `hoi-d2 demo`: images, folders, videos and cameras with interactions drawn.
 
 Without an input it shows the whole project on the toy world: `make demo`.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hoi_d2.checkpoint.weight_files import WeightsError
 from hoi_d2.data.open_vocabulary import open_vocabulary, read_classes
-from hoi_d2.demo.images import find_pictures, run_on_pictures
+from hoi_d2.demo.images import find_images, run_on_images
 from hoi_d2.demo.report import DrawOptions
 from hoi_d2.demo.video import run_on_video
 from hoi_d2.inference.predictor import HOIPredictor, read_config
@@ -30,7 +30,7 @@ examples:
   python tools/demo.py --config-file toy/rmlr.yaml --input folder --verbs ride hold --top-k 5 \\
       --output output/few MODEL.DEVICE cpu
 
-Writes into DIR: pictures (or a video) with what passes the filters, hoi_results.csv with the same
+Writes into DIR: images (or a video) with what passes the filters, hoi_results.csv with the same
 in words, hoi_results.json with everything that the model found. Exit code: 0 = all done, 1 = some
 file could not be read (it is named and skipped), 2 = nothing could be done.
 """
@@ -49,7 +49,7 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
-        "--input", nargs="+", default=[], metavar="PATH", help="pictures, folders or globs"
+        "--input", nargs="+", default=[], metavar="PATH", help="images, folders or globs"
     )
     source.add_argument("--video", metavar="V", help="a video file")
     source.add_argument("--webcam", action="store_true", help="a camera; Ctrl-C ends")
@@ -69,7 +69,7 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", default="output/demo", metavar="DIR")
     parser.add_argument("--score-threshold", type=_score, default=0.2, help="of what is drawn")
-    parser.add_argument("--top-k", type=_count, default=20, help="triplets drawn in a picture")
+    parser.add_argument("--top-k", type=_count, default=20, help="triplets drawn in an image")
     parser.add_argument("--verbs", nargs="+", default=[], help="draw these verbs alone")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE overrides of the config")
     return parser
@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    pictures = find_pictures(args.input) if args.input else []
+    images = find_images(args.input) if args.input else []
     predictor = _predictor(args)
     if predictor.random_parts:
         print(RANDOM_WARNING.format(parts=", ".join(predictor.random_parts)), file=sys.stderr)
@@ -132,8 +132,8 @@ def _run(args: argparse.Namespace) -> int:
     verbs = tuple(names[index_of(verb, names, "verb")] for verb in args.verbs)
     draw = DrawOptions(args.score_threshold, args.top_k, verbs)
     output = _folder(args.output)
-    if pictures:
-        return run_on_pictures(predictor, pictures, output, draw=draw)
+    if images:
+        return run_on_images(predictor, images, output, draw=draw)
     source = args.camera if args.webcam else args.video
     return run_on_video(
         predictor, source, output, draw=draw, track=args.track, max_frames=args.max_frames
@@ -186,7 +186,7 @@ def open_predictor(
         )
     if cfg.MODEL.WEIGHTS:
         raise ValueError(
-            "--classes: the checkpoint of MODEL.WEIGHTS has classes of its own. To read pictures "
+            "--classes: the checkpoint of MODEL.WEIGHTS has classes of its own. To read images "
             "with its image encoder, name it in MODEL.IMAGE_ENCODER.WEIGHTS, and set MODEL.WEIGHTS "
             'to ""'
         )

@@ -1,4 +1,4 @@
-"""The demo on pictures, folders and globs."""
+"""The demo on images, folders and globs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tqdm import tqdm
 from hoi_d2.data.images import ImageFileError, read_image
 from hoi_d2.demo.report import DEFAULT, DemoReport, DrawOptions
 from hoi_d2.inference.predictor import HOIPredictor
-from hoi_d2.visualization.pages.folders import picture_names
+from hoi_d2.visualization.pages.folders import image_names
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".gif"}
 
 
-def find_pictures(inputs: Sequence[str]) -> list[Path]:
-    """The pictures that paths, folders (not their subfolders) and globs (`**`: with subfolders)
+def find_images(inputs: Sequence[str]) -> list[Path]:
+    """The images that paths, folders (not their subfolders) and globs (`**`: with subfolders)
     name, in order.
 
     Raises:
@@ -44,9 +44,9 @@ def find_pictures(inputs: Sequence[str]) -> list[Path]:
 
 def _nothing_there(path: Path) -> str:
     if not path.is_dir():
-        return "no such picture"
+        return "no such image"
     below = any(child.is_dir() for child in path.iterdir())
-    return "no pictures in it" + (f"; with its subfolders: '{path}/**/*.jpg'" if below else "")
+    return "no images in it" + (f"; with its subfolders: '{path}/**/*.jpg'" if below else "")
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:
@@ -57,14 +57,14 @@ def image_ids(paths: Sequence[Path]) -> list[int]:
     return ids if unique else list(range(1, len(paths) + 1))
 
 
-def run_on_pictures(
+def run_on_images(
     predictor: HOIPredictor,
     paths: Sequence[Path],
     output: Path,
     *,
     draw: DrawOptions = DEFAULT,
 ) -> int:
-    """Writes a drawn PNG for each picture, hoi_results.json, hoi_results.csv and images.json.
+    """Writes a drawn PNG for each image, hoi_results.json, hoi_results.csv and images.json.
 
     A file that cannot be read is named and skipped.
 
@@ -72,11 +72,11 @@ def run_on_pictures(
         0, or 1 where a file was skipped, or 2 where all were.
 
     Raises:
-        ValueError: a drawing would overwrite one of the pictures.
+        ValueError: a drawing would overwrite one of the images.
     """
     ids, bad = dict(zip(paths, image_ids(paths))), list[Path]()
     files: dict[Any, str] = {}
-    names = dict(zip(paths, picture_names([{"file_name": str(p)} for p in paths], ".png")))
+    names = dict(zip(paths, image_names([{"file_name": str(p)} for p in paths], ".png")))
     keep_originals(paths, [output / name for name in names.values()])
     with DemoReport(output, ("file",)) as report, tqdm(total=len(paths), unit="image") as bar:
         for chunk in _chunks(paths, predictor.batch_size):

@@ -1,4 +1,4 @@
-"""What the demo writes beside its pictures: what is drawn in words, and every row as JSON."""
+"""What the demo writes beside its images: what is drawn in words, and every row as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class DrawOptions:
 
     Args:
         score_threshold: those below are not.
-        top_k: at most that many in a picture; None = all.
+        top_k: at most that many in an image; None = all.
         verbs: names of verbs; empty = all.
     """
 
@@ -55,7 +55,7 @@ class DemoReport:
     def add(
         self, image_id: int, values: tuple, everything: HOIPrediction, drawn: HOIPrediction
     ) -> None:
-        """Notes a picture: `everything` goes to the JSON, `drawn` with `values` to the CSV."""
+        """Notes an image: `everything` goes to the JSON, `drawn` with `values` to the CSV."""
         self._rows.append(everything.results(image_id))
         for t in drawn.triplets:
             boxes = [

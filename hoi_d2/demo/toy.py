@@ -16,28 +16,28 @@ from detectron2.utils.logger import setup_logger
 
 from hoi_d2.config.load import load_config
 from hoi_d2.data.toy import scene as toy
-from hoi_d2.demo.images import run_on_pictures
+from hoi_d2.demo.images import run_on_images
 from hoi_d2.engine.trainer import HOITrainer, evaluate_weights
 from hoi_d2.inference.predictor import HOIPredictor
 
 CONFIG = "toy/rmlr.yaml"
 SHIPPED = "hoi_d2://toy/rmlr.safetensors"
-NUM_PICTURES = 24
+NUM_IMAGES = 24
 TRAIN_ITERATIONS = 200
 
 
 def run_toy_demo(output: Path) -> int:
-    """Writes pictures/*.png, hoi_results.json, metrics.json (shipped weights, toy val)."""
+    """Writes images/*.png, hoi_results.json, metrics.json (shipped weights, toy val)."""
     start = time.time()
     output.mkdir(parents=True, exist_ok=True)
     setup_logger(str(output), name="detectron2", abbrev_name="d2")
     setup_logger(str(output), name="hoi_d2")
-    pictures = _draw_toy_pictures(output / "toy_pictures")
-    print(f"\n1/3  interactions in {len(pictures)} toy pictures")
+    images = _draw_toy_images(output / "toy_images")
+    print(f"\n1/3  interactions in {len(images)} toy images")
     predictor = HOIPredictor.from_config(CONFIG, ["MODEL.WEIGHTS", SHIPPED])
-    (output / "pictures").mkdir(exist_ok=True)
-    run_on_pictures(predictor, pictures, output / "pictures")
-    print(f"\n2/3  evaluating the shipped weights on {toy.SPLITS['val'][1]} pictures")
+    (output / "images").mkdir(exist_ok=True)
+    run_on_images(predictor, images, output / "images")
+    print(f"\n2/3  evaluating the shipped weights on {toy.SPLITS['val'][1]} images")
     shipped = _evaluate(output / "shipped", SHIPPED)
     _keep(output, output / "shipped")
     print(f"\n3/3  training RmLR for {TRAIN_ITERATIONS} iterations, then evaluating it")
@@ -45,14 +45,14 @@ def run_toy_demo(output: Path) -> int:
     name = "hico_det/mAP_default_full"
     print(f"\n{name}: shipped weights {shipped[name]:.2f}")
     print(f"{name}: {TRAIN_ITERATIONS} iterations from scratch {trained[name]:.2f}")
-    print(f"pictures: {output / 'pictures'}\nmetrics:  {output / 'metrics.json'}")
+    print(f"images: {output / 'images'}\nmetrics:  {output / 'metrics.json'}")
     print(f"{time.time() - start:.0f} s in all")
     return 0
 
 
-def _draw_toy_pictures(folder: Path) -> list[Path]:
+def _draw_toy_images(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"toy_{index:05d}.png" for index in range(1, NUM_PICTURES + 1)]
+    paths = [folder / f"toy_{index:05d}.png" for index in range(1, NUM_IMAGES + 1)]
     for index, path in enumerate(paths):
         cv2.imwrite(str(path), toy.render(toy.toy_scene("val", index)))
     return paths

@@ -110,10 +110,10 @@ def _exit_code(done: int, expected: int) -> int:
 def _drawn_frame(drawn: HOIPrediction) -> np.ndarray:
     """BGR, of the frame's own size."""
     visualizer = HOIVisualizer(drawn.image, scale=1.0, legend=False)
-    picture = visualizer.draw_hoi_instances(
+    image = visualizer.draw_hoi_instances(
         drawn.hoi_instances, drawn.vocabulary, score_threshold=0.0, top_k=None
     )
-    return np.ascontiguousarray(picture.get_image()[:, :, ::-1])
+    return np.ascontiguousarray(image.get_image()[:, :, ::-1])
 
 
 def _frames(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Draws what the model sees while it trains: annotations beside predictions, a few pictures."""
+"""Draws what the model sees while it trains: annotations beside predictions, a few images."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from hoi_d2.visualization import HOIVisualizer
 logger = logging.getLogger(__name__)
 
 
-class PictureHook(HookBase):
-    """Every `period` iterations: one PNG a picture, and the same in TensorBoard.
+class ImageHook(HookBase):
+    """Every `period` iterations: one PNG an image, and the same in TensorBoard.
 
     Runs on the first process alone. A model that gives no `hoi_instances` draws nothing.
 
     Args:
         model: not wrapped.
-        records: dataset dicts of the pictures, a few.
+        records: dataset dicts of the images, a few.
         mapper: of the test set.
         vocabulary: of the dataset.
         directory: of the files, iter_<iteration>_<image id>.png.
@@ -59,9 +59,9 @@ class PictureHook(HookBase):
         self.directory.mkdir(parents=True, exist_ok=True)
         with preserved_rng(), self.weights(), inference_context(self.model), torch.no_grad():
             for record in self.records:
-                picture = self.draw(record)
-                if picture is not None:
-                    self._keep(record, picture)
+                image = self.draw(record)
+                if image is not None:
+                    self._keep(record, image)
 
     def draw(self, record: dict[str, Any]) -> np.ndarray | None:
         """(H, W, 3) RGB: annotations on the left, predictions on the right."""
@@ -75,21 +75,21 @@ class PictureHook(HookBase):
         )
         return _side_by_side(truth, found.get_image())
 
-    def _keep(self, record: dict[str, Any], picture: np.ndarray) -> None:
+    def _keep(self, record: dict[str, Any], image: np.ndarray) -> None:
         name = f"iter_{self.trainer.iter + 1:07d}_{record['image_id']}.png"
-        cv2.imwrite(str(self.directory / name), picture[:, :, ::-1])
-        self.trainer.storage.put_image(f"pictures/{record['image_id']}", _channels_first(picture))
+        cv2.imwrite(str(self.directory / name), image[:, :, ::-1])
+        self.trainer.storage.put_image(f"images/{record['image_id']}", _channels_first(image))
 
 
 def _side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Lists below the pictures may make them differ in height: the lower one gets white."""
+    """Lists below the images may make them differ in height: the lower one gets white."""
     height = max(len(left), len(right))
     padded = [
-        np.pad(picture, ((0, height - len(picture)), (0, 0), (0, 0)), constant_values=255)
-        for picture in (left, right)
+        np.pad(image, ((0, height - len(image)), (0, 0), (0, 0)), constant_values=255)
+        for image in (left, right)
     ]
     return np.concatenate(padded, axis=1)
 
 
-def _channels_first(picture: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(picture.transpose(2, 0, 1))
+def _channels_first(image: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(image.transpose(2, 0, 1))

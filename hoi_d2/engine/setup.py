@@ -35,7 +35,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
     check_config(cfg, training=not args.eval_only)
     start_logs(cfg, args)
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + comm.get_rank())
-    if not args.eval_only:  # pictures of a test set have too many sizes to look for the best kernel
+    if not args.eval_only:  # images of a test set have too many sizes to look for the best kernel
         torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     return cfg
 

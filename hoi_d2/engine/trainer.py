@@ -29,7 +29,7 @@ from hoi_d2.data.loading.build import (
     build_train_loader,
     load_records,
 )
-from hoi_d2.engine.drawn_samples import PictureHook
+from hoi_d2.engine.drawn_samples import ImageHook
 from hoi_d2.engine.ema import WeightAverage
 from hoi_d2.engine.evaluation import (
     build_evaluator,
@@ -53,7 +53,7 @@ from hoi_d2.solver import build_lr_scheduler, build_optimizer
 from hoi_d2.utils.rng import rng_state, set_rng_state
 
 logger = logging.getLogger(__name__)
-_PICTURES = 4
+_IMAGES = 4
 
 
 class HOITrainer(DefaultTrainer):
@@ -133,25 +133,25 @@ class HOITrainer(DefaultTrainer):
         result += [EMAHook(self.average)] if self.average else []
         result += [stop, checkpoint]
         result += [evaluation] if cfg.DATASETS.TEST else []
-        return result + self._picture_hooks()
+        return result + self._image_hooks()
 
-    def _picture_hooks(self) -> list[HookBase]:
-        """Pictures of the first test images with interactions, every VIS_PERIOD iterations."""
+    def _image_hooks(self) -> list[HookBase]:
+        """Images of the first test images with interactions, every VIS_PERIOD iterations."""
         cfg = self.cfg
         if not (cfg.VIS_PERIOD > 0 and cfg.DATASETS.TEST and comm.is_main_process()):
             return []
         name = cfg.DATASETS.TEST[0]
         vocabulary = MetadataCatalog.get(name).get("vocabulary")
-        records = [r for r in load_records((name,)) if r.get("hoi_annotations")][:_PICTURES]
+        records = [r for r in load_records((name,)) if r.get("hoi_annotations")][:_IMAGES]
         if vocabulary is None or not records:
             return []
         return [
-            PictureHook(
+            ImageHook(
                 unwrapped(self.model),
                 records=records,
                 mapper=build_mapper(cfg, is_train=False),
                 vocabulary=vocabulary,
-                directory=Path(cfg.OUTPUT_DIR) / "pictures",
+                directory=Path(cfg.OUTPUT_DIR) / "images",
                 period=cfg.VIS_PERIOD,
                 weights=self.average.applied if self.average else nullcontext,
             )

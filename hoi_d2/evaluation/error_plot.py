@@ -15,7 +15,7 @@ def plot_errors(path: str | Path, analysis: ErrorAnalysis, *, title: str = "") -
     """Draws the analysis, and writes its numbers beside it with the suffix .csv.
 
     Args:
-        path: of the picture; the suffix chooses the format (PNG, SVG, PDF).
+        path: of the image; the suffix chooses the format (PNG, SVG, PDF).
         analysis: of `analyze_errors`.
         title: heading; the mean AP is added.
     """

@@ -45,7 +45,7 @@ class VCOCOTruth:
         boxes: (H, 4) XYXY, inclusive pixels, as the official tool cleans them.
         ignored: (H,) bool, V-COCO did not look at this person.
         does: (H, A) bool, the person does the action.
-        object_boxes: (H, V, 4) the object of the action-role, NaN = none in the picture.
+        object_boxes: (H, V, 4) the object of the action-role, NaN = none in the image.
     """
 
     image_ids: np.ndarray

@@ -16,19 +16,19 @@ INPUTS, LOGITS = ("tokens", "open_patches"), "class_logits"
 
 
 class EncoderModule(nn.Module):
-    """A square picture -> the tokens that the last stage reads (1, 1 + rows * columns, C)."""
+    """A square image -> the tokens that the last stage reads (1, 1 + rows * columns, C)."""
 
     def __init__(self, model: DEFRDet) -> None:
         super().__init__()
         self.encoder = model.image_encoder
 
     def forward(self, square: Tensor) -> Tensor:
-        """(1, 3, R, R) RGB on 0..255, whole numbers as a picture file has them."""
+        """(1, 3, R, R) RGB on 0..255, whole numbers as an image file has them."""
         return self.encoder.tokens_before_last(self.encoder.normalize(square))
 
 
 class DEFRDetHeadModule(nn.Module):
-    """Tokens of one picture and M pairs -> class logits (M, C)."""
+    """Tokens of one image and M pairs -> class logits (M, C)."""
 
     def __init__(self, model: DEFRDet) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ def defr_det_settings(model: DEFRDet) -> dict[str, Any]:
 
 
 def example_square(model: DEFRDet) -> Tensor:
-    """A picture of noise as the encoder takes it."""
+    """An image of noise as the encoder takes it."""
     side, generator = model.image_encoder.image_size, torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (1, 3, side, side), generator=generator).float()
 

@@ -1,4 +1,4 @@
-"""The entity detector as a graph: DETR or Conditional DETR at one size of picture."""
+"""The entity detector as a graph: DETR or Conditional DETR at one size of image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAP = ("tokens", "feature_map", "feature_mask")
 
 
 class DetectorModule(nn.Module):
-    """A normalised picture -> every query's box, score and class, and perhaps token and map.
+    """A normalised image -> every query's box, score and class, and perhaps token and map.
 
     Args:
         detector: of the model.
@@ -31,10 +31,10 @@ class DetectorModule(nn.Module):
         """
         Args:
             image: (1, 3, H, W), normalised; 0 where there is padding.
-            mask: (1, H, W) bool, True inside the picture.
+            mask: (1, H, W) bool, True inside the image.
 
         Returns:
-            (Q, 4) XYXY as shares of the picture, (Q,), (Q,); and (Q, d), (1, C, h, w), (1, h, w).
+            (Q, 4) XYXY as shares of the image, (Q,), (Q,); and (Q, d), (1, C, h, w), (1, h, w).
         """
         output = self.detector.network(image, mask)
         [found] = self.detector.detections(output)
@@ -44,7 +44,7 @@ class DetectorModule(nn.Module):
 
 
 def detector_graph(detector: DetrEntityDetector, size: tuple[int, int], *, with_map: bool) -> Graph:
-    """The graph "detector" for pictures of (height, width) `size`, padding included.
+    """The graph "detector" for images of (height, width) `size`, padding included.
 
     Raises:
         ValueError: the detector's stride does not divide the size.
@@ -57,7 +57,7 @@ def detector_graph(detector: DetrEntityDetector, size: tuple[int, int], *, with_
         module=DetectorModule(detector, with_map=with_map),
         inputs=INPUTS,
         outputs=BOXES + MAP if with_map else BOXES,
-        example=lambda _: example_picture(size),
+        example=lambda _: example_image(size),
     )
 
 
@@ -70,8 +70,8 @@ def detector_settings(detector: DetrEntityDetector) -> dict[str, Any]:
     }
 
 
-def example_picture(size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """A picture with padding, so that the graph holds what padding needs."""
+def example_image(size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """An image with padding, so that the graph holds what padding needs."""
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(1, 3, *size, generator=generator)
     mask = torch.ones(1, *size, dtype=torch.bool)

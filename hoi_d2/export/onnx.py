@@ -1,6 +1,6 @@
 """A model that finds interactions as a folder of ONNX graphs, settings and a runner.
 
-Between the graphs pictures are resized, and entities are chosen and paired, which is a few lines of
+Between the graphs images are resized, and entities are chosen and paired, which is a few lines of
 arrays; `runner.py` has them, and is copied beside the graphs.
 """
 
@@ -88,14 +88,14 @@ def check_config(cfg: CfgNode) -> None:
     if kind == "DEFR-Det" and cfg.MODEL.DEFR_DET.MASKED_BLOCKS != 1:
         raise ValueError(
             f"MODEL.DEFR_DET.MASKED_BLOCKS {cfg.MODEL.DEFR_DET.MASKED_BLOCKS} cannot be exported: "
-            "only with 1, the paper's, do all pairs share the tokens of their picture"
+            "only with 1, the paper's, do all pairs share the tokens of their image"
         )
 
 
 def default_size(cfg: CfgNode) -> tuple[int, int]:
-    """(height, width) for pictures of 3 : 2 in the size that `cfg.INPUT` wants in testing.
+    """(height, width) for images of 3 : 2 in the size that `cfg.INPUT` wants in testing.
 
-    Where it leaves pictures as they are: the toy world's, whose largest are 192 x 224.
+    Where it leaves images as they are: the toy world's, whose largest are 192 x 224.
     """
     shorter, longer = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST
     if not shorter:
@@ -111,7 +111,7 @@ def export_model(predictor: HOIPredictor, folder: Path, *, size: tuple[int, int]
     Args:
         predictor: of `exportable`.
         folder: is made.
-        size: (height, width) of the detector's input; pictures are padded to it, and made smaller
+        size: (height, width) of the detector's input; images are padded to it, and made smaller
             where they do not fit.
 
     Returns:

@@ -8,7 +8,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
-from hoi_d2.export.detector import MAP, DetectorModule, detector_graph, example_picture
+from hoi_d2.export.detector import MAP, DetectorModule, detector_graph, example_image
 from hoi_d2.export.graph import Graph
 from hoi_d2.modeling.entity_detector.build import Entities
 from hoi_d2.modeling.entity_detector.detr import DetrEntityDetector
@@ -21,7 +21,7 @@ LOGITS = "verb_logits"
 
 
 class RmLRHeadModule(nn.Module):
-    """A feature map and M pairs of one picture -> verb logits (M, K)."""
+    """A feature map and M pairs of one image -> verb logits (M, K)."""
 
     def __init__(self, model: RmLR) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class RmLRHeadModule(nn.Module):
         """
         Args:
             feature_map, feature_mask: (1, C, h, w) and (1, h, w), of the detector.
-            image_size: (2,) height and width of the picture without padding.
+            image_size: (2,) height and width of the image without padding.
             human_boxes, object_boxes: (M, 4) XYXY pixels of the detector's input.
             human_tokens, object_tokens: (M, d).
         """
@@ -85,7 +85,7 @@ def example_pairs(
     detector: DetrEntityDetector, size: tuple[int, int], *, number: int
 ) -> tuple[Tensor, ...]:
     """Inputs of the head with so many pairs."""
-    image, mask = example_picture(size)
+    image, mask = example_image(size)
     found = DetectorModule(detector, with_map=True)(image, mask)
     tokens, feature_map, feature_mask = found[-len(MAP) :]
     inner = torch.stack([mask[0].any(dim=1).sum(), mask[0].any(dim=0).sum()])

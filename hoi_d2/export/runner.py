@@ -48,15 +48,15 @@ class ExportedModel:
     def _session(self, file: Path) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(str(_needed(file)), providers=self.providers)
 
-    def __call__(self, picture: np.ndarray) -> list[dict[str, Any]]:
+    def __call__(self, image: np.ndarray) -> list[dict[str, Any]]:
         """
         Args:
-            picture: (H, W, 3) uint8 BGR, as OpenCV reads it.
+            image: (H, W, 3) uint8 BGR, as OpenCV reads it.
 
         Returns:
             Interactions, best first: human_box, verb, object, object_box, score; XYXY pixels.
         """
-        scaled = self.scale(picture[:, :, ::-1])
+        scaled = self.scale(image[:, :, ::-1])
         found = self.entities(scaled)
         human, target = self.pairs(found["scores"], found["classes"])
         if not len(human):
@@ -67,27 +67,27 @@ class ExportedModel:
         object_classes = found["classes"][target]
         values = self.verb_scores(logits, object_classes)
         values = (values * prior[:, None] * self.valid[object_classes]).astype(np.float32)
-        size = [picture.shape[1], picture.shape[0]] * 2
+        size = [image.shape[1], image.shape[0]] * 2
         factor = np.divide(size, [scaled.shape[1], scaled.shape[0]] * 2)
         boxes = (found["boxes"] * factor).clip(0, size)
         return self.interactions(values, boxes, found["classes"], human, target)
 
-    def scale(self, picture: np.ndarray) -> np.ndarray:
+    def scale(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 in the size that the model was trained for, or smaller where that does
         not fit into the graph."""
-        old = height, width = picture.shape[:2]
+        old = height, width = image.shape[:2]
         new = trained_size(
             height, width, self.settings["shorter_side"], self.settings["longer_side"]
         )
         fit = min(1.0, *(room / side for room, side in zip(self.settings["size"], new)))
         height, width = (max(1, round(side * fit)) for side in new)
         if (height, width) == old:
-            return picture
-        # Bytes in between too, as Pillow has them, by which the model's pictures were resized.
+            return image
+        # Bytes in between too, as Pillow has them, by which the model's images were resized.
         for side in (width, height):
-            stretched = stretch(picture, side, curve="bilinear", precision=np.float64)
-            picture = np.floor(stretched + 0.5).clip(0, 255).astype(np.uint8)
-        return picture
+            stretched = stretch(image, side, curve="bilinear", precision=np.float64)
+            image = np.floor(stretched + 0.5).clip(0, 255).astype(np.uint8)
+        return image
 
     def entities(self, scaled: np.ndarray) -> Arrays:
         """What the detector finds: `boxes` XYXY pixels of (h, w, 3) `scaled`, `scores`, `classes`
@@ -172,7 +172,7 @@ class ExportedModel:
         return {i.name: inputs[i.name] for i in self.head.get_inputs()}  # a graph may need less
 
     def square(self, scaled: np.ndarray) -> np.ndarray:
-        """(1, 3, R, R): the picture squashed for the image encoder."""
+        """(1, 3, R, R): the image squashed for the image encoder."""
         for _ in range(2):
             scaled = stretch(
                 scaled,
@@ -251,7 +251,7 @@ def _fused(a: np.ndarray, b: Any, c: Any) -> np.ndarray:
     return (a.astype(np.float64) * b + c).astype(a.dtype)
 
 
-# How far a pixel of the new picture reaches, in pixels of the coarser one, and with what weights.
+# How far a pixel of the new image reaches, in pixels of the coarser one, and with what weights.
 CURVES: dict[str, tuple[int, Callable[[np.ndarray], np.ndarray]]] = {
     "bilinear": (1, _triangle),
     "bicubic": (2, _cubic),
@@ -259,21 +259,21 @@ CURVES: dict[str, tuple[int, Callable[[np.ndarray], np.ndarray]]] = {
 _ROWS = 16  # at a time: what fits into a processor's cache
 
 
-def stretch(picture: np.ndarray, width: int, *, curve: str, precision: Any) -> np.ndarray:
-    """A picture in another width, antialiased, and turned over its diagonal: (width, H, 3).
+def stretch(image: np.ndarray, width: int, *, curve: str, precision: Any) -> np.ndarray:
+    """An image in another width, antialiased, and turned over its diagonal: (width, H, 3).
 
     Twice, and it is resized and as it was. OpenCV has nothing that gives the same: its bilinear and
     bicubic skip pixels when they shrink. Rounded where torch rounds, because the values become
     bytes, and many lie in the middle of two.
 
     Args:
-        picture: (H, W, 3).
+        image: (H, W, 3).
         width: the new one.
         curve: a name of `CURVES`.
         precision: of all numbers: np.float32 as torch has, np.float64 as Pillow.
     """
-    taps, weights = taps_and_weights(picture.shape[1], width, curve=curve, precision=precision)
-    columns = np.ascontiguousarray(picture.transpose(1, 0, 2))
+    taps, weights = taps_and_weights(image.shape[1], width, curve=curve, precision=precision)
+    columns = np.ascontiguousarray(image.transpose(1, 0, 2))
     result = np.zeros((width, *columns.shape[1:]), dtype=precision)
     for start in range(0, width, _ROWS):
         rows = slice(start, start + _ROWS)
@@ -310,7 +310,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def pair_patches(
     human: np.ndarray, target: np.ndarray, grid: tuple[int, int], mask: str
 ) -> np.ndarray:
-    """(M, rows * columns) bool: patches that a query may see of (M, 4) boxes, shares of a picture.
+    """(M, rows * columns) bool: patches that a query may see of (M, 4) boxes, shares of an image.
 
     `mask`: "human_or_object" = those that either box reaches into, "union" = those of the
     rectangle around both, "image" = all.
@@ -324,7 +324,7 @@ def pair_patches(
 
 
 def box_patches(boxes: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """(M, rows * columns) bool: patches that boxes (M, 4), shares of the picture, reach into."""
+    """(M, rows * columns) bool: patches that boxes (M, 4), shares of the image, reach into."""
     rows, columns = grid
     edges = boxes * np.asarray([columns, rows] * 2, dtype=np.float64)
     # A side that lies on a border of patches must not open the next one by a rounding error.
@@ -353,7 +353,7 @@ def _needed(file: Path) -> Path:
 
 
 def main(arguments: list[str]) -> int:
-    """Prints the interactions of pictures as JSON; 1 where a file is no picture, 2 where nothing
+    """Prints the interactions of images as JSON; 1 where a file is no image, 2 where nothing
     could be done."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
@@ -364,12 +364,12 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     for name in arguments:
-        picture = cv2.imread(name)
-        if picture is None:
-            print(f"skipped: {name} is not there or no picture", file=sys.stderr)
+        image = cv2.imread(name)
+        if image is None:
+            print(f"skipped: {name} is not there or no image", file=sys.stderr)
             bad += 1
         else:
-            found[name] = model(picture)
+            found[name] = model(image)
     print(json.dumps(found, indent=1))
     return 1 if bad else 0
 

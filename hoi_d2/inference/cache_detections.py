@@ -27,7 +27,7 @@ def cache_detections(
         opts: KEY, VALUE, ... merged into the config.
 
     Returns:
-        {"stored": pictures that were run, "kept": pictures that were there}.
+        {"stored": images that were run, "kept": images that were there}.
 
     Raises:
         ValueError: the config names no weights, or no dataset.

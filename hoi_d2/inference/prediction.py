@@ -1,4 +1,4 @@
-"""What was found in one picture: triplets in words, JSON, rows of a result file, a drawing."""
+"""What was found in one image: triplets in words, JSON, rows of a result file, a drawing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Triplet:
     """One interaction.
 
     Attributes:
-        human_box: XYXY pixels of the picture.
+        human_box: XYXY pixels of the image.
         verb: its name.
         object: name of the object; None = no object.
         object_box: XYXY pixels; None = no object.
@@ -50,7 +50,7 @@ class Triplet:
 
 @dataclass(frozen=True)
 class HOIPrediction:
-    """What was found in one picture.
+    """What was found in one image.
 
     Attributes:
         image: (H, W, 3) RGB.
@@ -97,7 +97,7 @@ class HOIPrediction:
         top_k: int | None = None,
         verbs: tuple[str, ...] = (),
     ) -> HOIPrediction:
-        """The same picture with fewer interactions.
+        """The same image with fewer interactions.
 
         Args:
             score_threshold: those below go.
@@ -124,7 +124,7 @@ class HOIPrediction:
         return HOIResults.from_hoi_instances(image_id, self.hoi_instances)
 
     def draw(self, *, score_threshold: float = 0.2, top_k: int | None = 20) -> HOIImage:
-        """The picture with its interactions; `.save(path)` writes it."""
+        """The image with its interactions; `.save(path)` writes it."""
         return HOIVisualizer(self.image).draw_hoi_instances(
             self.hoi_instances, self.vocabulary, score_threshold=score_threshold, top_k=top_k
         )

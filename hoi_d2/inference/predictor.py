@@ -1,4 +1,4 @@
-"""Pictures in, interactions out: `HOIPredictor`."""
+"""Images in, interactions out: `HOIPredictor`."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ ImageLike = str | os.PathLike | Image.Image | np.ndarray
 
 
 class HOIPredictor:
-    """A model ready for pictures.
+    """A model ready for images.
 
     The class names are those that the weight file was trained on; where it holds none, those of
     the config. No data set has to be on disk.
 
     Args:
         cfg: of the model; its weights are `cfg.MODEL.WEIGHTS`.
-        batch_size: pictures that go through the model together.
+        batch_size: images that go through the model together.
 
     Attributes:
         vocabulary: the class names.
@@ -73,7 +73,7 @@ class HOIPredictor:
         """
         return cls(read_config(config, options, pretrained=pretrained))
 
-    @overload  # a str is a Sequence of str too, but one picture: the first hint holds
+    @overload  # a str is a Sequence of str too, but one image: the first hint holds
     def __call__(self, images: ImageLike) -> HOIPrediction: ...  # type: ignore[overload-overlap]
 
     @overload
@@ -83,16 +83,16 @@ class HOIPredictor:
     def __call__(
         self, images: ImageLike | Sequence[ImageLike]
     ) -> HOIPrediction | list[HOIPrediction]:
-        """One `HOIPrediction` for one picture, a list for a list (in batches).
+        """One `HOIPrediction` for one image, a list for a list (in batches).
 
         Args:
             images: a path, a PIL image, or an (H, W, 3) uint8 BGR array as OpenCV reads it.
 
         Returns:
-            Boxes in pixels of each picture as it was given, interactions by falling score.
+            Boxes in pixels of each image as it was given, interactions by falling score.
 
         Raises:
-            ImageFileError: a file is missing or no picture.
+            ImageFileError: a file is missing or no image.
             ValueError: an array of another kind, or a model that finds no interactions.
         """
         if isinstance(images, str) or not isinstance(images, Sequence):
@@ -101,11 +101,11 @@ class HOIPredictor:
         return [p for s in starts for p in self._predict(images[s : s + self.batch_size])]
 
     def _predict(self, images: Sequence[ImageLike]) -> list[HOIPrediction]:
-        pictures = [to_rgb(image) for image in images]
+        raw_images = [to_rgb(image) for image in images]
         architecture = self.cfg.MODEL.META_ARCHITECTURE
-        # A classifier could not even take these: its pictures are squares.
+        # A classifier could not even take these: its images are squares.
         takes_them = architecture not in CLASSIFIERS
-        outputs = self.model([self.model_input(p) for p in pictures]) if takes_them else []
+        outputs = self.model([self.model_input(p) for p in raw_images]) if takes_them else []
         if not takes_them or not all("hoi_instances" in output for output in outputs):
             raise ValueError(
                 f"{architecture} finds no interactions; these models do: {', '.join(list_models())}"
@@ -114,20 +114,20 @@ class HOIPredictor:
             HOIPrediction(
                 p, o["instances"].to("cpu"), best_first(o["hoi_instances"]), self.vocabulary
             )
-            for p, o in zip(pictures, outputs)
+            for p, o in zip(raw_images, outputs)
         ]
 
-    def model_input(self, picture: np.ndarray) -> dict[str, Any]:
-        """What the model takes for an (H, W, 3) uint8 RGB picture.
+    def model_input(self, image: np.ndarray) -> dict[str, Any]:
+        """What the model takes for an (H, W, 3) uint8 RGB image.
 
         Returns:
-            `image` (3, h, w) uint8 in the size of `cfg.INPUT`, and the picture's own `height` (H)
+            `image` (3, h, w) uint8 in the size of `cfg.INPUT`, and the image's own `height` (H)
             and `width` (W), to which the model scales its boxes.
         """
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         for augmentation in self.augmentations:
-            picture = augmentation.get_transform(picture).apply_image(picture)
-        tensor = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+            image = augmentation.get_transform(image).apply_image(image)
+        tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return {"image": tensor, "height": height, "width": width}
 
 
@@ -143,7 +143,7 @@ def read_config(config: str, options: Sequence[Any] = (), *, pretrained: bool = 
 def to_rgb(image: ImageLike) -> np.ndarray:
     """(H, W, 3) uint8 RGB of a path, a PIL image or a BGR array."""
     if image is None:
-        raise ValueError("no picture: cv2.imread gives None for a file that it cannot read")
+        raise ValueError("no image: cv2.imread gives None for a file that it cannot read")
     if isinstance(image, Image.Image):
         return pil_to_rgb(image)
     if isinstance(image, np.ndarray):

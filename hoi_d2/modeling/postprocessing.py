@@ -1,4 +1,4 @@
-"""Pairs and verb logits -> `instances` and `hoi_instances` in the size of the original pictures."""
+"""Pairs and verb logits -> `instances` and `hoi_instances` in the size of the original images."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def hoi_postprocess(
 def original_sizes(
     batched_inputs: list[dict[str, Any]], pairs: CandidatePairs
 ) -> list[tuple[int, int]]:
-    """(height, width) of each picture before it was resized; the input's where it is not said."""
+    """(height, width) of each image before it was resized; the input's where it is not said."""
     return [
         (x.get("height", found.image_size[0]), x.get("width", found.image_size[1]))
         for x, found in zip(batched_inputs, pairs.instances)

@@ -1,4 +1,4 @@
-"""Pictures of interactions, datasets, errors and figures."""
+"""Images of interactions, datasets, errors and figures."""
 
 from hoi_d2.visualization.canvas import HOIImage
 from hoi_d2.visualization.scene import Interaction

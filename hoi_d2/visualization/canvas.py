@@ -45,11 +45,11 @@ def text_mask(text: str, font: ImageFont.FreeTypeFont, padding: int) -> np.ndarr
     ascent, descent = font.getmetrics()
     width = max(int(np.ceil(font.getlength(line))) for line in lines)
     size = (width + 2 * padding, (ascent + descent) * len(lines) + padding)
-    picture = Image.new("L", size, 0)
-    pen = ImageDraw.Draw(picture)
+    image = Image.new("L", size, 0)
+    pen = ImageDraw.Draw(image)
     for number, line in enumerate(lines):
         pen.text((padding, number * (ascent + descent) + padding // 2), line, fill=255, font=font)
-    return np.asarray(picture)
+    return np.asarray(image)
 
 
 def wrap_text(text: str, font: ImageFont.FreeTypeFont, max_width: float) -> str:
@@ -65,7 +65,7 @@ def wrap_text(text: str, font: ImageFont.FreeTypeFont, max_width: float) -> str:
 
 
 class HOIImage:
-    """An RGB picture that is drawn on; detectron2's VisImage interface (`get_image`, `save`).
+    """An RGB image that is drawn on; detectron2's VisImage interface (`get_image`, `save`).
 
     Args:
         image: (H, W, 3) uint8 RGB; copied.
@@ -85,10 +85,10 @@ class HOIImage:
         return self.canvas
 
     def save(self, path: str | Path) -> None:
-        """Writes the picture (PNG, JPEG, ...: by the suffix), making folders as needed.
+        """Writes the image (PNG, JPEG, ...: by the suffix), making folders as needed.
 
         Raises:
-            ValueError: the suffix names no picture format.
+            ValueError: the suffix names no image format.
         """
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(self.canvas).save(path, compress_level=3)

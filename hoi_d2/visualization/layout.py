@@ -1,6 +1,6 @@
-"""Where labels go: greedily, each at the cheapest free place of the whole picture.
+"""Where labels go: greedily, each at the cheapest free place of the whole image.
 
-The picture is a coarse grid of costs (faces dear, small objects dear, bodies cheap, background
+The image is a coarse grid of costs (faces dear, small objects dear, bodies cheap, background
 free). The cost of every position of a label is a window sum over that grid, read from an integral
 image, plus its distance from what it names; so one label costs a few array operations.
 """

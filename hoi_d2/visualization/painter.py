@@ -86,7 +86,7 @@ class ScenePainter:
 
     Args:
         output: what is drawn on.
-        scene: boxes in the pixels of the picture before `output.scale`.
+        scene: boxes in the pixels of the image before `output.scale`.
         vocabulary: names.
         legend: see `HOIVisualizer`.
         font: a font file, None = DejaVu Sans.
@@ -198,13 +198,13 @@ class ScenePainter:
         return _Label(text=text, color=self.color_of(pair), target=self.boxes[target])
 
     def _draw_number(self, number: int, label: _Label, place: Place | None) -> None:
-        """Stands on the picture for a label of the legend; at its box where all is full."""
+        """Stands on the image for a label of the legend; at its box where all is full."""
         mask = text_mask(str(number), self.font, self.padding)
         x, y = (place.x, place.y) if place else label.target[:2].astype(int)
         self.output.label(mask, x, y, label.color)
 
     def _append_legend(self, labels: list[_Label]) -> None:
-        """Numbered labels in columns below the picture."""
+        """Numbered labels in columns below the image."""
         rows = [(f"{number} {label.text}", label.color) for number, label in enumerate(labels, 1)]
         paint_list(self.output, rows, style=self.style, font=self.font_file)
 
@@ -260,7 +260,7 @@ def paint_list(
     style: Style | None = None,
     font: str | None = None,
 ) -> None:
-    """Labels of what has no place in the picture, in columns below it."""
+    """Labels of what has no place in the image, in columns below it."""
     if not rows:
         return
     style = style or Style.of(height=output.height, width=output.width, num_labels=len(rows))

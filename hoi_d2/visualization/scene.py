@@ -1,6 +1,6 @@
 """What is drawn, before anything is drawn: who does what to which box, one entry per pair.
 
-Everything a picture can come from (a model's output, a dataset dict, a comparison of the two)
+Everything an image can come from (a model's output, a dataset dict, a comparison of the two)
 becomes a list of `Interaction`; `build_scene` merges the verbs of one pair and the near-identical
 boxes of one person.
 """
@@ -24,7 +24,7 @@ class Interaction:
     """One (human, verb, object), detected or annotated.
 
     Args:
-        human_box: (4,) XYXY, absolute pixels of the picture.
+        human_box: (4,) XYXY, absolute pixels of the image.
         verb: verb id.
         object_box: (4,), or None where there is no visible object.
         object_class: entity class, -1 without object.
@@ -153,7 +153,7 @@ def build_scene(
         vocabulary: names and the person class.
         merge_iou: boxes of one class with at least this IoU are one entity. HICO-DET's annotators
             drew a person's box again for each of its HOIs; the IoUs of the human boxes of a
-            test picture have their valley at 0.4. More than 1 merges identical boxes only.
+            test image have their valley at 0.4. More than 1 merges identical boxes only.
         other_boxes: (box, class) of entities without interaction.
 
     Raises:

@@ -58,7 +58,7 @@ def interactions_from_record(
         The interactions, and (box, class) of the entities that no interaction names.
 
     Raises:
-        ValueError: an index is out of range; names the picture and the entry.
+        ValueError: an index is out of range; names the image and the entry.
     """
     annotations = dataset_dict.get("annotations", ())
     boxes = [np.array(_xyxy(a), dtype=np.float64) for a in annotations]

@@ -1,4 +1,4 @@
-"""`HOIVisualizer`: interactions drawn so that a person understands the picture at a glance."""
+"""`HOIVisualizer`: interactions drawn so that a person understands the image at a glance."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from hoi_d2.visualization.sources import (
     interactions_from_record,
 )
 
-_SMALL_PICTURE = 480
+_SMALL_IMAGE = 480
 
 
 class HOIVisualizer:
-    """Draws human-object interactions on one picture.
+    """Draws human-object interactions on one image.
 
     People have a solid box in a colour of their own, objects a dashed box in the colours of those
     who use them; a line goes from the one to the other. The verbs of a pair share one label. Labels
     keep off faces, small objects and one another; those that find no room are numbered and listed
-    below the picture. Results are `HOIImage`s (detectron2's VisImage interface).
+    below the image. Results are `HOIImage`s (detectron2's VisImage interface).
 
     Args:
         image: (H, W, 3) RGB, uint8 or 0..255; (H, W) grey is accepted.
         metadata: unused; detectron2's Visualizer has it in this place.
-        scale: canvas size / image size. None: 1, but pictures below 480 pixels are enlarged by a
+        scale: canvas size / image size. None: 1, but images below 480 pixels are enlarged by a
             whole number so that text on them can be read.
-        legend: False keeps the size of the picture (video): a number in the corner says how many
+        legend: False keeps the size of the image (video): a number in the corner says how many
             labels found no room.
         merge_iou: see `build_scene`.
         font: a font file for class names that DejaVu Sans has no letters for.
 
     Raises:
-        ValueError: the image is not a picture.
+        ValueError: the image is not an image.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class HOIVisualizer:
     ) -> None:
         self.image = _as_rgb(image)
         if scale is None:
-            scale = max(1, -(-_SMALL_PICTURE // max(self.image.shape[:2])))
+            scale = max(1, -(-_SMALL_IMAGE // max(self.image.shape[:2])))
         self.scale = scale
         self.legend = legend
         self.merge_iou = merge_iou
@@ -71,7 +71,7 @@ class HOIVisualizer:
         """A model's output.
 
         Args:
-            hoi_instances: Instances with the fields of a result, on this picture's size.
+            hoi_instances: Instances with the fields of a result, on this image's size.
             vocabulary: of the model.
             score_threshold: triplets below are left out.
             top_k: at most that many triplets, best first; None = all.
@@ -85,10 +85,10 @@ class HOIVisualizer:
         self, dataset_dict: Mapping[str, Any], vocabulary: Vocabulary
     ) -> HOIImage:
         """The annotations of a dataset dict; entities without interaction get a thin grey box, and
-        image-level labels (HICO, MPII) are listed below the picture, ambiguous ones in grey.
+        image-level labels (HICO, MPII) are listed below the image, ambiguous ones in grey.
 
         Raises:
-            ValueError: an index or box is wrong; names the picture and the entry.
+            ValueError: an index or box is wrong; names the image and the entry.
         """
         interactions, others = interactions_from_record(dataset_dict)
         output = self.draw_interactions(interactions, vocabulary, other_boxes=others)
@@ -105,7 +105,7 @@ class HOIVisualizer:
         score_threshold: float = 0.2,
         top_k: int | None = 10,
     ) -> HOIImage:
-        """What a recognition model sees in the whole picture, listed below it, best first.
+        """What a recognition model sees in the whole image, listed below it, best first.
 
         Args:
             hoi_scores: (C,) of each HOI class.
@@ -142,5 +142,5 @@ def _as_rgb(image: np.ndarray) -> np.ndarray:
     if image.ndim == 2:
         image = np.repeat(image[:, :, None], 3, axis=2)
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"a picture must be (H, W, 3) RGB or (H, W) grey, got {image.shape}")
+        raise ValueError(f"an image must be (H, W, 3) RGB or (H, W) grey, got {image.shape}")
     return image if image.dtype == np.uint8 else image.clip(0, 255).astype(np.uint8)

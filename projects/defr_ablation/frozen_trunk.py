@@ -1,6 +1,6 @@
 """Trains the attention pool and the classifier of a DEFR on what frozen convolutions see.
 
-The convolutions look at each picture once; a run then takes a minute on a CPU. What is trained, the
+The convolutions look at each image once; a run then takes a minute on a CPU. What is trained, the
 loss, the stream of samples and the metric are the library's own.
 """
 
@@ -27,10 +27,10 @@ from hoi_d2.solver import build_lr_scheduler, build_optimizer
 
 @dataclass(frozen=True)
 class Seen:
-    """What the convolutions see of N pictures.
+    """What the convolutions see of N images.
 
     Attributes:
-        image_ids: of the pictures.
+        image_ids: of the images.
         cells: (N, rows * columns, C) bfloat16, the last map.
         labels: (N, 600) int8.
     """
@@ -42,7 +42,7 @@ class Seen:
 
 @torch.no_grad()
 def look(cfg: CfgNode, dataset_name: str, *, batch: int = 32) -> Seen:
-    """Every picture of a data set, as the test mapper shows it, through the convolutions."""
+    """Every image of a data set, as the test mapper shows it, through the convolutions."""
     encoder = build_model(cfg).eval().image_encoder
     mapper = build_mapper(cfg, is_train=False)
     records = DatasetCatalog.get(dataset_name)

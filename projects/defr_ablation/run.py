@@ -62,7 +62,7 @@ def run(options: list, *, seed: int, steps: int, seen: dict[str, Seen], file: Pa
     return {name: metrics[name] for name in METRICS}
 
 
-def pictures(folder: Path) -> dict[str, Seen]:
+def images(folder: Path) -> dict[str, Seen]:
     """Both splits through the frozen convolutions, once."""
     folder.mkdir(parents=True, exist_ok=True)
     result = {}
@@ -129,14 +129,14 @@ def ship(path: Path, seen: dict[str, Seen], *, steps: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--steps", type=int, default=250, help="of 64 pictures")
+    parser.add_argument("--steps", type=int, default=250, help="of 64 images")
     parser.add_argument("--variants", nargs="+", default=list(variants()), choices=list(variants()))
     parser.add_argument("--output", type=Path, default=Path("output/defr_ablation"))
     parser.add_argument("--ship", type=Path, help="train the shipped weights instead")
     args = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     torch.set_num_threads(1)
-    seen = pictures(args.output)
+    seen = images(args.output)
     if args.ship:
         ship(args.ship, seen, steps=1500)
         return 0

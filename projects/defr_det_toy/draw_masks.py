@@ -3,7 +3,7 @@
 
 python projects/defr_det_toy/draw_masks.py --output output/defr_det_toy/masks.png
 
-Rows are pictures with their best pair. Columns: the pair, the open patches, attention with the
+Rows are images with their best pair. Columns: the pair, the open patches, attention with the
 mask, attention without.
 """
 
@@ -26,13 +26,13 @@ from hoi_d2.data.images import read_image
 from hoi_d2.inference.predictor import HOIPredictor
 from hoi_d2.modeling.image_encoder.patch_masks import pair_patches
 
-COLUMNS = ("best pair", "open patches", "attention, masked", "attention, whole picture")
+COLUMNS = ("best pair", "open patches", "attention, masked", "attention, whole image")
 
 
 def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config-file", default="toy/defr_det.yaml", metavar="F")
-    parser.add_argument("--input", nargs="+", metavar="PATH", help="pictures; default: toy ones")
+    parser.add_argument("--input", nargs="+", metavar="PATH", help="images; default: toy ones")
     parser.add_argument("--output", type=Path, default=Path("output/defr_det_toy/masks.png"))
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE overrides of the config")
     return parser
@@ -41,12 +41,12 @@ def argument_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     args = argument_parser().parse_args(arguments)
     predictor = HOIPredictor.from_config(args.config_file, args.opts)
-    pictures = args.input or toy_pictures(5)
+    images = args.input or toy_images(5)
     figure, axes = plt.subplots(
-        len(pictures), len(COLUMNS), figsize=(12, 3 * len(pictures)), squeeze=False
+        len(images), len(COLUMNS), figsize=(12, 3 * len(images)), squeeze=False
     )
-    for axes_row, picture in zip(axes, pictures):
-        draw_row(axes_row, predictor, read_image(picture))
+    for axes_row, image in zip(axes, images):
+        draw_row(axes_row, predictor, read_image(image))
     for axis, title in zip(axes[0], COLUMNS):
         axis.set_title(title if axis is not axes[0][0] else axis.get_title())
     args.output.parent.mkdir(parents=True, exist_ok=True)
@@ -56,19 +56,19 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def toy_pictures(number: int) -> list[str]:
-    """The first pictures of the toy world's validation set."""
+def toy_images(number: int) -> list[str]:
+    """The first images of the toy world's validation set."""
     from detectron2.data import DatasetCatalog
 
     return [record["file_name"] for record in DatasetCatalog.get("toy_hoi_val")[:number]]
 
 
-def draw_row(axes, predictor: HOIPredictor, picture: np.ndarray) -> None:
-    height, width = picture.shape[:2]
+def draw_row(axes, predictor: HOIPredictor, image: np.ndarray) -> None:
+    height, width = image.shape[:2]
     for axis in axes:
-        axis.imshow(picture)
+        axis.imshow(image)
         axis.axis("off")
-    prediction = predictor(np.ascontiguousarray(picture[:, :, ::-1]))
+    prediction = predictor(np.ascontiguousarray(image[:, :, ::-1]))
     if not len(prediction.hoi_instances):
         axes[0].set_title("no pair")
         return
@@ -80,7 +80,7 @@ def draw_row(axes, predictor: HOIPredictor, picture: np.ndarray) -> None:
             axis.add_patch(
                 Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=color, linewidth=2)
             )
-    open_, masked, whole = maps(predictor.model, picture, best.human_box, best.object_box)
+    open_, masked, whole = maps(predictor.model, image, best.human_box, best.object_box)
     extent = (0, width, height, 0)
     shade = np.zeros((*open_.shape, 4))
     shade[..., 3] = np.where(open_, 0.0, 0.75)
@@ -92,10 +92,10 @@ def draw_row(axes, predictor: HOIPredictor, picture: np.ndarray) -> None:
 
 
 @torch.no_grad()
-def maps(model: nn.Module, picture: np.ndarray, human: tuple, other: tuple):
+def maps(model: nn.Module, raw_image: np.ndarray, human: tuple, other: tuple):
     """(rows, columns) each: open patches, mean attention of the heads with and without the mask."""
-    height, width = picture.shape[:2]
-    image = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+    height, width = raw_image.shape[:2]
+    image = torch.from_numpy(np.ascontiguousarray(raw_image.transpose(2, 0, 1)))
     tokens = model.image_encoder.tokens_before_last(model.squares([{"image": image}]))
     open_ = open_patches(model, human, other, (height, width))
     index = torch.zeros(1, dtype=torch.int64, device=tokens.device)
@@ -110,7 +110,7 @@ def maps(model: nn.Module, picture: np.ndarray, human: tuple, other: tuple):
 
 
 def open_patches(model: nn.Module, human: tuple, other: tuple, size: tuple[int, int]) -> Tensor:
-    """(1, rows * columns) of one pair in pixels of a picture of (height, width)."""
+    """(1, rows * columns) of one pair in pixels of an image of (height, width)."""
 
     scale = torch.tensor([size[1], size[0]] * 2)
     boxes = [

@@ -3,7 +3,7 @@
 
 python projects/defr_det_toy/run.py --output output/defr_det_toy
 
-Each picture goes through the detectors and the image encoder once; the masks share that.
+Each image goes through the detectors and the image encoder once; the masks share that.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rmlr", default="toy/rmlr.yaml", metavar="F")
     parser.add_argument("--output", type=Path, default=Path("output/defr_det_toy"), metavar="DIR")
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--first", type=int, default=0, help="only so many pictures; 0 = all")
+    parser.add_argument("--first", type=int, default=0, help="only so many images; 0 = all")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE of the DEFR-Det")
     return parser
 
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def first_of(name: str, number: int) -> str:
-    """A data set of the first so many pictures of another; 0 = that one itself."""
+    """A data set of the first so many images of another; 0 = that one itself."""
     if not number:
         return name
     part = f"{name}_first_{number}"
@@ -120,7 +120,7 @@ def ground_truth(cfg: CfgNode) -> EntityDetector:
 
 
 def batches(cfg: CfgNode, name: str, size: int) -> Iterator[list[dict]]:
-    """The pictures of a data set as a model takes them."""
+    """The images of a data set as a model takes them."""
     mapper, records = build_mapper(cfg, is_train=False), DatasetCatalog.get(name)
     for start in tqdm(range(0, len(records), size), desc=name, unit="batch"):
         yield [mapper(record) for record in records[start : start + size]]

@@ -1,4 +1,4 @@
-"""What a frozen detector's tokens, and the IRE's map, hold of each person in a picture."""
+"""What a frozen detector's tokens, and the IRE's map, hold of each person in an image."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from hoi_d2.modeling.roi_heads.masked_roi import MaskedRoI
 
 @dataclass(frozen=True)
 class People:
-    """The people of one picture.
+    """The people of one image.
 
     Attributes:
-        picture: (H, W, 3) uint8 RGB.
-        boxes: (N, 4) XYXY pixels of the picture.
+        image: (H, W, 3) uint8 RGB.
+        boxes: (N, 4) XYXY pixels of the image.
         tokens: (N, d) of the detector.
         relations: (N, C) mean of the IRE's map in the box.
     """
 
-    picture: object
+    image: object
     boxes: Tensor
     tokens: Tensor
     relations: Tensor
@@ -33,16 +33,16 @@ class People:
 @torch.inference_mode()
 def people_in(
     predictor: HOIPredictor,
-    picture,
+    image,
     *,
     box: tuple[float, ...] | None = None,
     score_threshold: float = 0.3,
 ) -> People:
-    """Looks at one picture.
+    """Looks at one image.
 
     Args:
         predictor: of an RmLR with an IRE.
-        picture: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB.
         box: only the person who fits this box best; None = all people found.
         score_threshold: of the people found.
 
@@ -53,19 +53,19 @@ def people_in(
     encoder = model.interaction_heads.relation_encoder
     if encoder is None or not encoder.layers:
         raise ValueError("the model has no IRE to compare with: MODEL.RMLR.IRE, MASKED_ROI.MASK")
-    images, mask = model.entity_detector.preprocess([predictor.model_input(picture)])
+    images, mask = model.entity_detector.preprocess([predictor.model_input(image)])
     entities = model.entity_detector.detect(images, mask)
     found = entities.instances[0]
     found = found[found.pred_classes == predictor.vocabulary.person]
     height, width = found.image_size
-    scale = torch.tensor([width / picture.shape[1], height / picture.shape[0]] * 2)
+    scale = torch.tensor([width / image.shape[1], height / image.shape[0]] * 2)
     if box is not None and len(found):
         wanted = Boxes(torch.tensor([box]) * scale)
         found = found[pairwise_iou(wanted, found.pred_boxes).argmax(dim=1)]
     elif box is None:
         found = found[found.scores >= score_threshold]
     if not len(found):
-        raise ValueError("the detector finds nobody in a picture")
+        raise ValueError("the detector finds nobody in an image")
     roi = MaskedRoI(
         mask="union",
         resolution=7,
@@ -80,7 +80,7 @@ def people_in(
         boxes,
         boxes,
     )
-    return People(picture, boxes / scale, found.tokens.float(), relations.float())
+    return People(image, boxes / scale, found.tokens.float(), relations.float())
 
 
 def cosine(x: Tensor) -> Tensor:

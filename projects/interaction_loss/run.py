@@ -32,7 +32,7 @@ MEASURES = {"cosine similarity": cosine, "Euclidean distance (mean = 1)": euclid
 
 
 def by_feature(people: list[People]) -> dict[str, Tensor]:
-    """All people's vectors, one picture after the other."""
+    """All people's vectors, one image after the other."""
     return {name: torch.cat([getattr(p, name) for p in people]) for name in FEATURES}
 
 
@@ -56,12 +56,12 @@ def summary(acts: list[Act], vectors: dict[str, Tensor]) -> dict[str, dict[str, 
 
 
 def draw(people: list[People], labels: list[str], titles: list[str], path: Path) -> None:
-    """Pictures with their people above, similarities of all people below.
+    """Images with their people above, similarities of all people below.
 
     Args:
-        people: of each picture.
+        people: of each image.
         labels: of each person.
-        titles: of each picture; pictures without one are not shown.
+        titles: of each image; images without one are not shown.
         path: of the PNG.
     """
     shown = [(p, t) for p, t in zip(people, titles) if t]
@@ -69,7 +69,7 @@ def draw(people: list[People], labels: list[str], titles: list[str], path: Path)
     top, bottom = figure.subfigures(2, 1, height_ratios=[1, 2])
     starts = np.cumsum([0, *(len(p.boxes) for p in people)])
     for axes, (person, title) in zip(top.subplots(1, len(shown), squeeze=False)[0], shown):
-        axes.imshow(person.picture)
+        axes.imshow(person.image)
         first = starts[next(i for i, p in enumerate(people) if p is person)]
         for number, (x0, y0, x1, y1) in enumerate(person.boxes.tolist()):
             axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec="red", lw=1.5))
@@ -94,7 +94,7 @@ def draw(people: list[People], labels: list[str], titles: list[str], path: Path)
 def study_toy(predictor: HOIPredictor, output: Path) -> None:
     """One person, six actions, three places."""
     acts = acts_in_same_places()
-    people = [people_in(predictor, act.picture, box=act.box) for act in acts]
+    people = [people_in(predictor, act.image, box=act.box) for act in acts]
     labels = [f"{act.action}, {'left middle right'.split()[act.place]}" for act in acts]
     titles = [act.action if act.place == len(PLACES) // 2 else "" for act in acts]
     draw(people, labels, titles, output / "toy.png")
@@ -104,11 +104,11 @@ def study_toy(predictor: HOIPredictor, output: Path) -> None:
         print(feature, *(f"  {name}: {value:.3f}" for name, value in values.items()), sep="\n")
 
 
-def study_pictures(predictor: HOIPredictor, paths: list[str], output: Path) -> None:
-    """All people that the detector finds in the pictures given."""
+def study_images(predictor: HOIPredictor, paths: list[str], output: Path) -> None:
+    """All people that the detector finds in the images given."""
     people = [people_in(predictor, to_rgb(path)) for path in paths]
     labels = [str(i) for i in range(sum(len(p.boxes) for p in people))]
-    draw(people, labels, [Path(path).name for path in paths], output / "pictures.png")
+    draw(people, labels, [Path(path).name for path in paths], output / "images.png")
 
 
 def main() -> int:
@@ -116,7 +116,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", default="toy/rmlr.yaml")
-    parser.add_argument("--input", nargs="+", help="pictures; default: drawn by the toy world")
+    parser.add_argument("--input", nargs="+", help="images; default: drawn by the toy world")
     parser.add_argument("--output", type=Path, default=Path("output/interaction_loss"))
     parser.add_argument("options", nargs=argparse.REMAINDER, help="KEY VALUE ... of the config")
     args = parser.parse_args()
@@ -128,7 +128,7 @@ def main() -> int:
         print(f"RANDOM WEIGHTS ({', '.join(predictor.random_parts)}): the figure means nothing")
     args.output.mkdir(parents=True, exist_ok=True)
     if args.input:
-        study_pictures(predictor, args.input, args.output)
+        study_images(predictor, args.input, args.output)
     else:
         study_toy(predictor, args.output)
     return 0

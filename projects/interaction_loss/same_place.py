@@ -1,4 +1,4 @@
-"""Toy pictures of one person who does one thing after the other in the same place."""
+"""Toy images of one person who does one thing after the other in the same place."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _ACTS = (
 
 @dataclass(frozen=True)
 class Act:
-    """One picture: (H, W, 3) RGB, the person's XYXY box, where and what."""
+    """One image: (H, W, 3) RGB, the person's XYXY box, where and what."""
 
-    picture: np.ndarray
+    image: np.ndarray
     box: tuple[float, ...]
     place: int
     action: str

@@ -36,13 +36,13 @@ def config(file: str, weights: str, options: list[str]) -> CfgNode:
 
 
 @torch.no_grad()
-def look(cfg: CfgNode, pictures: list[np.ndarray], *, top: int) -> tuple[Tensor, list[list[str]]]:
+def look(cfg: CfgNode, raw_images: list[np.ndarray], *, top: int) -> tuple[Tensor, list[list[str]]]:
     """(N, R, R) attention relative to an even one, and the names of the best classes of each."""
     model = build_model(cfg).eval()
     if cfg.MODEL.WEIGHTS:
         TrainingCheckpointer(model).load(cfg.MODEL.WEIGHTS)
     encoder, squash = model.image_encoder, classification_transform(cfg, False)
-    squares = [torch.from_numpy(np.array(squash(Image.fromarray(p)))) for p in pictures]
+    squares = [torch.from_numpy(np.array(squash(Image.fromarray(p)))) for p in raw_images]
     images = torch.stack(squares).permute(0, 3, 1, 2)
     tokens = encoder.tokens_before_last(encoder.normalize(images))
     rows, columns = encoder.grid
@@ -53,10 +53,10 @@ def look(cfg: CfgNode, pictures: list[np.ndarray], *, top: int) -> tuple[Tensor,
     return maps.clamp(min=0), names
 
 
-def draw(axis: plt.Axes, picture: np.ndarray, attention: Tensor, limit: float) -> None:
-    """The picture in grey under its attention map."""
-    height, width = picture.shape[:2]
-    axis.imshow(picture.mean(axis=2), cmap="gray", vmin=-80, vmax=255)
+def draw(axis: plt.Axes, image: np.ndarray, attention: Tensor, limit: float) -> None:
+    """The image in grey under its attention map."""
+    height, width = image.shape[:2]
+    axis.imshow(image.mean(axis=2), cmap="gray", vmin=-80, vmax=255)
     axis.imshow(
         attention.numpy(),
         cmap="inferno",
@@ -72,8 +72,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config-file", default="configs/toy/defr.yaml")
     parser.add_argument("--weights", required=True, help="trained")
-    parser.add_argument("--input", nargs="+", help="pictures; default: of the config's test set")
-    parser.add_argument("--number", type=int, default=5, help="of pictures of the test set")
+    parser.add_argument("--input", nargs="+", help="images; default: of the config's test set")
+    parser.add_argument("--number", type=int, default=5, help="of images of the test set")
     parser.add_argument("--output", type=Path, default=Path("output/attention.png"))
     parser.add_argument("opts", nargs="*", help="KEY VALUE overrides of the config")
     args = parser.parse_args()
@@ -84,20 +84,20 @@ def main() -> int:
         records = DatasetCatalog.get(before.DATASETS.TEST[0])
         shown = [r for r in records if (r["image_labels"] == 1).any()]
         files = [r["file_name"] for r in shown[:: len(shown) // args.number][: args.number]]
-    pictures = [read_image(file) for file in files]
+    images = [read_image(file) for file in files]
     torch.manual_seed(0)
-    untrained, _ = look(before, pictures, top=2)
-    trained, names = look(after, pictures, top=2)
-    figure, axes = plt.subplots(3, len(pictures), figsize=(2.5 * len(pictures), 7.4), squeeze=False)
+    untrained, _ = look(before, images, top=2)
+    trained, names = look(after, images, top=2)
+    figure, axes = plt.subplots(3, len(images), figsize=(2.5 * len(images), 7.4), squeeze=False)
     limit = float(torch.stack([untrained, trained]).flatten().quantile(0.995))
-    for column, picture in zip(axes.T, pictures):
-        column[0].imshow(picture)
+    for column, image in zip(axes.T, images):
+        column[0].imshow(image)
     for row, maps in ((1, untrained), (2, trained)):
-        for axis, picture, attention in zip(axes[row], pictures, maps):
-            draw(axis, picture, attention, limit)
+        for axis, image, attention in zip(axes[row], images, maps):
+            draw(axis, image, attention, limit)
     for axis, best in zip(axes[2], names):
         axis.set_xlabel("\n".join(best), fontsize=8)
-    for axis, label in zip(axes[:, 0], ("picture", "before training", "after training")):
+    for axis, label in zip(axes[:, 0], ("image", "before training", "after training")):
         axis.set_ylabel(label, fontsize=9)
     for axis in axes.flat:
         axis.set_xticks([])

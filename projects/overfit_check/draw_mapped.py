@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""What a model is fed in training: mapped pictures with their mapped boxes, on contact sheets.
+"""What a model is fed in training: mapped images with their mapped boxes, on contact sheets.
 
 python projects/overfit_check/make_real_subset.py $HOI_D2_TEST_DATA output/real_subset
 DETECTRON2_DATASETS=output/real_subset python projects/overfit_check/draw_mapped.py output/mapped
@@ -30,7 +30,7 @@ SIDE, COLUMNS, ROWS = 560, 3, 4
 
 
 def draw(sample: dict[str, Any], vocabulary: Vocabulary) -> np.ndarray:
-    """(SIDE, SIDE, 3) RGB: the mapped picture under the mapped ground truth."""
+    """(SIDE, SIDE, 3) RGB: the mapped image under the mapped ground truth."""
     boxes = sample["instances"].gt_boxes.tensor.double().numpy()
     classes = sample["instances"].gt_classes.tolist()
     targets = sample["hoi_instances"]
@@ -57,7 +57,7 @@ def main() -> int:
     parser.add_argument("output", type=Path)
     parser.add_argument("--config-file", default="RmLR/R50.yaml")
     parser.add_argument("--datasets", nargs="+", default=["hico_det_train", "vcoco_trainval"])
-    parser.add_argument("--num", type=int, default=100, help="pictures of a data set at most")
+    parser.add_argument("--num", type=int, default=100, help="images of a data set at most")
     args = parser.parse_args()
     cells = []
     for name in args.datasets:

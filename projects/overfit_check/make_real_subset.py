@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""The annotated real pictures as small HICO-DET and V-COCO trees, in UPT's form.
+"""The annotated real images as small HICO-DET and V-COCO trees, in UPT's form.
 
 python projects/overfit_check/make_real_subset.py $HOI_D2_TEST_DATA output/real_subset
 DETECTRON2_DATASETS=output/real_subset python tools/visualize_data.py vcoco_trainval --output look
 
-Pictures of every split go into the training split: the point is that boxes, pairs and labels line
-up on real data, not a score. Some pictures are squashed copies; their boxes are squashed alike.
+Images of every split go into the training split: the point is that boxes, pairs and labels line
+up on real data, not a score. Some images are squashed copies; their boxes are squashed alike.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ HICO = "hico_det/instances_test2015.json"
 VCOCO = tuple(f"vcoco/instances_vcoco_{part}.json" for part in ("train", "val", "test"))
 
 
-def annotated_pictures(data: Path, dataset: str) -> list[dict[str, Any]]:
+def annotated_images(data: Path, dataset: str) -> list[dict[str, Any]]:
     """Entries of index.json: `file`, `size` and perhaps `resized_from`."""
     index = json.loads((data / "images" / "index.json").read_text())
     return [e for e in index if e["annotated"] and e["dataset"].startswith(dataset)]
 
 
 def write_hico_det(data: Path, root: Path) -> int:
-    """hicodet/instances_train2015.json and its pictures."""
+    """hicodet/instances_train2015.json and its images."""
     content = json.loads((data / HICO).read_text())
-    entries = annotated_pictures(data, "HICO-DET")
+    entries = annotated_images(data, "HICO-DET")
     rows = [content["filenames"].index(entry["file"]) for entry in entries]
     subset = content | {
         "annotation": [scaled(content["annotation"][r], e) for r, e in zip(rows, entries)],
@@ -44,10 +44,10 @@ def write_hico_det(data: Path, root: Path) -> int:
 
 
 def write_vcoco(data: Path, root: Path) -> int:
-    """vcoco/instances_vcoco_trainval.json and its pictures."""
+    """vcoco/instances_vcoco_trainval.json and its images."""
     contents = [json.loads((data / name).read_text()) for name in VCOCO]
     by_name = {a["file_name"]: a for content in contents for a in content["annotations"]}
-    entries = annotated_pictures(data, "V-COCO")
+    entries = annotated_images(data, "V-COCO")
     subset = contents[0] | {
         "annotations": [scaled(by_name[entry["file"]], entry) for entry in entries],
         "images": [entry["id"] for entry in entries],
@@ -58,7 +58,7 @@ def write_vcoco(data: Path, root: Path) -> int:
 
 
 def scaled(annotation: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
-    """The annotation of a picture whose copy has another size than the original."""
+    """The annotation of an image whose copy has another size than the original."""
     width, height = entry.get("resized_from", entry["size"])
     factors = [entry["size"][0] / width, entry["size"][1] / height] * 2
     boxes = {
@@ -79,8 +79,8 @@ def main() -> int:
     parser.add_argument("data", type=Path, help="the folder that HOI_D2_TEST_DATA names")
     parser.add_argument("root", type=Path, help="what DETECTRON2_DATASETS will name")
     args = parser.parse_args()
-    print(f"HICO-DET: {write_hico_det(args.data, args.root)} pictures")
-    print(f"V-COCO: {write_vcoco(args.data, args.root)} pictures")
+    print(f"HICO-DET: {write_hico_det(args.data, args.root)} images")
+    print(f"V-COCO: {write_vcoco(args.data, args.root)} images")
     return 0
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Learns the annotated real pictures by heart: detector, then RmLR on HICO-DET's and V-COCO's form.
+"""Learns the annotated real images by heart: detector, then RmLR on HICO-DET's and V-COCO's form.
 
 python projects/overfit_check/run.py $HOI_D2_TEST_DATA --output output/overfit_check
 python projects/overfit_check/run.py $HOI_D2_TEST_DATA --ground-truth-boxes --output output/oracle
@@ -51,9 +51,9 @@ FORMS = {
 class Curve(HookBase):
     """Two numbers after each evaluation, both from the run's own result file.
 
-    The mean AP over the classes that the pictures show: the official means run over 600 and 24
-    classes, of which so few pictures show a handful. And one AP over all detections of all classes
-    in one ranking, in which a wrong verb costs even if no other picture has it.
+    The mean AP over the classes that the images show: the official means run over 600 and 24
+    classes, of which so few images show a handful. And one AP over all detections of all classes
+    in one ranking, in which a wrong verb costs even if no other image has it.
 
     Args:
         dataset: a key of `FORMS`.
@@ -109,7 +109,7 @@ def config(name: str, output: Path, options: list) -> CfgNode:
 
 
 def train_detector(output: Path) -> tuple[Path, dict[str, float]]:
-    """The weights, and the box AP on the pictures; what is on disk is not trained again."""
+    """The weights, and the box AP on the images; what is on disk is not trained again."""
     weights = output / "model_final.pth"
     if not weights.exists():
         trainer = HOITrainer(config("detr.yaml", output, []))
@@ -136,7 +136,7 @@ def train_heads(dataset: str, options: list, output: Path) -> dict:
 
 
 def plot(results: dict[str, dict], path: Path) -> None:
-    """AP on the pictures that were trained on, a line for each form."""
+    """AP on the images that were trained on, a line for each form."""
     figure, axes = plt.subplots(figsize=(6, 3.5))
     for number, (name, result) in enumerate(results.items()):
         iterations, means, together = zip(*result["points"])
@@ -144,7 +144,7 @@ def plot(results: dict[str, dict], path: Path) -> None:
         axes.plot(iterations, means, f"C{number}.-", label=label)
         axes.plot(iterations, together, f"C{number}.--", label=f"{name}: all in one ranking")
     axes.axhline(GOAL, color="grey", linewidth=0.8, linestyle="--")
-    axes.set(xlabel="iteration of RmLR's heads", ylabel="AP on the training pictures")
+    axes.set(xlabel="iteration of RmLR's heads", ylabel="AP on the training images")
     axes.set(ylim=(0, 102))
     axes.legend(loc="lower right", fontsize=8)
     figure.tight_layout()

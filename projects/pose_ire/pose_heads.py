@@ -27,7 +27,7 @@ from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs
 
 logger = logging.getLogger(__name__)
 _ROOM = 1.25  # a person's crop is so much larger than the box, as ViTPose was trained
-_BORDER = 2  # pixels of zeros around the batch: at the border of a picture, padded or not, the same
+_BORDER = 2  # pixels of zeros around the batch: at the border of an image, padded or not, the same
 
 
 class HumanPose(nn.Module):
@@ -87,8 +87,8 @@ class HumanPose(nn.Module):
             return images.new_zeros(0, self.num_joints, 1, 1)
         padded = F.pad(images, (_BORDER,) * 4)
         rois = torch.cat([image_index[:, None].to(boxes.dtype), boxes + _BORDER], dim=1)
-        pictures = roi_align(padded, rois, self.crop_size, sampling_ratio=2, aligned=True)
-        return self.model(pixel_values=pictures).heatmaps
+        raw_images = roi_align(padded, rois, self.crop_size, sampling_ratio=2, aligned=True)
+        return self.model(pixel_values=raw_images).heatmaps
 
 
 @ROI_HEADS_REGISTRY.register()
@@ -127,7 +127,7 @@ class PoseInteractionHeads(InteractionHeads):
     ) -> Tensor:
         """m: (M, feature_dim)."""
         if images is None:
-            raise ValueError("PoseInteractionHeads looks at the pictures: it needs `images`")
+            raise ValueError("PoseInteractionHeads looks at the images: it needs `images`")
         maps = self.pose_maps(images.tensor, pairs)
         return self.to_union(maps.flatten(1).to(self.to_union[0].weight.dtype))
 

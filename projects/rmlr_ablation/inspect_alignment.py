@@ -31,7 +31,7 @@ SHARED = ("relation_encoder", "to_union", "to_global", "to_human")
 
 
 def load(checkpoint: str, options: list[str]) -> tuple[nn.Module, list[dict[str, Any]]]:
-    """The model in training mode, and the toy pictures it has not seen."""
+    """The model in training mode, and the toy images it has not seen."""
     options = ["MODEL.DEVICE", "cpu", "INPUT.RANDOM_FLIP", "none", *options]
     cfg = load_config("toy/rmlr_aligned.yaml", options)
     model = build_model(cfg)

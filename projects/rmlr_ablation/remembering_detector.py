@@ -1,4 +1,4 @@
-"""A frozen detector that looks at each picture once in the life of a process."""
+"""A frozen detector that looks at each image once in the life of a process."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hoi_d2.modeling.entity_detector.build import Entities
 
 
 class RememberingDetector(nn.Module):
-    """What the detector found is kept in memory, by the picture's own bytes.
+    """What the detector found is kept in memory, by the image's own bytes.
 
     Right because the detector is frozen and padding changes nothing
     (tests/modeling/meta_arch/test_rmlr.py). Unlike MODEL.ENTITY_DETECTOR.CACHE it needs no run
-    before the training, and it keeps mirrored pictures too. Maps are kept in 16 bits.
+    before the training, and it keeps mirrored images too. Maps are kept in 16 bits.
 
     Args:
         detector: any entity detector, in evaluation mode.
@@ -29,7 +29,7 @@ class RememberingDetector(nn.Module):
         self.token_dim = detector.token_dim
 
     def preprocess(self, batched_inputs: list[dict]):
-        """Looks at the pictures that are new; gives the keys of all."""
+        """Looks at the images that are new; gives the keys of all."""
         keys = [hash(x["image"].numpy().tobytes()) for x in batched_inputs]
         for key, x in zip(keys, batched_inputs):
             if key not in self.memory:

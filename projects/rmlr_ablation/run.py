@@ -109,7 +109,7 @@ def main() -> int:
     parser.add_argument(
         "--weight", type=float, help="of each alignment term; default: the config's"
     )
-    parser.add_argument("--flip", action="store_true", help="also train on mirrored pictures")
+    parser.add_argument("--flip", action="store_true", help="also train on mirrored images")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--output", type=Path, default=Path("output/rmlr_ablation"))
     parser.add_argument("options", nargs="*", help="KEY VALUE, ... for all variants")

@@ -1,4 +1,4 @@
-"""`tools/benchmark.py data` and `train`: every part is measured, on made-up and on toy pictures."""
+"""`tools/benchmark.py data` and `train`: every part is measured, on made-up and on toy images."""
 
 import json
 import runpy
@@ -25,22 +25,22 @@ def few_cfg(tmp_path, *overrides):
     return cfg
 
 
-def test_made_up_pictures_stand_in_for_missing_ones_and_leave_nothing(monkeypatch, tmp_path):
+def test_made_up_images_stand_in_for_missing_ones_and_leave_nothing(monkeypatch, tmp_path):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     cfg = load_config("RmLR/R50.yaml", ["DATASETS.TRAIN", "('not_there',)"])
     cfg.MODEL.HOI.VOCABULARY = "hico_det"
     before = DatasetCatalog.list()
     with training_data(cfg, 2) as what:
-        assert "2 made-up pictures" in what
+        assert "2 made-up images" in what
         records = DatasetCatalog.get(cfg.DATASETS.TRAIN[0])
         assert cv2.imread(records[1]["file_name"]).shape[:2] == (640, 480)
     assert DatasetCatalog.list() == before
 
 
-def test_pictures_that_are_there_are_taken(tmp_path):
+def test_images_that_are_there_are_taken(tmp_path):
     cfg = few_cfg(tmp_path)
     with training_data(cfg, 2) as what:
-        assert what == "toy_few_train, 13 pictures"
+        assert what == "toy_few_train, 13 images"
         assert cfg.DATASETS.TRAIN == ("toy_few_train",)
 
 
@@ -61,9 +61,9 @@ def test_made_up_records_are_legal_and_the_same_again(tmp_path, vocabulary):
     assert make_records(tmp_path, 3, vocabulary) == records
 
 
-def test_made_up_pictures_fill_a_jpeg_as_photographs_do():
-    picture = photograph_like(np.random.default_rng(0), 480, 640)
-    encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
+def test_made_up_images_fill_a_jpeg_as_photographs_do():
+    image = photograph_like(np.random.default_rng(0), 480, 640)
+    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
     assert 50_000 < len(encoded) < 200_000  # HICO-DET's and COCO's: about 110 KB
 
 
@@ -73,7 +73,7 @@ def test_data(tmp_path, capsys):
     assert list(decoders) == ["Pillow", "OpenCV", "torchvision"]
     assert all(row["cpu_ms"] > 0 and row["max_difference"] <= 2 for row in decoders.values())
     path = tmp_path / "data.json"
-    arguments = ["--config-file", toy_few.CONFIG, "--pictures", "2", "--rounds", "1"]
+    arguments = ["--config-file", toy_few.CONFIG, "--images", "2", "--rounds", "1"]
     arguments += ["--workers", "0", "--batches", "1", "--json", str(path), "--opts"]
     toy_few.register()
     opts = ["DATASETS.TRAIN", "('toy_few_train',)", "SOLVER.IMS_PER_BATCH", "2"]
@@ -146,7 +146,7 @@ def test_infer_of_any_model_by_its_parts(tmp_path, capsys, config, parts):
     [
         (["train", "--config-file", "nope.yaml"], "no config nope.yaml"),
         (["infer", "--config-file", "toy/rmlr.yaml", "--opts", "SOLVER.X", "1"], "SOLVER.X"),
-        (["train", "--config-file", "toy/defr_det.yaml", "--pictures", "1"], "train a DEFR"),
+        (["train", "--config-file", "toy/defr_det.yaml", "--images", "1"], "train a DEFR"),
         (["evaluate", "--results", "nope.json", "--annotations", "nope.json"], "nope.json"),
     ],
 )

@@ -2,8 +2,8 @@
 
     python -m tests.checkpoint.equality_table
 
-R-50 and R-101 of the published size, two pictures of different sizes in one batch, in float32 with
-the default speed keys. "torch's layers" is DETR written down once more, one picture at a time, with
+R-50 and R-101 of the published size, two images of different sizes in one batch, in float32 with
+the default speed keys. "torch's layers" is DETR written down once more, one image at a time, with
 nothing to pad (`published_detr.py`); "reference" are the arrays that Facebook's own code gave for
 R-101 (in HOI_D2_TEST_DATA, where that is set). Weights are made from names and shapes.
 """
@@ -30,7 +30,7 @@ from tests.checkpoint.reference_weights import reference_weights
 
 LIMIT = 1e-4
 DEPTHS = {"R50": (3, 4, 6, 3), "R101": (3, 4, 23, 3)}
-HEADERS = ("model", "against", "picture", "tokens", "logits", "scores", "boxes (shares)", "pixels")
+HEADERS = ("model", "against", "image", "tokens", "logits", "scores", "boxes (shares)", "pixels")
 
 
 def main() -> int:
@@ -44,7 +44,7 @@ def main() -> int:
 
 @torch.no_grad()
 def rows_of(name: str) -> list[tuple]:
-    """One row for each picture and each of the others."""
+    """One row for each image and each of the others."""
     published, model = full_size_detr(DEPTHS[name]), _our_model(name)
     state = published.state_dict()
     published.load_state_dict(reference_weights({n: t.shape for n, t in state.items()}))
@@ -52,14 +52,14 @@ def rows_of(name: str) -> list[tuple]:
         path = Path(folder) / "detr.pth"
         torch.save({"model": published.state_dict()}, path)
         HOICheckpointer(model).load(path)
-    pictures = _pictures()
-    images, mask = model.preprocess([{"image": picture} for picture in pictures])
+    raw_images = _images()
+    images, mask = model.preprocess([{"image": image} for image in raw_images])
     output = model.network(images.tensor, mask)
     rows = []
-    for i, picture in enumerate(pictures):
+    for i, image in enumerate(raw_images):
         ours = output.tokens[i], output.logits[-1, i], output.boxes[-1, i]
-        size = tuple(picture.shape[1:])
-        theirs = published((picture - model.pixel_mean) / model.pixel_std)
+        size = tuple(image.shape[1:])
+        theirs = published((image - model.pixel_mean) / model.pixel_std)
         rows.append((name, "torch's layers", _named(size), *_differences(ours, theirs, size)))
         if i == 0 and name == "R101" and (arrays := _reference()):
             theirs = arrays["tokens"][0], arrays["pred_logits"][0], arrays["pred_boxes"][0]
@@ -90,7 +90,7 @@ def _our_model(name: str) -> nn.Module:
     return build_model(cfg).eval()
 
 
-def _pictures() -> list[Tensor]:
+def _images() -> list[Tensor]:
     """Two of different sizes; the first is the reference's where that is at hand."""
     generator = torch.Generator().manual_seed(0)
     sizes = [(480, 640), (545, 417)]

@@ -50,7 +50,7 @@ def put(root: Path, path: str, data: object) -> Path:
     return file
 
 
-def picture(root: Path, path: str, size: tuple[int, int] = (8, 6)) -> None:
+def put_image(root: Path, path: str, size: tuple[int, int] = (8, 6)) -> None:
     file = root / path
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size).save(file)
@@ -99,7 +99,7 @@ HICO_TREES = [
 @pytest.mark.parametrize(("annotations", "images", "is_upt"), HICO_TREES)
 def test_hico_det_trees(tmp_path, annotations, images, is_upt):
     file = put(tmp_path, annotations, upt_hico() if is_upt else qpic_hico())
-    picture(tmp_path, f"{images}/{QPIC}")
+    put_image(tmp_path, f"{images}/{QPIC}")
     register_all(tmp_path)
     (record,) = DatasetCatalog.get("hico_det_test")
     assert os.path.isfile(record["file_name"])
@@ -126,7 +126,7 @@ VCOCO_TREES = [
 @pytest.mark.parametrize(("annotations", "image"), VCOCO_TREES)
 def test_vcoco_trees(tmp_path, annotations, image):
     put(tmp_path, annotations, upt_vcoco())
-    picture(tmp_path, image)
+    put_image(tmp_path, image)
     (tmp_path / "coco/train2017").mkdir(parents=True, exist_ok=True)  # COCO 2017 comes with both
     register_all(tmp_path)
     (record,) = DatasetCatalog.get("vcoco_test")
@@ -157,7 +157,7 @@ def test_a_tree_made_after_registration_is_found(tmp_path):
     assert MetadataCatalog.get("hico_det_test").json_file == str(file)
 
 
-def test_records_load_without_pictures(tmp_path):
+def test_records_load_without_images(tmp_path):
     put(tmp_path, "hico_20160224_det/annotations/test_hico.json", qpic_hico())
     register_all(tmp_path)
     (record,) = DatasetCatalog.get("hico_det_test")
@@ -174,8 +174,8 @@ def test_sizes_file_is_written_and_used(tmp_path):
     assert "width" not in add_image_sizes([{"file_name": "y/1.jpg"}], file)[0]
 
 
-def test_real_qpic_test_set_gets_the_pictures_without_pairs(test_data, tmp_path):
-    """Registered, the QPIC file has the 9,658 pictures of the official metric."""
+def test_real_qpic_test_set_gets_the_images_without_pairs(test_data, tmp_path):
+    """Registered, the QPIC file has the 9,658 images of the official metric."""
     folder = tmp_path / "hico_20160224_det/annotations"
     folder.mkdir(parents=True)
     (folder / "test_hico.json").symlink_to(test_data / "hico_det/test_hico.json")
@@ -215,9 +215,9 @@ def own_data() -> dict:
 
 def test_own_data(tmp_path):
     file = put(tmp_path, "mine.json", own_data())
-    picture(tmp_path, "pictures/a.png", (9, 7))
-    register_hoi_instances("mine", file, tmp_path / "pictures")
-    register_hoi_instances("mine", file, tmp_path / "pictures")  # again is fine
+    put_image(tmp_path, "images/a.png", (9, 7))
+    register_hoi_instances("mine", file, tmp_path / "images")
+    register_hoi_instances("mine", file, tmp_path / "images")  # again is fine
     (record,) = DatasetCatalog.get("mine")
     assert (record["width"], record["height"]) == (9, 7)
     metadata = MetadataCatalog.get("mine")

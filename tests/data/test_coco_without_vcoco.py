@@ -1,4 +1,4 @@
-"""A detector for V-COCO is trained on none of V-COCO's test pictures."""
+"""A detector for V-COCO is trained on none of V-COCO's test images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEST, OTHERS = [294, 328, 395], [9, 25, 785]  # ids of V-COCO's test set; and no
 
 
 def write_coco(root: Path, ids: list[int]) -> Path:
-    """A tree of COCO 2017 with one box in each picture."""
+    """A tree of COCO 2017 with one box in each image."""
     images = [{"id": i, "file_name": f"{i:012d}.jpg", "height": 60, "width": 80} for i in ids]
     annotations = [
         {
@@ -55,7 +55,7 @@ def write_coco(root: Path, ids: list[int]) -> Path:
     ("ids", "kept"),
     [([], []), (OTHERS, OTHERS), (TEST, []), ([294, 9, 328, 25, 395, 785], OTHERS)],
 )
-def test_test_pictures_are_left_out(tmp_path: Path, ids: list[int], kept: list[int]) -> None:
+def test_test_images_are_left_out(tmp_path: Path, ids: list[int], kept: list[int]) -> None:
     path = write_coco(tmp_path, ids)
     records = load_coco_without_vcoco_test(path, tmp_path)
     assert [r["image_id"] for r in records] == kept
@@ -68,8 +68,8 @@ def test_test_pictures_are_left_out(tmp_path: Path, ids: list[int], kept: list[i
 )
 def test_the_check_finds_them_by_id_and_by_name(image_id: int, file_name: str) -> None:
     sound = {"image_id": 9, "file_name": "000000000009.jpg"}
-    check_no_vcoco_test([sound, {"image_id": 1, "file_name": "picture_of_me.jpg"}], "x.json")
-    with pytest.raises(ValueError, match=r"x\.json: 1 pictures are of V-COCO's test set"):
+    check_no_vcoco_test([sound, {"image_id": 1, "file_name": "image_of_me.jpg"}], "x.json")
+    with pytest.raises(ValueError, match=r"x\.json: 1 images are of V-COCO's test set"):
         check_no_vcoco_test([sound, {"image_id": image_id, "file_name": file_name}], "x.json")
 
 

@@ -25,7 +25,7 @@ EXPECTED = {
 
 
 def region(name: str, label: str, x: float, y: float, w: float, h: float) -> dict:
-    """A box in pixels of a 200 x 120 picture, in per cent."""
+    """A box in pixels of a 200 x 120 image, in per cent."""
     value = {"x": x / 2, "y": y / 1.2, "width": w / 2, "height": h / 1.2, "rotation": 0}
     head = {"id": name, "type": "rectanglelabels", "original_width": 200, "original_height": 120}
     return head | {"image_rotation": 0, "value": value | {"rectanglelabels": [label]}}

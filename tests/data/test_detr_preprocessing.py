@@ -36,7 +36,7 @@ def test_sizes(size: tuple[int, int], expected: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", [(100, 133), (375, 500), (901, 1207), (1500, 400)])
-def test_a_picture_becomes_what_detr_makes_of_it(size: tuple[int, int]) -> None:
+def test_an_image_becomes_what_detr_makes_of_it(size: tuple[int, int]) -> None:
     """Short side 800, long at most 1333, Pillow's bilinear filter, mean and deviation on 0..1."""
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     cfg = get_cfg()
@@ -44,8 +44,8 @@ def test_a_picture_becomes_what_detr_makes_of_it(size: tuple[int, int]) -> None:
     cfg.merge_from_file(str(CONFIG))
     (resize,) = detection_augmentations(cfg, is_train=False)
     resized = resize.get_transform(pixels).apply_image(pixels)
-    picture = torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))
-    found, mask = small_model().preprocess([{"image": picture}])
+    image = torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))
+    found, mask = small_model().preprocess([{"image": image}])
     assert bool(mask.all())
 
     published = F.resize(Image.fromarray(pixels), list(detr_size(*size, 800, 1333)))

@@ -216,7 +216,7 @@ def _mat_image(name: str, size: list[int], annotation: dict) -> np.ndarray:
                 invis=0,
             )
         )
-    # An HOI that is in the picture without a visible pair.
+    # An HOI that is in the image without a visible pair.
     nothing = np.zeros((0, 0))
     hois.append(struct(id=1, bboxhuman=nothing, bboxobject=nothing, connection=nothing, invis=1))
     shape = struct(width=size[0], height=size[1], depth=3)

@@ -40,7 +40,7 @@ def test_hico_labels(anno_mat):
     assert records[0]["annotations"] == records[0]["hoi_annotations"] == []
 
 
-def test_hico_without_pictures(anno_mat):
+def test_hico_without_images(anno_mat):
     file = anno_mat(anno_test=np.zeros((600, 0)), list_test=np.empty((0, 1), dtype=object))
     assert load_hico(file, split="test") == []
 
@@ -68,7 +68,7 @@ def test_hico_split_must_be_there(anno_mat):
 
 @pytest.fixture
 def release_mat(tmp_path):
-    """MPII's structure: five pictures, of which 0, 1 and 3 are training pictures with a label."""
+    """MPII's structure: five images, of which 0, 1 and 3 are training images with a label."""
 
     def write(**changes):
         acts = [(7, "skiing"), (3, "yoga"), (-1, ""), (7, "skiing"), (5, "golf")]
@@ -114,7 +114,7 @@ def test_mpii_parts(release_mat, tmp_path):
     names.write_text("015.jpg\n\n")
     assert [r["image_id"] for r in load_mpii(file, split="val", val_images=names)] == [15]
     assert [r["image_id"] for r in load_mpii(file, split="train", val_images=names)] == [5, 35]
-    with pytest.raises(DataFormatError, match="list of the val pictures"):
+    with pytest.raises(DataFormatError, match="list of the val images"):
         load_mpii(file, split="val")
     names.write_text("045.jpg\n")
     with pytest.raises(DataFormatError, match=r"045\.jpg"):

@@ -10,7 +10,7 @@ from hoi_d2.data.vocabulary import coco_objects
 
 
 def document() -> dict:
-    """A person holds a mug and a second person; a third picture has nothing."""
+    """A person holds a mug and a second person; a third image has nothing."""
     return {
         "images": [
             {"id": 10, "file_name": "a.jpg", "width": 100, "height": 80},

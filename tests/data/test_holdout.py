@@ -9,7 +9,7 @@ from hoi_d2.data.holdout import hold_out
 
 
 def records(number):
-    return [{"file_name": f"pictures/{i:05d}.jpg"} for i in range(number)]
+    return [{"file_name": f"images/{i:05d}.jpg"} for i in range(number)]
 
 
 def names(part):
@@ -25,7 +25,9 @@ def test_sizes_and_a_partition(number, held):
 
 def test_order_and_folder_do_not_matter_and_the_seed_does():
     first = names(hold_out(records(500))[1])
-    shuffled = [{"file_name": "/other/" + r["file_name"][9:]} for r in records(500)]
+    shuffled = [
+        {"file_name": "/other/" + r["file_name"].removeprefix("images/")} for r in records(500)
+    ]
     random.Random(1).shuffle(shuffled)
     assert names(hold_out(shuffled)[1]) == first
     assert names(hold_out(records(500), seed=1)[1]) != first

@@ -26,7 +26,7 @@ def save(folder, array: np.ndarray, name: str, mode: str | None = None, **option
         *((mode, "a.jpg") for mode in ("CMYK", "L")),
     ],
 )
-def test_every_kind_of_picture_is_rgb(tmp_path, mode, name):
+def test_every_kind_of_image_is_rgb(tmp_path, mode, name):
     file = save(tmp_path, GREY, name, mode)
     image = read_image(file)
     assert image.shape == (4, 6, 3)
@@ -41,14 +41,14 @@ def test_16_bit_grey_keeps_its_shades(tmp_path):
     assert np.array_equal(read_image(file)[:, :, 0], GREY)
 
 
-def test_float_picture_from_0_to_1(tmp_path):
+def test_float_image_from_0_to_1(tmp_path):
     file = save(tmp_path, (GREY / 255).astype(np.float32), "a.tif")
     assert np.array_equal(read_image(file)[:, :, 0], GREY)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(tmp_path, orientation):
-    """The picture is stored so that a viewer which obeys the tag shows GREY."""
+    """The image is stored so that a viewer which obeys the tag shows GREY."""
     stored = {
         1: GREY,
         2: GREY[:, ::-1],
@@ -68,8 +68,8 @@ def test_exif_orientation(tmp_path, orientation):
     assert image_size(file, apply_exif=False) == stored.shape
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", "truncated"])
-def test_unreadable_picture_is_named(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"no image", "truncated"])
+def test_unreadable_image_is_named(tmp_path, content):
     file = tmp_path / "bad.png"
     if content == "truncated":
         noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
@@ -79,7 +79,7 @@ def test_unreadable_picture_is_named(tmp_path, content):
         read_image(file)
 
 
-def test_missing_picture_is_a_format_and_an_os_error(tmp_path):
+def test_missing_image_is_a_format_and_an_os_error(tmp_path):
     with pytest.raises(OSError, match=r"none\.png"):
         read_image(tmp_path / "none.png")
     with pytest.raises(DataFormatError, match=r"none\.png"):
@@ -109,7 +109,7 @@ def test_annotations_made_without_exif_are_read_so(tmp_path):
     assert read_dataset_image({"file_name": file, "ignore_exif": True}).shape == (4, 6, 3)
 
 
-def test_toy_picture_is_rgb():
+def test_toy_image_is_rgb():
     from hoi_d2.data.toy.scene import read_toy_image
 
     image = read_image("toy://val/3")

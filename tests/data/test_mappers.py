@@ -20,7 +20,7 @@ from hoi_d2.data.vocabulary import hico_det_vocabulary
 HEIGHT, WIDTH = 60, 80
 VERBS = 117
 
-# Each entity is painted in a colour of its own, so that a box can be looked up in the picture.
+# Each entity is painted in a colour of its own, so that a box can be looked up in the image.
 BOXES = [(5, 10, 25, 50), (30, 5, 50, 20), (60, 35, 75, 55)]
 COLORS = [(250, 20, 20), (20, 250, 20), (20, 20, 250)]
 
@@ -147,7 +147,7 @@ def test_removed_object_renumbers_the_rest(record):
 
 
 @pytest.mark.parametrize("case", range(40))
-def test_boxes_follow_their_pictures(record, case):
+def test_boxes_follow_their_images(record, case):
     """Whatever the augmentation: the middle of each box has the colour of its entity."""
     options = {"CROP__ENABLED": True, "CROP__PROBABILITY": 0.7, "RANDOM_FLIP": "horizontal"}
     cfg = config(**options, MIN_SIZE_TRAIN=(48, 77, 130), COLOR_JITTER=[0.1, 0.1, 0.1])
@@ -197,7 +197,7 @@ def test_crowds_stay_only_in_pairs(record, pair_with_crowd):
 
 
 @pytest.mark.parametrize("change", [{"file_name": "/none.png"}, {"height": 61}])
-def test_picture_that_is_not_the_annotated_one(record, change):
+def test_image_that_is_not_the_annotated_one(record, change):
     with pytest.raises(ImageFileError, match=r"\.png"):
         HOIDatasetMapper(config(), is_train=True)(record | change)
 
@@ -262,9 +262,9 @@ def test_labels_from_pairs(hois):
         ((20000, 1), 0, (200, 1)),
     ],
 )
-def test_no_picture_is_larger_than_the_longest_side(shape, size, expected):
-    picture = np.zeros((*shape, 3), dtype=np.uint8)
+def test_no_image_is_larger_than_the_longest_side(shape, size, expected):
+    image = np.zeros((*shape, 3), dtype=np.uint8)
     assert (
-        DetrResize(size, 200, "choice").get_transform(picture).apply_image(picture).shape[:2]
+        DetrResize(size, 200, "choice").get_transform(image).apply_image(image).shape[:2]
         == expected
     )

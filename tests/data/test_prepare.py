@@ -189,7 +189,7 @@ def test_official_hico_det_becomes_a_fast_file(tmp_path):
 
 def test_sizes_are_stored(write_json, tmp_path):
     file = write_json(qpic_hico())
-    assert store_image_sizes(load_hico_det(file, tmp_path), file) is None  # no pictures
+    assert store_image_sizes(load_hico_det(file, tmp_path), file) is None  # no images
     Image.new("RGB", (8, 6)).save(tmp_path / qpic_hico()[0]["file_name"])
     sizes = store_image_sizes(load_hico_det(file, tmp_path), file)
     assert json.loads(sizes.read_text()) == {qpic_hico()[0]["file_name"]: [6, 8]}
@@ -220,7 +220,7 @@ def test_real_vcoco_counts(test_data, part):
     expected = EXPECTED[f"vcoco_{part}"]
     found = Found.of(records)
     assert (found.annotated, found.interactions) == (expected.annotated, expected.interactions)
-    assert len(records) == expected.pictures
+    assert len(records) == expected.images
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
@@ -233,10 +233,10 @@ def test_real_hico_det_counts(test_data, part):
     found = Found.of(records)
     assert (found.annotated, found.interactions) == (expected.annotated, expected.interactions)
     names, labels = read_image_labels(test_data / "hico_det/anno.mat", part)
-    assert len(names) == expected.pictures
+    assert len(names) == expected.images
     boxed = {r["file_name"] for r in records}
     rest = np.asarray([n not in boxed for n in names])
-    assert rest.sum() == expected.pictures - expected.annotated == {"train": 485, "test": 112}[part]
+    assert rest.sum() == expected.images - expected.annotated == {"train": 485, "test": 112}[part]
     assert ((labels[rest] == POSITIVE).sum(axis=1) > 0).all()
 
 
@@ -258,10 +258,10 @@ def run_tool(name: str, root: Path, *args: object) -> subprocess.CompletedProces
 
 
 def test_hico_det_tool(tmp_path, write_json):
-    picture = io.BytesIO()
-    Image.new("RGB", (8, 6)).save(picture, "JPEG")
+    image = io.BytesIO()
+    Image.new("RGB", (8, 6)).save(image, "JPEG")
     name = f"hico_20160224_det/images/test2015/{qpic_hico()[0]['file_name']}"
-    file = archive(tmp_path, "tar.gz", {name: picture.getvalue()})
+    file = archive(tmp_path, "tar.gz", {name: image.getvalue()})
     root, annotations = tmp_path / "root", write_json(qpic_hico(), "test_hico.json")
     args = ["--archive", file, "--annotations", annotations]
     done = run_tool("hico_det", root, *args)
@@ -296,7 +296,7 @@ def test_mpii_tool(tmp_path, release_mat):  # noqa: F811
     names.write_text("015.jpg\n")
     done = run_tool("mpii", root, "--val-images", names)
     assert done.returncode == 0, done.stderr
-    assert "3 training pictures" in done.stdout
+    assert "3 training images" in done.stdout
     assert (root / "mpii/val_images.txt").read_text() == "015.jpg\n"
     assert run_tool("mpii", tmp_path / "none").returncode == 1
 

@@ -25,7 +25,7 @@ def test_no_records():
 
 
 def test_small_file(write_json):
-    """Person 1 holds a mug and person 3; person 4, in another picture, waves; a third is empty."""
+    """Person 1 holds a mug and person 3; person 4, in another image, waves; a third is empty."""
     data = document()
     data["hoi_annotations"].append(data["hoi_annotations"][0] | {"id": 9, "verb_id": 1})
     file = write_json(data)

@@ -18,7 +18,7 @@ TOOL = Path(__file__).parents[2] / "tools/validate_data.py"
 
 
 def own(tmp_path, change=lambda data: None, *, sizes=((100, 80), (9, 9), (100, 80))) -> Path:
-    """Own data with its three pictures."""
+    """Own data with its three images."""
     data = document()
     change(data)
     for name, size in zip("abc", sizes):
@@ -33,7 +33,7 @@ def test_sound_file(tmp_path):
     assert report.is_sound
     assert not report.problems
     assert (report.images, report.entities, report.interactions, report.no_object) == (3, 4, 3, 1)
-    assert report.pictures == 3
+    assert report.images_checked == 3
     assert json.loads(json.dumps(report.as_dict()))["is_sound"] is True
 
 
@@ -77,7 +77,7 @@ def test_a_pixel_of_rounding_is_no_flaw(tmp_path):
 
 
 @pytest.mark.parametrize("headers_only", [False, True])
-def test_pictures(tmp_path, headers_only):
+def test_images(tmp_path, headers_only):
     file = own(tmp_path, sizes=((100, 80), (9, 9), (99, 80)))
     (tmp_path / "b.jpg").unlink()
     report = validate_file(file, decode=not headers_only)
@@ -85,7 +85,7 @@ def test_pictures(tmp_path, headers_only):
     assert names == [("b.jpg", "file"), ("c.jpg", "width x height")]
 
 
-def test_truncated_picture_needs_decoding(tmp_path):
+def test_truncated_image_needs_decoding(tmp_path):
     file = own(tmp_path)
     noise = np.random.default_rng(0).integers(0, 255, (80, 100, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.jpg")
@@ -96,16 +96,16 @@ def test_truncated_picture_needs_decoding(tmp_path):
     assert "truncated" in str(problem)
 
 
-def test_pictures_elsewhere(tmp_path):
+def test_images_elsewhere(tmp_path):
     file = own(tmp_path)
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     assert len(validate_file(file, image_root=folder).problems) == 3
     (tmp_path / "mine.json").rename(folder / "mine.json")
-    assert validate_file(folder / "mine.json").pictures is None
+    assert validate_file(folder / "mine.json").images_checked is None
 
 
-def test_picture_that_is_there_twice(write_json):
+def test_image_that_is_there_twice(write_json):
     report = validate_file(write_json([qpic_record(), qpic_record()]))
     assert {p.field for p in report.problems} == {"file_name", "image_id"}
 

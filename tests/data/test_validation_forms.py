@@ -48,7 +48,7 @@ DAMAGES = [
     (
         lambda: [qpic_record()],
         put(0, "annotations", 1, "bbox", [5, -9, 20, 60]),
-        ["record 0", "annotations[1].bbox", "in the picture"],
+        ["record 0", "annotations[1].bbox", "in the image"],
     ),
     (upt_of_all_classes, put("correspondence", 7, [7, 0, 0]), ["correspondence[7]", "HOI 7"]),
     (upt_of_all_classes, put("correspondence", 1, True), ["correspondence[1] = True", "HOI 1"]),

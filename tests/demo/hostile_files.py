@@ -1,4 +1,4 @@
-"""Files that people upload: what is refused, and odd ones that are pictures all the same."""
+"""Files that people upload: what is refused, and odd ones that are images all the same."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ ODD = {
 """Kind of file that is shown -> in words."""
 
 ANSWERS = {
-    "text": "the file is not a picture of a known format",
-    "empty": "the file is not a picture of a known format",
-    "svg": "the file is not a picture of a known format",
-    "fake gif": "the file is not a picture of a known format",
-    "eps": "EPS files are not accepted: save the picture as JPEG",
-    "truncated": "the picture is cut off or damaged",
+    "text": "the file is not an image of a known format",
+    "empty": "the file is not an image of a known format",
+    "svg": "the file is not an image of a known format",
+    "fake gif": "the file is not an image of a known format",
+    "eps": "EPS files are not accepted: save the image as JPEG",
+    "truncated": "the image is cut off or damaged",
     "huge": "20000 x 20000 pixels, at most 40 million are accepted: make it smaller",
     "large": "12000 x 8334 pixels, at most 40 million are accepted: make it smaller",
     "cmyk": "converted from CMYK",
     "16-bit": "converted from I;16",
-    "animated": "of an animation with 2 pictures the first one",
+    "animated": "of an animation with 2 images the first one",
     "turned": "turned as its EXIF data says",
     "palette": "",
     "alpha": "",
@@ -50,14 +50,14 @@ ANSWERS = {
 """Kind -> what the message or remark says."""
 
 
-def write_picture(path: Path, kind: str) -> None:
+def write_image(path: Path, kind: str) -> None:
     """Writes a file of that kind, whatever the suffix says."""
-    picture = Image.fromarray(toy.render(toy.toy_scene("val", 1))[:, :, ::-1])
-    grey = np.asarray(picture.convert("L")).astype(np.uint16) * 257
+    image = Image.fromarray(toy.render(toy.toy_scene("val", 1))[:, :, ::-1])
+    grey = np.asarray(image.convert("L")).astype(np.uint16) * 257
     exif = Image.Exif()
     exif[0x0112] = 6
     raw = {
-        "text": b"not a picture",
+        "text": b"not an image",
         "empty": b"",
         "svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
         "fake gif": b"GIF89a" + b"\0" * 20,
@@ -68,17 +68,17 @@ def write_picture(path: Path, kind: str) -> None:
     elif kind in ("huge", "large"):
         Image.new("1", (20000, 20000) if kind == "huge" else (12000, 8334)).save(path, "PNG")
     elif kind == "truncated":
-        picture.save(path, "JPEG")
+        image.save(path, "JPEG")
         path.write_bytes(path.read_bytes()[:2000])
     elif kind == "cmyk":
-        picture.convert("CMYK").save(path, "JPEG")
+        image.convert("CMYK").save(path, "JPEG")
     elif kind == "16-bit":
         Image.fromarray(grey).save(path, "PNG")
     elif kind == "animated":
-        picture.save(path, "GIF", save_all=True, append_images=[picture.rotate(90)])
+        image.save(path, "GIF", save_all=True, append_images=[image.rotate(90)])
     elif kind == "turned":
-        picture.transpose(Image.Transpose.ROTATE_90).save(path, "JPEG", exif=exif, quality=95)
+        image.transpose(Image.Transpose.ROTATE_90).save(path, "JPEG", exif=exif, quality=95)
     elif kind == "palette":
-        picture.quantize(64).save(path, "PNG")
+        image.quantize(64).save(path, "PNG")
     elif kind == "alpha":
-        picture.convert("RGBA").save(path, "PNG")
+        image.convert("RGBA").save(path, "PNG")

@@ -1,4 +1,4 @@
-"""The demo command: pictures, hostile files, filters, video in and out, exit codes."""
+"""The demo command: images, hostile files, filters, video in and out, exit codes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 from hoi_d2.data.toy import scene as toy
-from hoi_d2.demo import images as demo_pictures
+from hoi_d2.demo import images as demo_images
 from hoi_d2.demo import video as demo_video
 from hoi_d2.demo.command import main, parse_args
-from hoi_d2.demo.images import find_pictures, image_ids
+from hoi_d2.demo.images import find_images, image_ids
 from hoi_d2.evaluation.results import read_results
 from hoi_d2.visualization.video import VideoFile
-from tests.demo.hostile_files import HOSTILE, ODD, write_picture
+from tests.demo.hostile_files import HOSTILE, ODD, write_image
 
 
 def scene(index: int) -> np.ndarray:
@@ -44,7 +44,7 @@ def rows_of(output) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("line", "pictures", "overrides"),
+    ("line", "images", "overrides"),
     [
         ("", [], []),
         ("--input a.jpg B.C", ["a.jpg"], ["B.C"]),
@@ -53,9 +53,9 @@ def rows_of(output) -> list[dict[str, str]]:
         ("--input a.jpg --output o MODEL.DEVICE cpu", ["a.jpg"], ["MODEL.DEVICE", "cpu"]),
     ],
 )
-def test_overrides_may_follow_the_pictures(line, pictures, overrides):
+def test_overrides_may_follow_the_images(line, images, overrides):
     args = parse_args(line.split())
-    assert args.input == pictures
+    assert args.input == images
     assert args.opts == (["MODEL.DEVICE", "cpu"] if overrides is None else overrides)
 
 
@@ -75,14 +75,14 @@ def test_command_lines_that_mean_nothing(line, message, capsys):
 def test_nothing_to_find(tmp_path, capsys):
     assert run(tmp_path / "out", "--input", tmp_path / "none.jpg") == 2
     assert run(tmp_path / "out", "--input", tmp_path) == 2
-    assert "no pictures in it" in capsys.readouterr().err
+    assert "no images in it" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_pictures(folder, tmp_path):
+def test_images(folder, tmp_path):
     output = tmp_path / "out"
     assert run(output, "--input", folder / "a", folder / "b/*.png", "--score-threshold", 0.1) == 0
-    assert len(list(output.glob("*.png"))) == 3, "pictures of one name do not overwrite each other"
+    assert len(list(output.glob("*.png"))) == 3, "images of one name do not overwrite each other"
     files = json.loads((output / "images.json").read_text())
     results = read_results(output / "hoi_results.json")
     assert set(map(str, np.unique(results.image_ids))) == set(files)
@@ -126,7 +126,7 @@ def test_interrupted(folder, tmp_path, monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(demo_pictures, "read_image", interrupt)
+    monkeypatch.setattr(demo_images, "read_image", interrupt)
     assert run(tmp_path / "out", "--input", folder / "a") == 130
     assert capsys.readouterr().err.endswith("demo: interrupted\n")
     assert len(read_results(tmp_path / "out" / "hoi_results.json")) == 0
@@ -147,9 +147,9 @@ def test_unknown_verb_gets_help(folder, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("kind", [k for k in HOSTILE if k != "large"])
-def test_a_file_that_is_no_picture_is_named_and_skipped(kind, folder, tmp_path, capsys):
+def test_a_file_that_is_no_image_is_named_and_skipped(kind, folder, tmp_path, capsys):
     bad = folder / "a" / "bad.png"
-    write_picture(bad, kind)
+    write_image(bad, kind)
     assert run(tmp_path / "out", "--input", folder / "a") == 1
     error = capsys.readouterr().err
     assert "skipped" in error and "bad.png" in error and "Traceback" not in error
@@ -158,9 +158,9 @@ def test_a_file_that_is_no_picture_is_named_and_skipped(kind, folder, tmp_path, 
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_odd_pictures_are_pictures(kind, tmp_path):
+def test_odd_images_are_images(kind, tmp_path):
     path = tmp_path / "odd_1.png"
-    write_picture(path, kind)
+    write_image(path, kind)
     assert run(tmp_path / "out", "--input", path) == 0
     height, width = scene(1).shape[:2]
     with Image.open(tmp_path / "out" / "odd_1.png") as drawn:
@@ -180,15 +180,15 @@ def test_image_ids(names, ids, tmp_path):
     assert image_ids([tmp_path / name for name in names]) == ids
 
 
-def test_find_pictures_takes_each_once(folder):
-    found = find_pictures([str(folder / "b"), str(folder / "b/scene_1.png"), str(folder / "a/*")])
+def test_find_images_takes_each_once(folder):
+    found = find_images([str(folder / "b"), str(folder / "b/scene_1.png"), str(folder / "a/*")])
     assert [p.name for p in found] == ["scene_1.png", "scene_2.png", "scene_1.png"]
 
 
-def test_find_pictures_of_subfolders(folder):
+def test_find_images_of_subfolders(folder):
     with pytest.raises(FileNotFoundError, match=r"with its subfolders: '.*/\*\*/\*\.jpg'"):
-        find_pictures([str(folder)])
-    assert len(find_pictures([str(folder / "**")])) == 3, "folders are no pictures"
+        find_images([str(folder)])
+    assert len(find_images([str(folder / "**")])) == 3, "folders are no images"
 
 
 @pytest.fixture

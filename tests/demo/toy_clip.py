@@ -1,4 +1,4 @@
-"""Moving pictures of the toy world: the same people, frame after frame."""
+"""Moving images of the toy world: the same people, frame after frame."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def crossing(num_frames: int = 20) -> Iterator[np.ndarray]:
 def write_clip(path: Path, frames: Iterable[np.ndarray], *, rate: float, codec: str = "MJPG"):
     """Writes frames as a video file."""
     writer = None
-    for picture in frames:
+    for image in frames:
         if writer is None:
-            size = picture.shape[1], picture.shape[0]
+            size = image.shape[1], image.shape[0]
             writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), rate, size)
-        writer.write(picture)
+        writer.write(image)
     assert writer is not None
     writer.release()

@@ -2,7 +2,7 @@
 
 python -m tests.engine.equalities
 
-RmLR on the toy world (configs/toy/rmlr.yaml, 6 iterations of 4 pictures, evaluated on 5), float32
+RmLR on the toy world (configs/toy/rmlr.yaml, 6 iterations of 4 images, evaluated on 5), float32
 on the CPU. Prints a table of the largest relative difference to one process and one piece.
 """
 

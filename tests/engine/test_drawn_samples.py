@@ -1,4 +1,4 @@
-"""Pictures that are drawn during training."""
+"""Images that are drawn during training."""
 
 import cv2
 import numpy as np
@@ -9,16 +9,16 @@ from tests import toy_few
 from tests.engine.test_launch import train_here
 
 
-def test_pictures_of_annotations_beside_predictions(tmp_path):
+def test_images_of_annotations_beside_predictions(tmp_path):
     cfg = toy_few.few_cfg("OUTPUT_DIR", str(tmp_path), "VIS_PERIOD", 2)
     cfg.SOLVER.EMA.ENABLED = True
     train_here(cfg)
-    files = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    files = sorted(path.name for path in (tmp_path / "images").iterdir())
     assert [name[:12] for name in files] == ["iter_0000002"] * 4 + ["iter_0000004"] * 4
-    picture = cv2.imread(str(tmp_path / "pictures" / files[0]))
+    image = cv2.imread(str(tmp_path / "images" / files[0]))
     height, width = toy_few.load("val")[0]["height"], toy_few.load("val")[0]["width"]
-    assert picture.shape[1] % (2 * width) == 0 and picture.shape[0] >= height
-    left, right = np.split(picture, 2, axis=1)
+    assert image.shape[1] % (2 * width) == 0 and image.shape[0] >= height
+    left, right = np.split(image, 2, axis=1)
     assert (left != right).any()
 
 
@@ -36,4 +36,4 @@ def test_drawing_does_not_change_the_training(tmp_path):
 
 def test_a_dataset_without_interactions_draws_nothing(tmp_path):
     train_here(tiny.tiny_cfg(tmp_path, "VIS_PERIOD", 1))
-    assert not (tmp_path / "pictures").exists()
+    assert not (tmp_path / "images").exists()

@@ -62,7 +62,7 @@ TOY_OPTIONS = ("SOLVER.IMS_PER_BATCH", "6", "SOLVER.CHECKPOINT_PERIOD", "0")
 
 @pytest.fixture(scope="module")
 def one_process(tmp_path_factory) -> Path:
-    """RmLR on 13 pictures of the toy world, evaluated on 5."""
+    """RmLR on 13 images of the toy world, evaluated on 5."""
     directory = tmp_path_factory.mktemp("one")
     assert run_alone(toy_few.train, [*TOY_OPTIONS, "OUTPUT_DIR", str(directory)]) == 0
     return directory

@@ -17,7 +17,7 @@ from hoi_d2.data.toy import scene as toy
 from hoi_d2.export.onnx import check_export, export_model, exportable
 from hoi_d2.export.runner import ExportedModel
 
-SIZE = (192, 224)  # of the largest pictures of the toy world
+SIZE = (192, 224)  # of the largest images of the toy world
 OUTPUTS = {"toy/rmlr": 6 + 3, "toy/defr_det": 3 + 1 + 3}
 
 
@@ -62,27 +62,27 @@ def same(found, triplets, *, score=1e-4, pixels=0.01):
 
 
 def test_the_runner_finds_what_the_predictor_finds(predictor, folder):
-    """On pictures smaller than the graph's: padding below and beside them changes nothing."""
+    """On images smaller than the graph's: padding below and beside them changes nothing."""
     exported, found = ExportedModel(folder), 0
-    pictures = [toy.render(toy.toy_scene("val", index)) for index in range(6)]
-    assert len({p.shape for p in pictures}) > 2
-    for picture in pictures:
-        prediction = predictor(picture)
-        same(exported(picture), prediction.triplets)
+    images = [toy.render(toy.toy_scene("val", index)) for index in range(6)]
+    assert len({p.shape for p in images}) > 2
+    for image in images:
+        prediction = predictor(image)
+        same(exported(image), prediction.triplets)
         found += len(prediction.triplets)
     assert found > 100
 
 
-def test_pictures_are_resized_as_in_training(name, predictor, folder):
+def test_images_are_resized_as_in_training(name, predictor, folder):
     """A detector that wants a shorter side of 150 pixels: Pillow's resize in numpy."""
     resizing = exportable(f"{name}.yaml", ["INPUT.MIN_SIZE_TEST", 150])
     exported = ExportedModel(folder)
     exported.settings["shorter_side"] = 150
-    picture = toy.render(toy.toy_scene("val", 1))
-    triplets = resizing(picture).triplets
+    image = toy.render(toy.toy_scene("val", 1))
+    triplets = resizing(image).triplets
     assert len(triplets) > 5
     # Some bytes are rounded to the other side.
-    same(exported(picture), triplets, score=0.02, pixels=0.2)
+    same(exported(image), triplets, score=0.02, pixels=0.2)
 
 
 def test_what_does_not_fit_is_made_smaller(folder):
@@ -99,7 +99,7 @@ def test_what_does_not_fit_is_made_smaller(folder):
     assert len(boxes) and boxes.max() > 224 and (boxes[:, 2] <= large.shape[1]).all()
 
 
-def test_a_picture_without_pairs(predictor, folder):
+def test_an_image_without_pairs(predictor, folder):
     blank = np.full((192, 192, 3), 200, np.uint8)
     exported = ExportedModel(folder)
     exported.settings.update(pair_score_threshold=2.0, min_instances=0)

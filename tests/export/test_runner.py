@@ -45,30 +45,30 @@ SQUARES = [(1, 1, 32), (192, 192, 192), (160, 208, 192), (480, 640, 224), (100, 
 @pytest.mark.parametrize("curve", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("height, width, side", SQUARES)
 def test_squares_are_torchs(height, width, side, curve):
-    picture = noise(height, width)
-    tensor = torch.from_numpy(picture.transpose(2, 0, 1).copy()).float()[None]
+    image = noise(height, width)
+    tensor = torch.from_numpy(image.transpose(2, 0, 1).copy()).float()[None]
     right = F.interpolate(tensor, (side, side), mode=curve, antialias=True).round().clamp(0, 255)
-    square = runner(square=side, resize=curve).square(picture)
+    square = runner(square=side, resize=curve).square(image)
     assert square.dtype == np.float32 and square.shape == right.shape
     apart = np.abs(square - right.numpy())
     assert apart.max() <= 1 and (apart > 0).mean() < 1e-3  # a few in the middle of two bytes
 
 
 @pytest.mark.parametrize("height, width, new", [(1, 1, (7, 7)), (160, 208, (256, 332))])
-def test_pictures_are_resized_as_by_pillow(height, width, new):
-    picture = noise(height, width)
+def test_images_are_resized_as_by_pillow(height, width, new):
+    image = noise(height, width)
     model = runner(size=new, shorter_side=min(new), longer_side=9999)
-    scaled = model.scale(picture)
-    right = np.asarray(Image.fromarray(picture).resize(new[::-1], Image.Resampling.BILINEAR))
+    scaled = model.scale(image)
+    right = np.asarray(Image.fromarray(image).resize(new[::-1], Image.Resampling.BILINEAR))
     assert scaled.shape == right.shape and scaled.dtype == np.uint8
     apart = np.abs(scaled.astype(int) - right)
     assert apart.max() <= 1 and (apart > 0).mean() < 0.01
 
 
-def test_stretching_turns_the_picture():
-    picture = noise(5, 8)
-    once = stretch(picture, 8, curve="bilinear", precision=np.float64)
-    np.testing.assert_array_equal(once, picture.transpose(1, 0, 2))
+def test_stretching_turns_the_image():
+    image = noise(5, 8)
+    once = stretch(image, 8, curve="bilinear", precision=np.float64)
+    np.testing.assert_array_equal(once, image.transpose(1, 0, 2))
 
 
 @pytest.mark.parametrize("shorter, longer", [(0, 0), (800, 1333), (800, 900), (150, 9999)])

@@ -26,7 +26,7 @@ def noise(height, width):
     return np.random.default_rng(height).integers(0, 256, (height, width, 3)).astype(np.uint8)
 
 
-PICTURES = (noise(50, 70), noise(64, 96), noise(33, 20))  # with padding, and without
+IMAGES = (noise(50, 70), noise(64, 96), noise(33, 20))  # with padding, and without
 
 
 def tiny_predictor(*options, architecture="DEFR-Det", encoder="vit"):
@@ -53,7 +53,7 @@ def _scatter(model):
         scale = 3.0 if "bbox_predictor.layers.2" in name else 0.05
         parameter += scale * torch.randn_like(parameter)
     network.detr.model.query_position_embeddings.weight *= 30  # far from each other
-    inputs = [torch.from_numpy(picture.transpose(2, 0, 1).copy()) for picture in PICTURES]
+    inputs = [torch.from_numpy(image.transpose(2, 0, 1).copy()) for image in IMAGES]
     batches = [model.entity_detector.preprocess([{"image": x}]) for x in inputs]
     tokens = torch.stack([network(x.tensor, mask).tokens[0] for x, mask in batches])
     apart = (tokens - tokens.mean(dim=1, keepdim=True)).flatten(0, 1)
@@ -113,9 +113,9 @@ def test_the_runner_finds_what_the_predictor_finds(name, tmp_path):
     predictor = tiny_predictor(*options, **keys)
     model = exported(predictor, tmp_path)
     found = 0
-    for picture in PICTURES:
-        triplets = predictor(picture).triplets
-        same(model(picture), triplets)
+    for image in IMAGES:
+        triplets = predictor(image).triplets
+        same(model(image), triplets)
         found += len(triplets)
     assert found > 20
 
@@ -125,13 +125,13 @@ def test_own_classes_travel_with_the_files(tmp_path):
     export_model(predictor, tmp_path, size=SIZE)
     model = ExportedModel(tmp_path)
     assert tuple(model.verbs) == predictor.vocabulary.verbs and len(model.verbs) == len(OWN)
-    words = [(row["verb"], row["object"]) for picture in PICTURES for row in model(picture)]
+    words = [(row["verb"], row["object"]) for image in IMAGES for row in model(image)]
     riding, hugging, feeding, watching = model.verbs
     # Nobody knows a unicorn: anything may be one.
     assert {(riding, "bicycle"), (hugging, "person"), (watching, "bicycle")} <= set(words)
     assert feeding not in dict(words)
     model.person = model.objects.index("horse")  # nobody is there
-    assert model(PICTURES[0]) == []
+    assert model(IMAGES[0]) == []
 
 
 def test_a_number_that_differs_is_seen(tmp_path):

@@ -1,4 +1,4 @@
-"""`demo.py --classes`: DEFR-Det with weights that lie in the hub's cache, on real pictures."""
+"""`demo.py --classes`: DEFR-Det with weights that lie in the hub's cache, on real images."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ from tests.modeling.language.small_encoders import save_encoder
 
 CLASSES = ["riding a horse", "petting a unicorn", "a person holding an umbrella"]
 HORSE, UMBRELLA = 17, 25
-PICTURES = ["yolov5_bus.jpg", "dcnet_motor.jpg", "HICO_test2015_00000002.jpg"]
+IMAGES = ["yolov5_bus.jpg", "dcnet_motor.jpg", "HICO_test2015_00000002.jpg"]
 SMALL = """
 _BASE_: {base}
 MODEL:
@@ -54,9 +54,11 @@ def give_queries_classes(detector, categories):
     classifier = detr.class_labels_classifier
     torch.nn.init.xavier_uniform_(classifier.weight)
     classifier.bias.data.zero_()
-    pictures = [{"image": torch.randint(0, 255, (3, 64, 85), dtype=torch.uint8)} for _ in range(3)]
+    raw_images = [
+        {"image": torch.randint(0, 255, (3, 64, 85), dtype=torch.uint8)} for _ in range(3)
+    ]
     with torch.no_grad():
-        images, mask = detector.preprocess(pictures)
+        images, mask = detector.preprocess(raw_images)
         mean = detector.network(images.tensor, mask).tokens.flatten(0, 1).mean(dim=0)
     for category in categories:
         classifier.weight.data[category] *= 12
@@ -90,27 +92,27 @@ def write_config(folder, *, text):
     return path
 
 
-def picture(folder):
+def image(folder):
     Image.new("RGB", (40, 30)).save(folder / "a.png")
     return folder / "a.png"
 
 
-def demo(config, tmp_path, pictures, *options, classes=CLASSES):
-    command = ["--config-file", str(config), "--input", *map(str, pictures)]
+def demo(config, tmp_path, images, *options, classes=CLASSES):
+    command = ["--config-file", str(config), "--input", *map(str, images)]
     command += ["--score-threshold", "0", "--classes", *classes]
     return main([*command, "--output", str(tmp_path / "out"), *options])
 
 
-def test_real_pictures_with_weights_from_the_hubs_cache(config, tmp_path, real_data, caplog):
+def test_real_images_with_weights_from_the_hubs_cache(config, tmp_path, real_data, caplog):
     fill_cache(tmp_path / "hub")
     config = write_config(tmp_path, text=24)
-    pictures = [real_data / "images" / name for name in PICTURES]
+    images = [real_data / "images" / name for name in IMAGES]
     with caplog.at_level(logging.WARNING, logger="hoi_d2"):
-        assert demo(config, tmp_path, pictures) == 0
+        assert demo(config, tmp_path, images) == 0
     assert "RANDOM" not in caplog.text
     assert "'petting a unicorn' names no object" in caplog.text
     drawn = {path.stem for path in (tmp_path / "out").glob("*.png")}
-    assert drawn == {path.stem for path in pictures}
+    assert drawn == {path.stem for path in images}
     rows = json.loads((tmp_path / "out" / "hoi_results.json").read_text())
     objects = {
         verb: {r["object_category_id"] for r in rows if r["verb_id"] == verb} for verb in range(3)
@@ -122,10 +124,10 @@ def test_real_pictures_with_weights_from_the_hubs_cache(config, tmp_path, real_d
     assert '"""petting a unicorn"""' in words
 
 
-def test_real_pictures_with_random_weights(config, tmp_path, real_data, caplog, capsys):
-    pictures = [real_data / "images" / PICTURES[0]]
+def test_real_images_with_random_weights(config, tmp_path, real_data, caplog, capsys):
+    images = [real_data / "images" / IMAGES[0]]
     with caplog.at_level(logging.WARNING, logger="hoi_d2"):
-        assert demo(config, tmp_path, pictures, "MODEL.ENTITY_DETECTOR.WEIGHTS", "") == 0
+        assert demo(config, tmp_path, images, "MODEL.ENTITY_DETECTOR.WEIGHTS", "") == 0
     assert "RANDOM WEIGHTS in the image encoder" in caplog.text
     assert "RANDOM TEXT VECTORS" in caplog.text
     assert "image_encoder, classifier, entity_detector" in capsys.readouterr().err
@@ -133,7 +135,7 @@ def test_real_pictures_with_random_weights(config, tmp_path, real_data, caplog, 
 
 
 def test_without_a_network_and_a_cache_it_says_what_is_missing(config, tmp_path, capsys):
-    assert demo(config, tmp_path, [picture(tmp_path)]) == 2
+    assert demo(config, tmp_path, [image(tmp_path)]) == 2
     message = capsys.readouterr().err
     assert message.startswith("demo: 'facebook/detr-resnet-50'")
     assert "put its directory" in message and "no_timm" in message
@@ -149,5 +151,5 @@ REFUSED = [
 
 @pytest.mark.parametrize("classes, options, message", REFUSED)
 def test_classes_that_cannot_be(config, tmp_path, capsys, classes, options, message):
-    assert demo(config, tmp_path, [picture(tmp_path)], *options, classes=classes) == 2
+    assert demo(config, tmp_path, [image(tmp_path)], *options, classes=classes) == 2
     assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Three lines of Python: a model by name or config, pictures in every form, names from its file."""
+"""Three lines of Python: a model by name or config, images in every form, names from its file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def predictor() -> HOIPredictor:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[np.ndarray]:
+def images() -> list[np.ndarray]:
     """RGB, of different sizes."""
     return [read_dataset_image(toy_record("val", index)) for index in range(3)]
 
@@ -50,38 +50,38 @@ def test_weights_of_the_package_are_taken(predictor):
     assert predictor.cfg.MODEL.WEIGHTS == "hoi_d2://toy/rmlr.safetensors"
 
 
-def test_no_picture(predictor):
+def test_no_image(predictor):
     assert predictor([]) == []
 
 
-def test_every_form_of_a_picture_gives_the_same(predictor, pictures, tmp_path):
+def test_every_form_of_an_image_gives_the_same(predictor, images, tmp_path):
     file = tmp_path / "scene.png"
-    Image.fromarray(pictures[0]).save(file)
-    forms = [file, str(file), Image.open(file), pictures[0][:, :, ::-1]]
+    Image.fromarray(images[0]).save(file)
+    forms = [file, str(file), Image.open(file), images[0][:, :, ::-1]]
     answers = [predictor(form).to_json() for form in forms]
     assert len(set(answers)) == 1
     assert len(json.loads(answers[0])["triplets"]) > 3
 
 
-def test_a_list_is_as_one_by_one(predictor, pictures):
+def test_a_list_is_as_one_by_one(predictor, images):
     predictor.batch_size = 2
-    together = predictor([p[:, :, ::-1] for p in pictures])
-    assert len(together) == len(pictures)
-    for found, picture in zip(together, pictures):
-        alone = predictor(picture[:, :, ::-1])
-        assert np.array_equal(found.image, picture)
+    together = predictor([p[:, :, ::-1] for p in images])
+    assert len(together) == len(images)
+    for found, image in zip(together, images):
+        alone = predictor(image[:, :, ::-1])
+        assert np.array_equal(found.image, image)
         torch.testing.assert_close(
             found.hoi_instances.scores, alone.hoi_instances.scores, rtol=0, atol=1e-4
         )
 
 
-def test_result(predictor, pictures, tmp_path):
-    prediction = predictor(Image.fromarray(pictures[0]))
+def test_result(predictor, images, tmp_path):
+    prediction = predictor(Image.fromarray(images[0]))
     best = prediction.triplets[0]
     assert best.score == max(t.score for t in prediction.triplets)
     assert best.verb in predictor.vocabulary.verbs and best.object in predictor.vocabulary.objects
     content = json.loads(prediction.to_json(indent=1))
-    height, width = pictures[0].shape[:2]
+    height, width = images[0].shape[:2]
     assert (content["width"], content["height"]) == (width, height)
     assert content["triplets"][0]["verb"] == best.verb
     assert len(content["triplets"][0]["object_box"]) == 4
@@ -89,8 +89,8 @@ def test_result(predictor, pictures, tmp_path):
     assert (tmp_path / "drawn.png").stat().st_size > 1000
 
 
-def test_select(predictor, pictures):
-    prediction = predictor(Image.fromarray(pictures[0]))
+def test_select(predictor, images):
+    prediction = predictor(Image.fromarray(images[0]))
     assert prediction.select(score_threshold=2.0).triplets == []
     assert prediction.select(top_k=2).triplets == prediction.triplets[:2]
     verb = prediction.triplets[-1].verb
@@ -98,7 +98,7 @@ def test_select(predictor, pictures):
 
 
 @pytest.mark.parametrize(
-    ("picture", "error", "message"),
+    ("image", "error", "message"),
     [
         (None, ValueError, "cv2.imread gives None"),
         (np.zeros((4, 4), np.uint8), ValueError, r"\(H, W, 3\)"),
@@ -106,9 +106,9 @@ def test_select(predictor, pictures):
         ("no such file.jpg", ImageFileError, "no such file"),
     ],
 )
-def test_what_is_no_picture_is_named(predictor, picture, error, message):
+def test_what_is_no_image_is_named(predictor, image, error, message):
     with pytest.raises(error, match=message):
-        predictor(picture)
+        predictor(image)
 
 
 @pytest.mark.parametrize("config", ["toy/detr.yaml", "toy/defr.yaml"])

@@ -104,8 +104,8 @@ def test_people_of_a_drawn_clip():
     """A skater passes somebody who waits under an umbrella and is hidden for half a second."""
     predictor = get_model("toy/rmlr")
     tracker, log, doing = PersonTracker(frame_rate=RATE), InteractionLog(RATE), {}
-    for number, picture in enumerate(crossing(20)):
-        found = tracker.follow(predictor(picture)).select(score_threshold=0.2)
+    for number, image in enumerate(crossing(20)):
+        found = tracker.follow(predictor(image)).select(score_threshold=0.2)
         log.add(number, found)
         for t in found.triplets:
             doing.setdefault(t.object, set()).add(t.person_id)

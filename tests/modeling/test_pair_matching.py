@@ -76,7 +76,7 @@ def test_verbs_of_candidates(boxes, classes, gt_pairs):
 
 
 def test_matches_where_the_detector_resized_its_input():
-    """Boxes of a network of 50 x 200 find the annotations of a picture of 100 x 100."""
+    """Boxes of a network of 50 x 200 find the annotations of an image of 100 x 100."""
     targets = make_hoi_targets(
         image_size=(100, 100),
         gt_pairs=torch.tensor([[0, 1]]),

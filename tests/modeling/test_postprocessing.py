@@ -46,7 +46,7 @@ def test_which_are_kept(scores, options, kept):
     assert sorted(found.scores.tolist(), reverse=True) == pytest.approx(kept)
 
 
-def test_boxes_are_in_the_original_picture_and_inside():
+def test_boxes_are_in_the_original_image_and_inside():
     result = outputs([[0.5, 0.0], [0.75, 0.0]])
     expected = [[0.0, 0, 150, 80], [120, 40, 300, 200], [0, 0, 300, 200]]
     assert result["instances"].pred_boxes.tensor.tolist() == expected

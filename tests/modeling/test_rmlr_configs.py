@@ -72,8 +72,8 @@ def test_the_recipe(path):
     """Supplement B; UPT's where that is silent (methods of both are in the config's comment)."""
     cfg = read_config(path)
     solver, pairs, loss = cfg.SOLVER, cfg.MODEL.RMLR.PAIRS, cfg.MODEL.RMLR.LOSS
-    pictures = 5400 if "VCOCO" in path.stem else 37633
-    assert solver.MAX_ITER == pytest.approx(20 * pictures / 8, abs=1)
+    images = 5400 if "VCOCO" in path.stem else 37633
+    assert solver.MAX_ITER == pytest.approx(20 * images / 8, abs=1)
     assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.OPTIMIZER) == (8, 1e-4, "ADAMW")
     assert solver.LR_SCHEDULER_NAME == "WarmupCosineLR"
     assert (solver.CLIP_GRADIENTS.CLIP_TYPE, solver.CLIP_GRADIENTS.CLIP_VALUE) == (

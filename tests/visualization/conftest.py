@@ -1,4 +1,4 @@
-"""A small vocabulary, a few records with pictures on disk, and results for them."""
+"""A small vocabulary, a few records with images on disk, and results for them."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def verbs_only() -> Vocabulary:
 
 @pytest.fixture
 def dataset(tmp_path, vocabulary) -> Dataset:
-    """Three pictures: a rider, a person with a ball, nobody."""
+    """Three images: a rider, a person with a ball, nobody."""
     rider = [entity([20, 20, 60, 100], PERSON), entity([10, 60, 90, 120], BICYCLE)]
     player = [entity([50, 10, 90, 110], PERSON), entity([100, 50, 120, 70], BALL)]
     scenes = [

@@ -113,7 +113,7 @@ def test_label_is_cut_off_at_the_edge(x, y):
     assert (image != 128).any(axis=2).sum() == expected
 
 
-def test_append_labels_keeps_the_picture():
+def test_append_labels_keeps_the_image():
     output = HOIImage(blank())
     masks = [np.zeros((10, 30), dtype=np.uint8)] * 5
     output.append_labels(masks, [RED, BLUE, RED, BLUE, RED], gap=2)

@@ -63,11 +63,11 @@ def test_the_short_form_where_everything_is_dear():
 
 
 @pytest.mark.parametrize("size", [(300, 12), (40, 200)])
-def test_a_label_larger_than_the_picture(size):
+def test_a_label_larger_than_the_image(size):
     assert place_labels([request(size=size)], canvas_size=CANVAS, obstacles=[]) == [None]
 
 
-def test_none_when_the_picture_is_full():
+def test_none_when_the_image_is_full():
     places = place_labels([request(size=(90, 50))] * 9, canvas_size=CANVAS, obstacles=[])
     assert places.count(None) >= 5 and places[0] is not None
 

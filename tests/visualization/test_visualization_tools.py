@@ -54,19 +54,19 @@ def test_visualize_data_on_a_file(own_json, tmp_path, capsys):
     out = tmp_path / "out"
     argv = [str(own_json), "--image-root", str(tmp_path), "--output", str(out), "--html"]
     assert tool("visualize_data").main(argv) == 0
-    assert len(list((out / "pictures").glob("*.png"))) == 3
-    assert "3 of 3 pictures drawn" in capsys.readouterr().out
+    assert len(list((out / "images").glob("*.png"))) == 3
+    assert "3 of 3 images drawn" in capsys.readouterr().out
     assert tool("visualize_data").main([*argv, "--verb", "ride", "--jpg", "--exact-boxes"]) == 0
-    assert [p.name for p in (out / "pictures").glob("*.jpg")] == ["scene_1.jpg"]
+    assert [p.name for p in (out / "images").glob("*.jpg")] == ["scene_1.jpg"]
 
 
 def test_visualize_data_on_the_toy_world(tmp_path):
     argv = ["toy_hoi_val", "--output", str(tmp_path), "--num", "2", "--rare"]
     assert tool("visualize_data").main(argv) == 0
-    assert len(list((tmp_path / "pictures").iterdir())) == 2
+    assert len(list((tmp_path / "images").iterdir())) == 2
 
 
-def test_visualize_data_names_the_first_pictures_that_are_not_there(own_json, tmp_path, capsys):
+def test_visualize_data_names_the_first_images_that_are_not_there(own_json, tmp_path, capsys):
     content = json.loads(own_json.read_text())
     gone = [{"id": 100 + i, "file_name": f"gone_{i}.png"} for i in range(25)]
     own_json.write_text(json.dumps(content | {"images": content["images"] + gone}))
@@ -74,8 +74,8 @@ def test_visualize_data_names_the_first_pictures_that_are_not_there(own_json, tm
     assert tool("visualize_data").main(argv) == 1
     printed = capsys.readouterr()
     assert "gone_19.png" in printed.err and "gone_20.png" not in printed.err
-    assert "... and 5 more pictures" in printed.err
-    assert "3 of 28 pictures drawn" in printed.out
+    assert "... and 5 more images" in printed.err
+    assert "3 of 28 images drawn" in printed.out
 
 
 def test_visualize_data_exit_codes(own_json, tmp_path, capsys):
@@ -120,9 +120,7 @@ def test_visualize_results_exit_codes(own_json, results, tmp_path, capsys):
     write_results(tmp_path / "r.json", results)
     assert tool("visualize_results").main([*argv, str(tmp_path / "r.json"), "--hoi", "x"]) == 2
     assert "no HOI is called 'x'" in capsys.readouterr().err
-    assert (
-        tool("visualize_results").main([*argv, str(tmp_path / "r.json")]) == 1
-    )  # no pictures there
+    assert tool("visualize_results").main([*argv, str(tmp_path / "r.json")]) == 1  # no images there
 
 
 def test_plot_log(tmp_path, capsys, monkeypatch):

@@ -18,7 +18,7 @@ from hoi_d2.visualization.sources import (
 NOWHERE = [float("nan")] * 4
 
 
-def picture(height=240, width=320, value=120):
+def blank_image(height=240, width=320, value=120):
     return np.full((height, width, 3), value, dtype=np.uint8)
 
 
@@ -68,10 +68,10 @@ ROWS = [
 def test_threshold_and_top_k(threshold, top_k, kept, vocabulary):
     found = interactions_from_instances(instances(ROWS), score_threshold=threshold, top_k=top_k)
     assert [i.verb for i in found] == [RIDE, HOLD, HUG][:kept]
-    drawn = HOIVisualizer(picture(), scale=1).draw_hoi_instances(
+    drawn = HOIVisualizer(blank_image(), scale=1).draw_hoi_instances(
         instances(ROWS), vocabulary, score_threshold=threshold, top_k=top_k
     )
-    assert (drawn.get_image() != picture()).any() == bool(kept)
+    assert (drawn.get_image() != blank_image()).any() == bool(kept)
 
 
 def test_an_interaction_without_object_has_no_object_box():
@@ -81,7 +81,7 @@ def test_an_interaction_without_object_has_no_object_box():
 
 @pytest.mark.parametrize("value", [0, 120, 255])
 def test_box_line_and_label_are_drawn(value, vocabulary):
-    drawn = HOIVisualizer(picture(value=value), scale=1).draw_hoi_instances(
+    drawn = HOIVisualizer(blank_image(value=value), scale=1).draw_hoi_instances(
         instances(ROWS[:1]), vocabulary
     )
     image = drawn.get_image()
@@ -96,7 +96,7 @@ def test_box_line_and_label_are_drawn(value, vocabulary):
 
 def test_each_person_has_a_colour(vocabulary):
     other = [200.0, 90, 240, 230]
-    drawn = HOIVisualizer(picture(), scale=1).draw_hoi_instances(
+    drawn = HOIVisualizer(blank_image(), scale=1).draw_hoi_instances(
         instances([*ROWS, (other, THE_BALL, BALL, HOLD, 0.6)]), vocabulary
     )
     for color in PERSON_COLORS[:2]:
@@ -107,7 +107,7 @@ def test_each_person_has_a_colour(vocabulary):
 @pytest.mark.parametrize("size", [(128, 128), (40, 400), (480, 640), (3000, 4000)])
 @pytest.mark.parametrize("num", [0, 1, 40])
 def test_sizes_and_numbers(size, num, vocabulary):
-    visualizer = HOIVisualizer(picture(*size))
+    visualizer = HOIVisualizer(blank_image(*size))
     drawn = visualizer.draw_hoi_instances(
         crowd(num, size) if num else empty_hoi_instances(size), vocabulary, top_k=None
     )
@@ -119,7 +119,7 @@ def test_sizes_and_numbers(size, num, vocabulary):
 
 @pytest.mark.parametrize("num", [0, 1, 12, 40, 90])
 def test_without_legend_the_size_stays(num, vocabulary):
-    visualizer = HOIVisualizer(picture(100, 200), scale=1, legend=False)
+    visualizer = HOIVisualizer(blank_image(100, 200), scale=1, legend=False)
     drawn = visualizer.draw_hoi_instances(crowd(num, (100, 200)), vocabulary, top_k=None)
     assert drawn.get_image().shape == (100, 200, 3)
 
@@ -127,7 +127,7 @@ def test_without_legend_the_size_stays(num, vocabulary):
 def test_without_legend_the_corner_counts_what_is_left_out(vocabulary):
     corners = []
     for num in (1, 40):
-        drawn = HOIVisualizer(picture(100, 200), scale=1, legend=False).draw_hoi_instances(
+        drawn = HOIVisualizer(blank_image(100, 200), scale=1, legend=False).draw_hoi_instances(
             crowd(num, (100, 200)), vocabulary, top_k=None
         )
         corners.append((drawn.get_image()[86:, :12] == 255).all(axis=2).mean())
@@ -139,7 +139,7 @@ def test_without_legend_the_corner_counts_what_is_left_out(vocabulary):
 )
 def test_image_level_ground_truth(labels, grown, vocabulary):
     record = {"annotations": [], "hoi_annotations": [], "image_labels": np.array(labels, np.int8)}
-    drawn = HOIVisualizer(picture(), scale=1).draw_ground_truth(record, vocabulary)
+    drawn = HOIVisualizer(blank_image(), scale=1).draw_ground_truth(record, vocabulary)
     assert (drawn.get_image()[:240] == 120).all()
     assert (drawn.height > 240) == grown
     for color in (PERSON_COLORS[0], (190, 190, 190)):
@@ -156,16 +156,16 @@ def test_image_label_texts(vocabulary):
 
 @pytest.mark.parametrize(("threshold", "top_k", "kept"), [(0.99, 5, 0), (0.2, 5, 2), (0.0, 1, 1)])
 def test_hoi_scores(threshold, top_k, kept, vocabulary):
-    drawn = HOIVisualizer(picture(), scale=1).draw_hoi_scores(
+    drawn = HOIVisualizer(blank_image(), scale=1).draw_hoi_scores(
         [0.3, 0.1, 0.0, 0.9], vocabulary, score_threshold=threshold, top_k=top_k
     )
-    one = HOIVisualizer(picture(), scale=1).draw_hoi_scores([1, 0, 0, 0], vocabulary)
+    one = HOIVisualizer(blank_image(), scale=1).draw_hoi_scores([1, 0, 0, 0], vocabulary)
     per_row = (one.get_image() == PERSON_COLORS[0]).all(axis=2).sum()
     assert round((drawn.get_image() == PERSON_COLORS[0]).all(axis=2).sum() / per_row) == kept
 
 
 def test_what_finds_no_room_is_listed_below(vocabulary):
-    drawn = HOIVisualizer(picture(60, 90), scale=1).draw_hoi_instances(
+    drawn = HOIVisualizer(blank_image(60, 90), scale=1).draw_hoi_instances(
         crowd(12, (60, 90)), vocabulary, top_k=None
     )
     assert drawn.height > 60
@@ -175,7 +175,7 @@ def painter(hoi_instances, size, vocabulary):
     from hoi_d2.visualization.canvas import HOIImage
 
     scene = build_scene(interactions_from_instances(hoi_instances), vocabulary, merge_iou=0.6)
-    return ScenePainter(HOIImage(picture(*size)), scene, vocabulary, legend=True, font=None)
+    return ScenePainter(HOIImage(blank_image(*size)), scene, vocabulary, legend=True, font=None)
 
 
 def test_labels_that_say_the_same_in_a_crowd_become_one(vocabulary):
@@ -195,7 +195,7 @@ def test_labels_keep_off_the_faces(vocabulary):
     size = (480, 640)
     people = [[40.0 + 150 * k, 60, 120 + 150 * k, 400] for k in range(4)]
     rows = [(p, [p[0], 200.0, p[2] + 30, 260], BICYCLE, HOLD, 0.5) for p in people]
-    drawn = HOIVisualizer(picture(*size), scale=1).draw_hoi_instances(
+    drawn = HOIVisualizer(blank_image(*size), scale=1).draw_hoi_instances(
         instances(rows, size), vocabulary
     )
     for box in people:  # inside the outline, above the line: nothing is drawn on the face
@@ -223,7 +223,7 @@ def test_ground_truth(interactions, others, vocabulary):
     found, rest = interactions_from_record(record)
     assert len(found) == len(interactions) and len(rest) == others
     assert all(item.score is None for item in found)
-    drawn = HOIVisualizer(picture(), scale=1).draw_ground_truth(record, vocabulary)
+    drawn = HOIVisualizer(blank_image(), scale=1).draw_ground_truth(record, vocabulary)
     assert (drawn.get_image() == (190, 190, 190)).all(axis=2).any() == bool(others)
 
 
@@ -241,27 +241,27 @@ def test_other_box_modes(vocabulary):
 @pytest.mark.parametrize(
     "pair", [hoi(3, 1, RIDE), hoi(0, 3, RIDE), hoi(-1, 1, RIDE), hoi(0, -2, RIDE)]
 )
-def test_an_index_out_of_range_names_the_picture(pair, vocabulary):
+def test_an_index_out_of_range_names_the_image(pair, vocabulary):
     record = {**RECORD, "hoi_annotations": [hoi(0, 1, RIDE), pair]}
     with pytest.raises(ValueError, match=r"a/b.jpg: hoi_annotations\[1\]"):
-        HOIVisualizer(picture()).draw_ground_truth(record, vocabulary)
+        HOIVisualizer(blank_image()).draw_ground_truth(record, vocabulary)
 
 
 @pytest.mark.parametrize("shape", [(10,), (10, 10, 4), (10, 10, 2), (0, 10, 3), (2, 10, 10, 3)])
-def test_what_is_no_picture_is_refused(shape):
-    with pytest.raises(ValueError, match="a picture must be"):
+def test_what_is_no_image_is_refused(shape):
+    with pytest.raises(ValueError, match="an image must be"):
         HOIVisualizer(np.zeros(shape, dtype=np.uint8))
 
 
-def test_grey_and_float_pictures(vocabulary):
+def test_grey_and_float_images(vocabulary):
     grey = HOIVisualizer(np.full((50, 60), 300.0), scale=1).draw_hoi_instances(
         empty_hoi_instances((50, 60)), vocabulary
     )
     assert grey.get_image().shape == (50, 60, 3) and (grey.get_image() == 255).all()
 
 
-def test_ten_pairs_on_a_vga_picture_take_less_than_100_ms(vocabulary):
-    image, found = picture(480, 640), crowd(10, (480, 640))
+def test_ten_pairs_on_a_vga_image_take_less_than_100_ms(vocabulary):
+    image, found = blank_image(480, 640), crowd(10, (480, 640))
     times = []
     for _ in range(5):
         start = time.process_time()

@@ -20,7 +20,7 @@ from hoi_d2.data.datasets.records import Findings, file_problem, read_text
 
 
 def convert_cvat(path: str | os.PathLike, builder: DocumentBuilder) -> None:
-    """Adds every picture of an export to `builder`.
+    """Adds every image of an export to `builder`.
 
     Args:
         path: `annotations.xml`.
@@ -28,7 +28,7 @@ def convert_cvat(path: str | os.PathLike, builder: DocumentBuilder) -> None:
 
     Raises:
         FileNotFoundError: no such file.
-        DataFormatError: names each picture that cannot be converted.
+        DataFormatError: names each image that cannot be converted.
     """
     text = read_text(path)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:  # an export has none; entities can explode

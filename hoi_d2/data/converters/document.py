@@ -9,7 +9,7 @@ from hoi_d2.data.datasets.hoi_json_classes import PERSON
 
 
 class DocumentBuilder:
-    """Collects pictures, boxes and interactions by name, and numbers them.
+    """Collects images, boxes and interactions by name, and numbers them.
 
     Args:
         persons: the labels that mean a person; they become the category `person`.
@@ -29,7 +29,7 @@ class DocumentBuilder:
         self.interactions: list[dict[str, Any]] = []
 
     def add_image(self, file_name: str, width: int | None, height: int | None) -> int:
-        """A picture; returns its id."""
+        """An image; returns its id."""
         image: dict[str, Any] = {"id": len(self.images) + 1, "file_name": file_name}
         if width is not None and height is not None:
             image |= {"width": width, "height": height}

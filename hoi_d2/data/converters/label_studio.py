@@ -2,7 +2,7 @@
 
 A relation goes from the person to the object (its direction arrow may point either way) and its
 labels are the verbs; a relation of a person with itself is a verb without a visible object.
-Boxes are percentages of the picture.
+Boxes are percentages of the image.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ def convert_label_studio(path: str | os.PathLike, builder: DocumentBuilder) -> N
     findings = Findings(path)
     for index, task in enumerate(findings.list_of(read_json(path), dict, "")):
         findings.record = f"task {task.get('id', index)}"
-        name = _picture_name(task.get("data"), findings)
+        name = _image_name(task.get("data"), findings)
         results = _results(task, findings)
         if name is not None:
             _convert_task(name, results, builder, findings)
     findings.raise_errors()
 
 
-def _picture_name(data: Any, findings: Findings) -> str | None:
+def _image_name(data: Any, findings: Findings) -> str | None:
     """The file name in a task's address, without the prefix that an upload gets."""
     values = [v for v in data.values() if isinstance(v, str)] if isinstance(data, dict) else []
     named = [v for v in values if os.path.splitext(_path_of(v))[1]]
     if not named:
-        findings.add("data", data, "an object with the address of a picture")
+        findings.add("data", data, "an object with the address of an image")
         return None
     path = _path_of(named[0])
     name = os.path.basename(path)

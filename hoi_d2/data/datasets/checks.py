@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hoi_d2.data.datasets.records import NO_OBJECT, Findings
 
 TOLERANCE = 1.0
-"""Pixels a box may reach out of its picture: what rounding and the two pixel conventions cost."""
+"""Pixels a box may reach out of its image: what rounding and the two pixel conventions cost."""
 
 
 def check_record(
@@ -36,7 +36,7 @@ def check_record(
             findings.add(field, entity["bbox"], "a box with an area (XYXY)", level="flaw")
         elif max(-x0, -y0) > TOLERANCE or _beyond(x1, width) or _beyond(y1, height):
             size = "" if width is None else f", which is {width} x {height}"
-            what = f"a box (0-based XYXY) in the picture{size}"
+            what = f"a box (0-based XYXY) in the image{size}"
             findings.add(field, entity["bbox"], what, level="flaw")
     _check_pairs(record, findings, pair_fields, duplicates)
 
@@ -61,7 +61,7 @@ def _check_pairs(
 
 
 def check_names(records: Sequence[dict], findings: Findings) -> None:
-    """Notes pictures that are there twice."""
+    """Notes images that are there twice."""
     findings.record = ""
     for key in ("file_name", "image_id"):
         first: dict = {}
@@ -69,6 +69,6 @@ def check_names(records: Sequence[dict], findings: Findings) -> None:
             before = first.setdefault(record[key], index)
             if before != index:
                 findings.record = f"record {index}"
-                what = f"a picture that is not there yet; record {before} has it"
+                what = f"an image that is not there yet; record {before} has it"
                 findings.add(key, record[key], what, level="flaw")
     findings.record = ""

@@ -1,7 +1,7 @@
-"""COCO without V-COCO's test pictures: what a detector for V-COCO may be trained on.
+"""COCO without V-COCO's test images: what a detector for V-COCO may be trained on.
 
 COCO 2017's training set holds most of COCO 2014's val set, and with it nearly all of V-COCO's test
-set. A detector that has seen those pictures gives V-COCO figures that are too good.
+set. A detector that has seen those images gives V-COCO figures that are too good.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ logger = logging.getLogger(__name__)
 def load_coco_without_vcoco_test(
     json_file: str | os.PathLike, image_root: str | os.PathLike, *, name: str | None = None
 ) -> list[dict]:
-    """A COCO instances file's pictures but those of V-COCO's test set.
+    """A COCO instances file's images but those of V-COCO's test set.
 
     Args:
         json_file: COCO's `instances_*.json`.
-        image_root: the folder of the pictures.
+        image_root: the folder of the images.
         name: the registered name, whose metadata gets COCO's category ids.
 
     Returns:
@@ -32,7 +32,7 @@ def load_coco_without_vcoco_test(
     records = load_coco_json(os.fspath(json_file), os.fspath(image_root), name)
     kept = [r for r in records if r["image_id"] not in vcoco_test_images()]
     left_out = len(records) - len(kept)
-    logger.info("%s: %d pictures of V-COCO's test set are left out", json_file, left_out)
+    logger.info("%s: %d images of V-COCO's test set are left out", json_file, left_out)
     check_no_vcoco_test(kept, json_file)
     return kept
 
@@ -50,7 +50,7 @@ def check_no_vcoco_test(records: list[dict], source: str | os.PathLike) -> None:
     seen = [r for r in records if r["image_id"] in test or _id_in_name(r["file_name"]) in test]
     if seen:
         raise ValueError(
-            f"{os.fspath(source)}: {len(seen)} pictures are of V-COCO's test set, the first is "
+            f"{os.fspath(source)}: {len(seen)} images are of V-COCO's test set, the first is "
             f"{seen[0]['file_name']}; a detector for V-COCO must not be trained on them"
         )
 

@@ -1,4 +1,4 @@
-"""HICO: which of 600 interactions a picture shows, from the official `anno.mat`."""
+"""HICO: which of 600 interactions an image shows, from the official `anno.mat`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def load_hico(
 
     Args:
         mat_file: `anno.mat`, of HICO (20150920) or HICO-DET (20160224_det).
-        image_root: the folder of the pictures; it is put before every file name.
+        image_root: the folder of the images; it is put before every file name.
         split: `train` or `test`.
 
     Returns:

@@ -40,14 +40,14 @@ def load_hico_det(
 
     Args:
         json_file: `trainval_hico.json`, `instances_test2015.json`, `anno_bbox.mat`, ...
-        image_root: the folder of the pictures; it is put before every file name.
+        image_root: the folder of the images; it is put before every file name.
         one_based: whether boxes count pixels from 1; only the QPIC form does both, and None reads
             it off the file.
         split: `train` or `test`; only `anno_bbox.mat` holds both.
 
     Returns:
         One dict an image: `file_name, image_id, annotations, hoi_annotations`, and
-        `height, width` where the file has them (the mapper reads them off the picture otherwise).
+        `height, width` where the file has them (the mapper reads them off the image otherwise).
         `image_id` is the number in the file name. The list is the caller's to change.
 
     Raises:
@@ -91,7 +91,7 @@ def read_hico_det(
 
 
 def missing_test_images(records: list[dict], image_root: str = "") -> list[dict]:
-    """The 112 test pictures without a visible pair, which the QPIC file lacks.
+    """The 112 test images without a visible pair, which the QPIC file lacks.
 
     The official metric has them: what is detected in them is wrong.
     """

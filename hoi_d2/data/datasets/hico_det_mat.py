@@ -1,8 +1,8 @@
 """HICO-DET's official file: `anno_bbox.mat` with the struct arrays `bbox_train`, `bbox_test`.
 
-Each picture has `filename`, `size` (width, height, depth) and `hoi`, whose members have `id`
+Each image has `filename`, `size` (width, height, depth) and `hoi`, whose members have `id`
 (1..600), `bboxhuman` and `bboxobject` (x1, x2, y1, y2; 1-based, inclusive), `connection` (n x 2,
-1-based: human, object) and `invis` (1 = the HOI is in the picture, but no pair is visible).
+1-based: human, object) and `invis` (1 = the HOI is in the image, but no pair is visible).
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def load_hoi_json(json_file: str | os.PathLike, image_root: str | os.PathLike = 
 
     Args:
         json_file: the file.
-        image_root: the folder of the pictures; it is put before every file name.
+        image_root: the folder of the images; it is put before every file name.
 
     Returns:
         One dict an image, with or without interactions, in the file's order.
@@ -172,7 +172,7 @@ def _check_inside(box: tuple, written: Any, image: dict, findings: Findings) -> 
         findings.add("bbox", written, "[x, y, w, h] with w > 0 and h > 0")
     elif x1 <= 0 or y1 <= 0 or x0 >= image.get("width", x1) or y0 >= image.get("height", y1):
         size = f"{image.get('width')} x {image.get('height')}"
-        findings.add("bbox", written, f"a box in the picture, which is {size}")
+        findings.add("bbox", written, f"a box in the image, which is {size}")
 
 
 def _read_pairs(

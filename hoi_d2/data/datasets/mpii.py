@@ -1,12 +1,12 @@
-"""MPII Human Pose as activity recognition: one activity a picture.
+"""MPII Human Pose as activity recognition: one activity an image.
 
 Two forms, recognised by content: the official `mpii_human_pose_v1_u12_1.mat` (slow to read, for it
 holds every joint), and the JSON that tools/prepare_mpii.py makes of it:
 `{"activities": [names], "images": [{"file_name", "activity": index}]}`.
 
-The activities of the test pictures are withheld, so the classes are the activities that occur in
-the training pictures, by ascending `act_id`. Papers train and report on two parts of the training
-pictures (8,218 and 6,987 of the 15,205 that have an activity); the list of the second part is not
+The activities of the test images are withheld, so the classes are the activities that occur in
+the training images, by ascending `act_id`. Papers train and report on two parts of the training
+images (8,218 and 6,987 of the 15,205 that have an activity); the list of the second part is not
 in the file and has to be given.
 """
 
@@ -44,8 +44,8 @@ def load_mpii(
 
     Args:
         file: the official .mat, or the prepared JSON.
-        image_root: the folder of the pictures; it is put before every file name.
-        split: `trainval` (all pictures with an activity), `train` or `val`.
+        image_root: the folder of the images; it is put before every file name.
+        split: `trainval` (all images with an activity), `train` or `val`.
         val_images: a text file with the file names of `val`, one on each line.
 
     Returns:
@@ -140,7 +140,7 @@ def _read_mat(findings: Findings) -> tuple[list[str], list[tuple[str, int]]]:
         findings.record = f"RELEASE.annolist({index + 1})"
         act_id, act_name = integer(member(acts[index], "act_id")), member(acts[index], "act_name")
         if act_id is None or act_id <= 0:
-            continue  # a training picture that nobody gave an activity
+            continue  # a training image that nobody gave an activity
         image = next(iter(elements(member(images[index], "image"))), None)
         name = findings.name(None if image is None else text(member(image, "name")), "image.name")
         if name is not None:
@@ -157,12 +157,12 @@ def _select(
     if split == "trainval":
         return records
     if split not in ("train", "val") or val_images is None:
-        what = "trainval, or train or val with the list of the val pictures (val_images=...)"
+        what = "trainval, or train or val with the list of the val images (val_images=...)"
         raise file_problem(file, "split", split, what)
     names = _names(val_images)
     there = {os.path.basename(r["file_name"]) for r in records}
     if names - there:
-        what = "names of training pictures with an activity"
+        what = "names of training images with an activity"
         raise file_problem(val_images, "names", sorted(names - there)[:5], what)
     wanted = split == "val"
     return [r for r in records if (os.path.basename(r["file_name"]) in names) == wanted]

@@ -204,7 +204,7 @@ def read_json(path: str | os.PathLike) -> Any:
 
 
 def image_head(root: str, name: str, image_id: int) -> dict[str, Any]:
-    """The head of a record whose picture was annotated without regard to its EXIF orientation."""
+    """The head of a record whose image was annotated without regard to its EXIF orientation."""
     return {"file_name": os.path.join(root, name), "image_id": image_id, "ignore_exif": True}
 
 

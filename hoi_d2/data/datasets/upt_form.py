@@ -1,4 +1,4 @@
-"""The form of UPT, PViC, SCG, ADA-CM and EZ-HOI: parallel lists a picture.
+"""The form of UPT, PViC, SCG, ADA-CM and EZ-HOI: parallel lists an image.
 
 HICO-DET: `annotation` with `boxes_h, boxes_o` (1-based, inclusive), `hoi, object, verb` (0-based,
 objects in HICO's alphabetical order), `filenames`, `size`, `correspondence`.

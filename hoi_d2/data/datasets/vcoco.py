@@ -7,7 +7,7 @@
 - odgt: one JSON object a line, with `gtboxes` and `hoi`.
 
 Verbs come out as the 29 action-roles of `vcoco_vocabulary()`; boxes as COCO means them, continuous
-0-based (x, y, x + w, y + h). A person who does an action whose object is not in the picture has
+0-based (x, y, x + w, y + h). A person who does an action whose object is not in the image has
 an interaction with object -1.
 """
 
@@ -42,7 +42,7 @@ def load_vcoco(
 
     Args:
         json_file: `vcoco_test.json`, `instances_vcoco_test.json`, `trainval_vcoco.json`, `*.odgt`.
-        image_root: the folder of the pictures; it is put before every file name.
+        image_root: the folder of the images; it is put before every file name.
         coco_annotations: COCO's instances file or files; the official form has no boxes without.
         image_ids: keep these images only, in this order: ids, or a file with one on each line
             (`splits/vcoco_test.ids`).

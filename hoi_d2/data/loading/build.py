@@ -227,7 +227,7 @@ def build_train_loader(
     _report(cfg.DATASETS.TRAIN[0], records)
     if seed is None:
         seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
-    # Records of whole-image labels have no size, and their pictures become squares.
+    # Records of whole-image labels have no size, and their images become squares.
     grouped = cfg.DATALOADER.ASPECT_RATIO_GROUPING and all("width" in r for r in records)
     stream = BatchStream(
         size=len(records),

@@ -31,12 +31,12 @@ class Expected:
     """Published numbers of one split.
 
     Args:
-        pictures: files in the picture folder.
-        annotated: pictures with at least one visible pair.
+        images: files in the image folder.
+        annotated: images with at least one visible pair.
         interactions: rows of (human, verb, object) with a visible object; None = depends on form.
     """
 
-    pictures: int
+    images: int
     annotated: int
     interactions: int | None
 
@@ -53,9 +53,9 @@ EXPECTED = {
 those of the UPT form: without role-less actions, missing objects and `point`."""
 
 WHY_HICO_DET_DIFFERS = (
-    "HICO-DET has 38,118 training pictures, of which 37,633 are in most training files: the other "
+    "HICO-DET has 38,118 training images, of which 37,633 are in most training files: the other "
     "485 have image-level labels, but no interaction with a box (the official file marks all of "
-    "theirs `invis`). The same holds for 112 of the 9,658 test pictures; those do count in the "
+    "theirs `invis`). The same holds for 112 of the 9,658 test images; those do count in the "
     "official metric, because what is detected in them is wrong, so hico_det_test has all 9,658."
 )
 
@@ -64,7 +64,7 @@ WHY_HICO_DET_DIFFERS = (
 class Found:
     """What is on disk of one split."""
 
-    pictures: int
+    images: int
     annotated: int
     interactions: int
 
@@ -75,8 +75,8 @@ class Found:
             sum(p["object"] >= 0 and p["verb"] != point for p in r["hoi_annotations"])
             for r in records
         ]
-        pictures = sum(Path(r["file_name"]).is_file() for r in records)
-        return cls(pictures, sum(v > 0 for v in visible), sum(visible))
+        images = sum(Path(r["file_name"]).is_file() for r in records)
+        return cls(images, sum(v > 0 for v in visible), sum(visible))
 
 
 def count_table(found: dict[str, Found]) -> str:
@@ -84,7 +84,7 @@ def count_table(found: dict[str, Found]) -> str:
     rows = []
     for name, counts in found.items():
         expected = EXPECTED[name]
-        for key in ("pictures", "annotated", "interactions"):
+        for key in ("images", "annotated", "interactions"):
             here, there = getattr(counts, key), getattr(expected, key)
             verdict = "" if there is None else "ok" if here == there else "differs"
             rows.append([name, key, here, there, verdict])

@@ -1,4 +1,4 @@
-"""HICO-DET's tree: pictures, annotations in a form that loads fast, picture sizes."""
+"""HICO-DET's tree: images, annotations in a form that loads fast, image sizes."""
 
 from __future__ import annotations
 

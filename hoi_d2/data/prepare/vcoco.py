@@ -1,4 +1,4 @@
-"""V-COCO's tree: the pictures' part of COCO's annotations, which the official labels refer to."""
+"""V-COCO's tree: the images' part of COCO's annotations, which the official labels refer to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEPT = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
 
 
 def labelled_images(label_files: Iterable[Path]) -> set[int]:
-    """The ids of the pictures that official label files name.
+    """The ids of the images that official label files name.
 
     Raises:
         DataFormatError: a file is no official label file.
@@ -30,17 +30,17 @@ def labelled_images(label_files: Iterable[Path]) -> set[int]:
 
 
 def pick_annotations(coco_files: Sequence[Path], image_ids: set[int], target: Path) -> Path:
-    """Writes COCO's pictures and boxes of V-COCO into one small file (no masks).
+    """Writes COCO's images and boxes of V-COCO into one small file (no masks).
 
     It is what `script_pick_annotations.py` of the V-COCO toolkit makes, without Python 2.
 
     Args:
         coco_files: `instances_train2014.json` and `instances_val2014.json`.
-        image_ids: the pictures to keep.
+        image_ids: the images to keep.
         target: `instances_vcoco_all_2014.json`.
 
     Raises:
-        DataFormatError: a picture is in none of the files.
+        DataFormatError: an image is in none of the files.
     """
     picked: dict[str, list] = {"images": [], "annotations": [], "categories": []}
     for file in coco_files:
@@ -55,7 +55,7 @@ def pick_annotations(coco_files: Sequence[Path], image_ids: set[int], target: Pa
         picked["categories"] = data["categories"]
     missing = sorted(image_ids - {i["id"] for i in picked["images"]})
     if missing:
-        what = f"all pictures of V-COCO; {len(missing)} are in none of {[*map(str, coco_files)]}"
+        what = f"all images of V-COCO; {len(missing)} are in none of {[*map(str, coco_files)]}"
         raise file_problem(coco_files[-1], "images", missing[:5], what)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.part")

@@ -116,7 +116,7 @@ def standing_hip(pose: Pose, height: float, ground: float) -> float:
 
 
 class Canvas:
-    """A picture that is drawn on, BGR uint8; every primitive is anti-aliased."""
+    """An image that is drawn on, BGR uint8; every primitive is anti-aliased."""
 
     def __init__(self, image: np.ndarray) -> None:
         self.image = image

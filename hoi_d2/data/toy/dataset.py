@@ -26,7 +26,7 @@ TRAINING_POSITIVES = (
     233, 5, 214, 2, 64, 203, 455, 455, 7, 11, 627, 627,
 )
 # fmt: on
-"""Training pictures that show each of `drawn_hois()`; a test counts them again."""
+"""Training images that show each of `drawn_hois()`; a test counts them again."""
 
 
 def drawn_hois() -> list[int]:
@@ -59,7 +59,7 @@ def few_shot_metadata() -> dict:
 
 
 def toy_record(split: str, index: int) -> dict:
-    """The dataset dict of one toy picture; its `file_name` is drawn, not read."""
+    """The dataset dict of one toy image; its `file_name` is drawn, not read."""
     vocabulary = hico_det_vocabulary()
     scene = toy.toy_scene(split, index)
     entities: list[dict[str, Any]] = [
@@ -100,14 +100,14 @@ def register_toy() -> None:
 
 @lru_cache(maxsize=2)
 def load_toy(split: str) -> list[dict]:
-    """Every dataset dict of a split ("train" or "val"), in the order of its pictures."""
+    """Every dataset dict of a split ("train" or "val"), in the order of its images."""
     return [toy_record(split, index) for index in range(toy.SPLITS[split][1])]
 
 
 def image_labels(record: dict) -> np.ndarray:
-    """(600,) int8 of a picture, as HICO has them.
+    """(600,) int8 of an image, as HICO has them.
 
-    1 = done in the picture; 0 = ambiguous: what is done comes close to it (who carries also
+    1 = done in the image; 0 = ambiguous: what is done comes close to it (who carries also
     holds); -1 = the object is there and nobody does it; -2 = the object is not there: unknown.
     """
     vocabulary = hico_det_vocabulary()
@@ -125,6 +125,6 @@ def image_labels(record: dict) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def load_toy_labels(split: str) -> list[dict]:
-    """The pictures of `load_toy` with `image_labels` in the place of boxes and pairs."""
+    """The images of `load_toy` with `image_labels` in the place of boxes and pairs."""
     empty: dict[str, list] = {"annotations": [], "hoi_annotations": []}
     return [r | empty | {"image_labels": image_labels(r)} for r in load_toy(split)]

@@ -1,8 +1,8 @@
-"""The toy world: seeded pictures of people who do things with objects, with HICO-DET's classes.
+"""The toy world: seeded images of people who do things with objects, with HICO-DET's classes.
 
 Verbs are decided by pose and contact, not by position and category: others stand in the same place
 and do nothing, or something else. The class distribution has a long tail. A scene is described
-first (`ToyScene`, cheap) and drawn when its picture is asked for, so the dataset needs no files.
+first (`ToyScene`, cheap) and drawn when its image is asked for, so the dataset needs no files.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from hoi_d2.data.vocabulary import hico_det_vocabulary
 
 SCHEME = "toy://"
 SPLITS = {"train": (0, 6000), "val": (1, 1000)}
-"""Name of a split -> (seed, number of pictures)."""
+"""Name of a split -> (seed, number of images)."""
 _WIDTHS, _HEIGHTS = (192, 208, 224), (160, 176, 192)
-_MIN_VISIBLE = 0.6  # share of a box that must be inside the picture
+_MIN_VISIBLE = 0.6  # share of a box that must be inside the image
 _MAX_COVERED = 0.55  # share of a box that another group may cover: verbs must stay recognisable
 
 
 @dataclass
 class ToyScene:
-    """One picture before it is drawn: layers from back to front, entities and interactions."""
+    """One image before it is drawn: layers from back to front, entities and interactions."""
 
     seed: int
     width: int
@@ -53,13 +53,13 @@ class ToyScene:
     interactions: list[tuple[int, int, tuple[str, ...]]] = field(default_factory=list)
 
     def has_room(self, box: Sequence[float]) -> bool:
-        """Whether the box is mostly inside the picture and not over what is there already."""
+        """Whether the box is mostly inside the image and not over what is there already."""
         if _visible(box, self.width, self.height) < _MIN_VISIBLE:
             return False
         return all(_covered(box, other) < _MAX_COVERED for other in self.boxes)
 
     def add_entity(self, kind: str, box: Sequence[float]) -> int:
-        """Notes what is at a box (XYXY pixels, clipped to the picture); returns its index."""
+        """Notes what is at a box (XYXY pixels, clipped to the image); returns its index."""
         x0, y0, x1, y1 = box
         w, h = float(self.width), float(self.height)
         self.boxes.append((max(x0, 0.0), max(y0, 0.0), min(x1, w), min(y1, h)))
@@ -131,7 +131,7 @@ def compose(seed: int, *, balance: float = 0.0) -> ToyScene:
 def _try_perform(
     scene: ToyScene, rng: random.Random, action: Action, spot: Spot, pose: str | None = None
 ) -> Performance | None:
-    """A performance whose person and object are mostly inside the picture, else None."""
+    """A performance whose person and object are mostly inside the image, else None."""
     for _ in range(4):
         done = perform(
             action,
@@ -282,12 +282,12 @@ def render(scene: ToyScene) -> np.ndarray:
 
 
 def scene_seed(split: str, index: int) -> int:
-    """The seed of a split's picture; splits never share one."""
+    """The seed of a split's image; splits never share one."""
     return SPLITS[split][0] * 10_000_000 + index
 
 
 def toy_scene(split: str, index: int) -> ToyScene:
-    """The scene of picture `index` of a split. Validation shows rare classes more often."""
+    """The scene of image `index` of a split. Validation shows rare classes more often."""
     return compose(scene_seed(split, index), balance=0.0 if split == "train" else 0.2)
 
 

@@ -11,7 +11,7 @@ from hoi_d2.demo.web.result import message_html, result_html
 from hoi_d2.demo.web.session import UploadError, WebSession
 
 _HERE = Path(__file__).parent
-EMPTY = "Choose a picture, take one with the camera, or paste one."
+EMPTY = "Choose an image, take one with the camera, or paste one."
 _KEPT_SECONDS = 3600
 """Uploads are deleted and sessions forgotten after that time."""
 
@@ -51,12 +51,12 @@ def build_page(session: WebSession, models: list[str]) -> Any:
 
 
 def _questions(gr: Any, session: WebSession, models: list[str]) -> tuple[Any, Any, Any, Any]:
-    """Picture, model, and classes of one's own with their button (None where not offered)."""
+    """Image, model, and classes of one's own with their button (None where not offered)."""
     upload = gr.Image(
         type="filepath",
         image_mode=None,
         sources=["upload", "webcam", "clipboard"],
-        label="Picture",
+        label="Image",
         elem_id="upload",
         height=240,
     )

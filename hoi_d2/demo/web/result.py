@@ -1,6 +1,6 @@
-"""What the web page shows of a prediction, as HTML: picture, table, downloads.
+"""What the web page shows of a prediction, as HTML: image, table, downloads.
 
-The picture of each pair lies ready in the page; `web_result.js` shows it while its row is pointed
+The image of each pair lies ready in the page; `web_result.js` shows it while its row is pointed
 at or chosen, so that nothing has to be drawn again by the server.
 """
 
@@ -24,13 +24,13 @@ COLUMNS = ("#", "verb", "object", "score", "person box", "object box")
 NUMBERS = ("#", "score")
 HINT = "Point at a row to see its pair; choose it to keep the pair in view, again to let it go."
 SHOWN_SIDE = 1600
-"""The longer side of a picture in the page; the model has seen the whole one."""
+"""The longer side of an image in the page; the model has seen the whole one."""
 
 _COLOR = "#{:02x}{:02x}{:02x}".format(*PERSON_COLORS[0])
 
 
 def message_html(text: str, *, refused: bool = False) -> str:
-    """A page without a picture."""
+    """A page without an image."""
     kind = "refused" if refused else "empty"
     return f'<p id="status" class="{kind}" role="status">{html.escape(text)}</p>'
 
@@ -87,7 +87,7 @@ def pair_numbers(prediction: HOIPrediction) -> list[int]:
 
 def _nothing(prediction: HOIPrediction, options: DrawOptions) -> str:
     scores = prediction.hoi_instances.scores
-    text = "The model found no interaction in this picture."
+    text = "The model found no interaction in this image."
     if len(scores):
         best = float(scores.max())
         text = (
@@ -103,7 +103,7 @@ def _table(shown: HOIPrediction) -> str:
     lines = []
     for texts, pair in zip(table_rows(shown), pair_numbers(shown)):
         cells = "".join(f"<td{c}>{html.escape(text)}</td>" for c, text in zip(classes, texts))
-        # a choice outlives a change of the threshold, not a change of the picture
+        # a choice outlives a change of the threshold, not a change of the image
         key = f"{token}-{texts[0]}"
         lines.append(
             f'<tr tabindex="0" aria-selected="false" data-key="{key}" data-of="{pair}">{cells}</tr>'
@@ -121,19 +121,19 @@ def _downloads(shown: HOIPrediction) -> str:
         '<p class="downloads">'
         '<a id="download" download="hoi_results.json" '
         f'href="data:application/json;base64,{content}">Download JSON</a> '
-        '<a id="save" download="interactions.jpg" href="#">Download picture</a></p>'
+        '<a id="save" download="interactions.jpg" href="#">Download image</a></p>'
     )
 
 
 def _figure(shown: HOIPrediction) -> str:
-    """The drawn picture, and over it, unseen at first, each pair alone on the dark picture."""
+    """The drawn image, and over it, unseen at first, each pair alone on the dark image."""
     drawn = shown.draw(score_threshold=0.0, top_k=None)
     size = f'viewBox="0 0 {drawn.width} {drawn.height}"'
     height, width = (side * drawn.scale for side in shown.image.shape[:2])
     layers = "".join(_pairs(shown, drawn.scale, drawn.width, drawn.height))
     plain = f'<image id="plain" href="{_data_uri(shown.image)}" width="{width}" height="{height}"/>'
     return (
-        f'<figure id="picture"><img alt="the picture with its interactions" '
+        f'<figure id="image"><img alt="the image with its interactions" '
         f'src="{_data_uri(drawn.get_image())}"/>'
         f'<svg {size} aria-hidden="true"><defs>{plain if layers else ""}</defs>{layers}</svg>'
         "</figure>"
@@ -171,8 +171,8 @@ def _rectangle(box: Sequence[float]) -> str:
     return f'x="{x0:.1f}" y="{y0:.1f}" width="{max(x1 - x0, 0):.1f}" height="{max(y1 - y0, 0):.1f}"'
 
 
-def _data_uri(picture: np.ndarray) -> str:
-    image = Image.fromarray(picture)
+def _data_uri(raw_image: np.ndarray) -> str:
+    image = Image.fromarray(raw_image)
     image.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
     file = BytesIO()
     image.save(file, "JPEG", quality=92)

@@ -29,7 +29,7 @@ def argument_parser() -> argparse.ArgumentParser:
     """The command line."""
     usual = Limits()
     parser = argparse.ArgumentParser(
-        description="A web page that finds and draws interactions in uploaded pictures.",
+        description="A web page that finds and draws interactions in uploaded images.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -59,7 +59,7 @@ def argument_parser() -> argparse.ArgumentParser:
         "--max-megapixels",
         type=float,
         default=usual.megapixels,
-        help="million pixels of a picture, default %(default)g",
+        help="million pixels of an image, default %(default)g",
     )
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE for --config-file")
     return parser

@@ -35,7 +35,7 @@ class Limits:
 
     Args:
         megabytes: of the file, 1024 * 1024 bytes each.
-        megapixels: of the picture, a million each.
+        megapixels: of the image, a million each.
 
     Raises:
         ValueError: one is not above 0.
@@ -66,7 +66,7 @@ class Found:
 
     Args:
         prediction: everything that the model found.
-        remark: what was done to the picture, and by which model; for the status line.
+        remark: what was done to the image, and by which model; for the status line.
         warning: that the scores mean nothing, "" = they do.
     """
 
@@ -83,55 +83,55 @@ def read_upload(path: str | os.PathLike, *, limits: Limits) -> tuple[np.ndarray,
         limits: what is larger is refused before it is decoded.
 
     Returns:
-        (H, W, 3) RGB and a remark, "" for an ordinary picture.
+        (H, W, 3) RGB and a remark, "" for an ordinary image.
 
     Raises:
-        UploadError: no picture, damaged or too large; names no folder of the server.
+        UploadError: no image, damaged or too large; names no folder of the server.
     """
     try:
         size = os.path.getsize(path)
         if size > limits.bytes:
             raise UploadError(
                 f"the file has {size / MEGABYTE:.1f} MB, at most {limits.megabytes:g} are "
-                "accepted: make the picture smaller, or save it as JPEG"
+                "accepted: make the image smaller, or save it as JPEG"
             )
         height, width = image_size(path)
         if height * width > limits.megapixels * MEGA:
             raise UploadError(
-                f"the picture has {width} x {height} pixels, at most {limits.megapixels:g} million "
+                f"the image has {width} x {height} pixels, at most {limits.megapixels:g} million "
                 "are accepted: make it smaller"
             )
         _check_format(path)
-        picture = read_image(path)
+        image = read_image(path)
     except ImageFileError as error:
         raise UploadError(_in_words(error, path, limits)) from error
-    return picture, _remark(path)
+    return image, _remark(path)
 
 
 def _check_format(path: str | os.PathLike) -> None:
     with Image.open(path) as image:
         if image.format not in FORMATS:
-            raise UploadError(f"{image.format} files are not accepted: save the picture as JPEG")
+            raise UploadError(f"{image.format} files are not accepted: save the image as JPEG")
 
 
 def _in_words(error: ImageFileError, path: str | os.PathLike, limits: Limits) -> str:
     what = str(error.problems[0].value)
     if "DecompressionBomb" in what:
         return (
-            f"the picture has far too many pixels, at most {limits.megapixels:g} million are "
+            f"the image has far too many pixels, at most {limits.megapixels:g} million are "
             "accepted: make it smaller"
         )
     if "UnidentifiedImage" in what:
-        return "the file is not a picture of a known format"
+        return "the file is not an image of a known format"
     if "truncated" in what or "Truncated" in what:
-        return "the picture is cut off or damaged"
-    return f"the picture cannot be read ({what.replace(os.fspath(path), 'the file')})"
+        return "the image is cut off or damaged"
+    return f"the image cannot be read ({what.replace(os.fspath(path), 'the file')})"
 
 
 def _remark(path: str | os.PathLike) -> str:
     with Image.open(path) as image:
         remarks = {
-            f"of an animation with {getattr(image, 'n_frames', 1)} pictures the first one": (
+            f"of an animation with {getattr(image, 'n_frames', 1)} images the first one": (
                 getattr(image, "n_frames", 1) > 1
             ),
             "turned as its EXIF data says": image.getexif().get(0x0112, 1) != 1,
@@ -141,7 +141,7 @@ def _remark(path: str | os.PathLike) -> str:
 
 
 class WebSession:
-    """Models that were asked for, loaded once, and one picture at a time through them.
+    """Models that were asked for, loaded once, and one image at a time through them.
 
     Args:
         load: name of a model -> predictor.
@@ -193,15 +193,15 @@ class WebSession:
             classes: in words; where there are any, they take the model's place.
 
         Raises:
-            UploadError: the picture, the classes or the model cannot be used, or the model failed;
+            UploadError: the image, the classes or the model cannot be used, or the model failed;
                 what nobody has foreseen is in the log as well.
         """
-        picture, remark = read_upload(path, limits=self.limits)
+        image, remark = read_upload(path, limits=self.limits)
         name = "the model for classes of your own" if classes else f"the model {model}"
         try:
             with self._lock:
                 predictor = self.open_predictor(classes) if classes else self.predictor(model)
-                prediction = predictor(picture[:, :, ::-1])
+                prediction = predictor(image[:, :, ::-1])
         except UploadError:
             raise
         except Exception as error:  # a page that stands still tells nobody anything
@@ -228,10 +228,10 @@ def _check_classes(classes: Sequence[str]) -> None:
 
 
 def _failure(error: Exception, name: str) -> str:
-    """Why a model gave nothing, for who uploaded a picture."""
+    """Why a model gave nothing, for who uploaded an image."""
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error).rstrip(".")
     if isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text:
-        return f"there is not enough memory for {name} with this picture: make the picture smaller"
+        return f"there is not enough memory for {name} with this image: make the image smaller"
     if isinstance(error, (KeyError, ValueError, OSError, ImportError, WeightsError)):
         return f"{name} cannot be used: {text}"
     logger.exception("%s failed", name)

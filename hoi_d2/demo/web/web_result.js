@@ -27,8 +27,8 @@ function choose(row) {
   leave(); // a row that is let go is dark at once, though the pointer is still there
 }
 
-async function savePicture(link) {
-  const shown = element.querySelector("#picture img").src; // too long for the address of a link
+async function saveImage(link) {
+  const shown = element.querySelector("#image img").src; // too long for the address of a link
   const address = URL.createObjectURL(await (await fetch(shown)).blob());
   Object.assign(document.createElement("a"), { href: address, download: link.download }).click();
   setTimeout(() => URL.revokeObjectURL(address), 60000);
@@ -40,7 +40,7 @@ element.addEventListener("focusin", event => { if (event.target.matches(":focus-
 element.addEventListener("focusout", leave);
 element.addEventListener("click", event => {
   const row = event.target.closest("tr[data-key]"), save = event.target.closest("#save");
-  if (save) { event.preventDefault(); savePicture(save); }
+  if (save) { event.preventDefault(); saveImage(save); }
   if (row) choose(row);
 });
 element.addEventListener("keydown", event => {

@@ -7,7 +7,7 @@ function check(event) {
   if (!files?.length) return;
   const large = [...files].find(file => file.size > props.limit);
   line.textContent = large
-    ? `Not sent: ${large.name} has ${megabytes(large.size)} MB, ${megabytes(props.limit)} MB are accepted: make the picture smaller, or save it as JPEG.`
+    ? `Not sent: ${large.name} has ${megabytes(large.size)} MB, ${megabytes(props.limit)} MB are accepted: make the image smaller, or save it as JPEG.`
     : usual;
   line.classList.toggle("refused", Boolean(large));
   if (!large) return;

@@ -23,10 +23,10 @@ _SHORT = 16  # hexadecimal digits of a hash in a name
 
 
 class DetectionCache:
-    """One file for each picture and input size, in a folder for each detector.
+    """One file for each image and input size, in a folder for each detector.
 
     A folder is named by the hash of the detector's weights and settings. A file also says the hash
-    of the very pixels it was made from: an entry of a picture that has changed is stale.
+    of the very pixels it was made from: an entry of an image that has changed is stale.
 
     Args:
         directory: of all caches.
@@ -58,11 +58,11 @@ class DetectionCache:
         return self._folder
 
     def get(self, folder: Path, model_input: dict[str, Any]) -> tuple[Instances, Tensor] | None:
-        """Instances and feature map (C, h, w) of a picture; None = not there, or stale."""
+        """Instances and feature map (C, h, w) of an image; None = not there, or stale."""
         path = self._path(folder, model_input)
         try:
             with safe_open(path, framework="pt") as file:
-                fresh = file.metadata()["picture"] == _picture_hash(model_input)
+                fresh = file.metadata()["image"] == _image_hash(model_input)
                 tensors = {n: file.get_tensor(n) for n in file.keys()} if fresh else {}
         except (FileNotFoundError, SafetensorError):
             self.misses += 1
@@ -70,7 +70,7 @@ class DetectionCache:
         if not fresh:
             self.stale += 1
             name = model_input.get("file_name")
-            logger.warning("%s is stale: the picture %s has changed since", path, name)
+            logger.warning("%s is stale: the image %s has changed since", path, name)
             return None
         self.hits += 1
         size = tuple(tensors.pop("image_size").tolist())
@@ -80,12 +80,12 @@ class DetectionCache:
     def put(
         self, folder: Path, model_input: dict[str, Any], found: Instances, feature_map: Tensor
     ) -> None:
-        """Stores the output for one picture."""
+        """Stores the output for one image."""
         fields = dict(found.get_fields())
         tensors = {"pred_boxes": fields.pop("pred_boxes").tensor, **fields}
         tensors |= {"feature_map": feature_map, "image_size": torch.tensor(found.image_size)}
         tensors = {n: t.detach().cpu().contiguous().clone() for n, t in tensors.items()}
-        metadata = {"picture": _picture_hash(model_input), "file_name": _name(model_input)}
+        metadata = {"image": _image_hash(model_input), "file_name": _name(model_input)}
         folder.mkdir(parents=True, exist_ok=True)
         data = save(tensors, metadata=metadata)
         write_atomically(self._path(folder, model_input), lambda file: file.write(data))
@@ -101,7 +101,7 @@ def _name(model_input: dict[str, Any]) -> str:
     return str(model_input.get("file_name") or model_input.get("image_id", ""))
 
 
-def _picture_hash(model_input: dict[str, Any]) -> str:
+def _image_hash(model_input: dict[str, Any]) -> str:
     """Of the pixels that the detector is given, so of the file, the decoder and the resize."""
     image = model_input["image"].cpu().contiguous()
     digest = hashlib.sha256(f"{tuple(image.shape)}{image.dtype}".encode())

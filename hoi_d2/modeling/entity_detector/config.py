@@ -19,7 +19,7 @@ def _add_detr_keys(node: CfgNode) -> None:
     # The decoder's last norm also stands between its layers, as transformers 5 trains it. No public
     # weights are like that.
     node.NORM_BETWEEN_LAYERS = False
-    # What a picture gives does not depend on the padding of its batch. False = as DETR was
+    # What an image gives does not depend on the padding of its batch. False = as DETR was
     # published: what is convolved from the padding reaches the cells at the border.
     node.MASK_PADDING = True
 
@@ -52,7 +52,7 @@ def _add_detector_keys(node: CfgNode) -> None:
     # TransformersEntityDetector: RT-DETR and other relatives.
     node.TRANSFORMERS = CfgNode()
     node.TRANSFORMERS.CONFIG = ""  # directory, hub id or .json; "" = WEIGHTS
-    node.TRANSFORMERS.SIZE = [640, 640]  # height and width of the input; [] = as pictures come
+    node.TRANSFORMERS.SIZE = [640, 640]  # height and width of the input; [] = as images come
 
     # PrecomputedEntityDetector (boxes alone) and OracleEntityDetector (with DETR's map and tokens).
     node.PRECOMPUTED = CfgNode()

@@ -36,8 +36,8 @@ _COARSEST = 32
 class DetectronEntityDetector(EntityDetector):
     """A META_ARCHITECTURE of detectron2 with a `backbone`: Faster or Cascade R-CNN, RetinaNet, ...
 
-    A detection's token is the mean of RoIAlign on the backbone's maps. Pictures of one size go
-    through the detector together, so that a picture's result does not depend on its batch.
+    A detection's token is the mean of RoIAlign on the backbone's maps. Images of one size go
+    through the detector together, so that an image's result does not depend on its batch.
 
     Args:
         detector: the model, with detectron2's interface.
@@ -108,10 +108,10 @@ class DetectronEntityDetector(EntityDetector):
         """The detector's own selection (its score threshold and suppression), with tokens."""
         instances: list[Any] = [None] * len(images)
         maps: list[Any] = [None] * len(images)
-        for indices, pictures in groups_of_one_size(images):
-            height, width = pictures.shape[-2:]
-            pictures = pictures.flip(1) if self.is_bgr else pictures
-            inputs = [{"image": x, "height": height, "width": width} for x in pictures]
+        for indices, raw_images in groups_of_one_size(images):
+            height, width = raw_images.shape[-2:]
+            raw_images = raw_images.flip(1) if self.is_bgr else raw_images
+            inputs = [{"image": x, "height": height, "width": width} for x in raw_images]
             found = [output["instances"] for output in self.detector(inputs)]
             tokens = self._tokens([x.pred_boxes for x in found])
             for row, index in enumerate(indices):
@@ -135,7 +135,7 @@ class DetectronEntityDetector(EntityDetector):
         return list(tokens.split([len(b) for b in boxes]))
 
     def _map_of(self, row: int, height: int, width: int) -> Tensor:
-        """The cells that the picture covers; the detector pads it by itself."""
+        """The cells that the image covers; the detector pads it by itself."""
         stride = self._shape.stride
         rows, columns = -(-height // stride), -(-width // stride)
         return self._maps[self.feature][row, :, :rows, :columns].float()

@@ -31,7 +31,7 @@ class PrecomputedEntityDetector(EntityDetector):
     """Stored boxes, scores and classes; no tokens, no feature map (DEFR-Det needs neither).
 
     Args:
-        boxes: of every picture that will be asked for.
+        boxes: of every image that will be asked for.
     """
 
     @configurable
@@ -57,10 +57,10 @@ class PrecomputedEntityDetector(EntityDetector):
         return images, mask
 
     def detect(self, images: ImageList, mask: Tensor) -> Entities:
-        """Looks the pictures up.
+        """Looks the images up.
 
         Raises:
-            KeyError: nothing is stored of a picture.
+            KeyError: nothing is stored of an image.
         """
         inputs = images.batched_inputs
         return Entities([self.boxes.instances(x, mask.device) for x in inputs], None, None)
@@ -87,7 +87,7 @@ class OracleEntityDetector(DetrEntityDetector):
     weights have DETR's names, so that a trained RmLR can be evaluated with it as it is.
 
     Args:
-        boxes: of every picture that will be asked for.
+        boxes: of every image that will be asked for.
         detr: arguments of `DetrEntityDetector`.
     """
 
@@ -110,7 +110,7 @@ class OracleEntityDetector(DetrEntityDetector):
         """The stored boxes with the queries' tokens.
 
         Raises:
-            KeyError: nothing is stored of a picture.
+            KeyError: nothing is stored of an image.
         """
         output = self.network(images.tensor, mask)
         chances = self.class_chances(output.logits[-1])

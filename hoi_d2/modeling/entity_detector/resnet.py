@@ -24,7 +24,7 @@ class ResNetFeatures:
     for, a fast copy of the backbone does the work; the copy is made anew when a weight changes.
 
     Padded cells are set to zero before every convolution that looks at its neighbours. There they
-    are what the convolution's own zero padding is at the border of a picture, so a picture's
+    are what the convolution's own zero padding is at the border of an image, so an image's
     features do not depend on what else is in its batch. DETR as published lets them in.
 
     Args:
@@ -147,7 +147,7 @@ class ResNetWalk(nn.Module):
 def stride_of_mask(mask: Tensor, stride: int) -> Tensor:
     """(B, H, W) mask of pixels -> (B, ceil(H / stride), ceil(W / stride)) mask of cells.
 
-    A picture of height h covers ceil(h / stride) cells, as it does when it is alone: what each
+    An image of height h covers ceil(h / stride) cells, as it does when it is alone: what each
     convolution of stride 2 gives. Resizing the mask to the nearest, as DETR does, may tell another
     number where the padded size is no multiple of the stride.
     """

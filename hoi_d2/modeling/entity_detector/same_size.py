@@ -1,4 +1,4 @@
-"""Batches for detectors that let padding leak: pictures of one size go through them together."""
+"""Batches for detectors that let padding leak: images of one size go through them together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def groups_of_one_size(images: ImageList) -> Iterator[tuple[list[int], Tensor]]:
-    """Yields indices into the batch and the pictures (n, C, H, W) there, without padding."""
+    """Yields indices into the batch and the images (n, C, H, W) there, without padding."""
     groups: dict[tuple[int, int], list[int]] = {}
     for index, size in enumerate(images.image_sizes):
         groups.setdefault(tuple(size), []).append(index)

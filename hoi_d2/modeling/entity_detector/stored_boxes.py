@@ -1,4 +1,4 @@
-"""Boxes from a file or from the annotations, looked up picture by picture."""
+"""Boxes from a file or from the annotations, looked up image by image."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class MissingBoxesError(FileNotFoundError):
 
 @dataclass
 class StoredBoxes:
-    """Boxes in pixels of the pictures on disk, by file name or image id.
+    """Boxes in pixels of the images on disk, by file name or image id.
 
     Attributes:
         source: for messages.
         boxes: key -> list of (XYXY box, class of the dataset, score).
-        key_of: of a model input; pictures are known by file name where the file tells it, since
+        key_of: of a model input; images are known by file name where the file tells it, since
             ids of a training and a test set may be the same.
     """
 
@@ -41,19 +41,19 @@ class StoredBoxes:
     def instances(self, model_input: dict[str, Any], device: torch.device) -> Instances:
         """`pred_boxes`, `scores` and `pred_classes` in the size of the input's `image`.
 
-        In training, where the picture was augmented, only its own `instances` are where they
+        In training, where the image was augmented, only its own `instances` are where they
         belong; that is what ground truth gives.
 
         Raises:
-            KeyError: nothing is stored of this picture.
-            ValueError: an augmented picture, and the boxes come from a file.
+            KeyError: nothing is stored of this image.
+            ValueError: an augmented image, and the boxes come from a file.
         """
         size = tuple(model_input["image"].shape[-2:])
         if "instances" in model_input:
             return self._of_training(model_input["instances"], size, device)
         key = self.key_of(model_input)
         if key not in self.boxes:
-            raise KeyError(f"{self.source} has nothing of the picture {key}")
+            raise KeyError(f"{self.source} has nothing of the image {key}")
         rows = self.boxes[key]
         boxes = torch.tensor([r[0] for r in rows], dtype=torch.float32, device=device)
         height, width = size

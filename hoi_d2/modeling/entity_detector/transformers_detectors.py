@@ -36,13 +36,13 @@ from hoi_d2.modeling.entity_detector.same_size import groups_of_one_size, pad_ma
 class TransformersEntityDetector(EntityDetector):
     """A `...ForObjectDetection` of transformers with a `model.backbone`; every query a detection.
 
-    RT-DETR and D-FINE know no padding mask: pictures are resized to `size`, as they were in
-    training. Without a size, pictures of one size go through the network together.
+    RT-DETR and D-FINE know no padding mask: images are resized to `size`, as they were in
+    training. Without a size, images of one size go through the network together.
 
     Args:
         network: the model.
         classes: what its labels mean.
-        size: (height, width) of the network's input; None = as the pictures come.
+        size: (height, width) of the network's input; None = as the images come.
         stride: of the backbone's last map.
         pixel_mean, pixel_std: of the channels, on 0..255.
         score_threshold: detections below it are dropped.
@@ -111,8 +111,8 @@ class TransformersEntityDetector(EntityDetector):
         """All queries above the score threshold, with the decoder's tokens."""
         instances: list[Any] = [None] * len(images)
         maps: list[Any] = [None] * len(images)
-        for indices, pictures in groups_of_one_size(images):
-            output = self.network(pixel_values=pictures)
+        for indices, raw_images in groups_of_one_size(images):
+            output = self.network(pixel_values=raw_images)
             scores, classes = self._classify(output.logits.float())
             boxes = box_convert(output.pred_boxes.float(), "cxcywh", "xyxy")
             for row, index in enumerate(indices):

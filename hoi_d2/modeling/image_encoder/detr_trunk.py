@@ -1,6 +1,6 @@
 """The ResNet of a trained DETR as the convolutions of a CLIP-ResNet-like encoder.
 
-A small encoder does not learn HOI classes from the labels of whole pictures alone in any time that
+A small encoder does not learn HOI classes from the labels of whole images alone in any time that
 a CPU has. The paper's encoders are pre-trained; in the toy world this is what they are pre-trained
 on: the detector's ResNet, whose basic blocks are timm's.
 """

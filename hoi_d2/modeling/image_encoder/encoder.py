@@ -20,11 +20,11 @@ class EncoderOptions(TypedDict):
 
 
 class ImageEncoder(nn.Module):
-    """A square picture -> one vector; or one for each set of patches that its last stage may see.
+    """A square image -> one vector; or one for each set of patches that its last stage may see.
 
-    The last stage reads the whole picture through one query (a ViT's CLS token, the mean token of
+    The last stage reads the whole image through one query (a ViT's CLS token, the mean token of
     CLIP-ResNet's attention pool). DEFR-Det masks the keys of that query, so everything before it
-    is computed once for a picture (arXiv 2203.05676, section 3.3, equation 5).
+    is computed once for an image (arXiv 2203.05676, section 3.3, equation 5).
 
     Args:
         network: of timm.
@@ -79,7 +79,7 @@ class ImageEncoder(nn.Module):
         """(B, 3, R, R) normalised -> (B, D): CLS after the last norm, or the pool's output.
 
         Raises:
-            ValueError: pictures of another size.
+            ValueError: images of another size.
         """
         return self.attend(self.tokens_before_last(images))
 
@@ -135,11 +135,11 @@ class ImageEncoder(nn.Module):
         return weights[:, :, 1:].unflatten(2, self.grid)
 
     def check_size(self, images: Tensor) -> None:
-        """Raises ValueError where the pictures are not R x R."""
+        """Raises ValueError where the images are not R x R."""
         if tuple(images.shape[-2:]) != (self.image_size, self.image_size):
             height, width = images.shape[-2:]
             raise ValueError(
-                f"pictures of {width} x {height}, the image encoder takes {self.image_size} x "
+                f"images of {width} x {height}, the image encoder takes {self.image_size} x "
                 f"{self.image_size}; set INPUT.SQUARE_SIZE or MODEL.IMAGE_ENCODER.IMAGE_SIZE"
             )
 

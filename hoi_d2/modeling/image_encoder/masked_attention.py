@@ -50,7 +50,7 @@ def attend_rows(
 
 
 def row_weights(query: Tensor, keys: Tensor, open_keys: Tensor, image_index: Tensor) -> Tensor:
-    """The attention itself, for pictures of it: (M, heads, N) that sum to 1 over N."""
+    """The attention itself, for images of it: (M, heads, N) that sum to 1 over N."""
     scores = torch.einsum("bhd,bhnd->bhn", query, keys) * query.shape[-1] ** -0.5
     scores = scores[image_index].masked_fill(~open_keys[:, None], -torch.inf)
     return scores.softmax(dim=-1)

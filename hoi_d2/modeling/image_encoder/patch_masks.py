@@ -16,7 +16,7 @@ def pair_patches(
     """The patches that belong to a human-object pair.
 
     Args:
-        human_boxes, object_boxes: (M, 4) XYXY as shares of the picture, 0..1.
+        human_boxes, object_boxes: (M, 4) XYXY as shares of the image, 0..1.
         grid: rows and columns of patches.
         mask: "human_or_object": patches that either box touches (DEFR-Det); "union": those of the
             rectangle around both; "image": all.

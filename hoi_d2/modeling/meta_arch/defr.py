@@ -31,10 +31,10 @@ logger = logging.getLogger(__name__)
 
 @META_ARCH_REGISTRY.register()
 class DEFR(nn.Module):
-    """Square pictures -> one vector each -> scaled logits of all HOI classes.
+    """Square images -> one vector each -> scaled logits of all HOI classes.
 
     Args:
-        image_encoder: picture -> (D,).
+        image_encoder: image -> (D,).
         classifier: (D,) -> (C,), its rows begin as the sentences of the classes.
         loss: of logits and image-level labels.
         vocabulary: what the C outputs are.

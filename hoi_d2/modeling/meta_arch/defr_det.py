@@ -47,7 +47,7 @@ class DEFRDet(nn.Module):
             classifier that was not trained: the sigmoid of CLIP's cosines at scale 100 is 1.
         temperature: logits are divided by it.
         powers: of the human's and of the object's detection score.
-        resize: how pictures are squashed to the encoder's square, "bilinear" or "bicubic".
+        resize: how images are squashed to the encoder's square, "bilinear" or "bicubic".
         score_threshold, max_detections: of the interactions that are given out; 0 = all.
         detector_is_random: no weight file was given for the detector.
     """
@@ -154,7 +154,7 @@ class DEFRDet(nn.Module):
         return self.interactions(scores, pairs, batched_inputs)
 
     def squares(self, batched_inputs: list[dict[str, Any]]) -> Tensor:
-        """(B, 3, R, R): the pictures squashed and normalised for the image encoder."""
+        """(B, 3, R, R): the images squashed and normalised for the image encoder."""
         side = self.image_encoder.image_size
         squares = [
             F.interpolate(
@@ -166,7 +166,7 @@ class DEFRDet(nn.Module):
             )
             for x in batched_inputs
         ]
-        # Bytes, as a picture file of that size would hold.
+        # Bytes, as an image file of that size would hold.
         return self.image_encoder.normalize(torch.cat(squares).round().clamp(0, 255))
 
     def patches(self, pairs: CandidatePairs) -> Tensor:

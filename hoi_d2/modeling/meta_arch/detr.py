@@ -155,7 +155,7 @@ class Detr(nn.Module):
     def _to_instances(
         self, boxes: Tensor, scores: Tensor, classes: Tensor, size: tuple[int, int]
     ) -> Instances:
-        """The queries above the threshold, best first; `size` is the picture's (height, width)."""
+        """The queries above the threshold, best first; `size` is the image's (height, width)."""
         height, width = size
         order = scores.argsort(descending=True, stable=True)
         order = order[scores[order] >= self.score_threshold]

@@ -141,7 +141,7 @@ class InteractionHeads(nn.Module):
         Args:
             entities: of the batch.
             pairs: candidates made of them.
-            images: what the detector saw, for heads that look at the picture again
+            images: what the detector saw, for heads that look at the image again
                 (projects/pose_ire).
         """
         features = [self.global_features(entities)[pairs.image_index], self.token_features(pairs)]

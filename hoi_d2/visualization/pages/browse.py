@@ -1,4 +1,4 @@
-"""Which records of a dataset to look at, their pictures, and the rows by which a page filters."""
+"""Which records of a dataset to look at, their images, and the rows by which a page filters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hoi_d2.data.vocabulary import (
 )
 
 FACETS = ("verb", "object", "rare")
-"""What pictures of a dataset can be filtered by."""
+"""What images of a dataset can be filtered by."""
 
 FILE_FORMATS = ("hico_det", "vcoco", "hoi_json")
 """Forms of annotation files that can be opened without registration."""
@@ -85,7 +85,7 @@ def open_dataset(name_or_file: str, image_root: str = "", *, file_format: str = 
 
     Args:
         name_or_file: a name of detectron2's catalogs, or a file.
-        image_root: folder of the file's pictures.
+        image_root: folder of the file's images.
         file_format: one of `FILE_FORMATS`; "" = by the file's content.
 
     Raises:
@@ -213,7 +213,7 @@ def select_records(
 
 
 def choose(records: Sequence[dict[str, Any]], num: int) -> list[dict[str, Any]]:
-    """At most `num` records; where that cuts, spread evenly over those whose picture is on disk.
+    """At most `num` records; where that cuts, spread evenly over those whose image is on disk.
 
     Where none is, over all: then drawing says what is missing.
     """

@@ -1,4 +1,4 @@
-"""Ground truth beside prediction: hits, misses and false alarms of every picture."""
+"""Ground truth beside prediction: hits, misses and false alarms of every image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of drawn pictures with a page over them: a dataset's ground truth, a result's errors."""
+"""Folders of drawn images with a page over them: a dataset's ground truth, a result's errors."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from hoi_d2.data.mappers import read_dataset_image
 from hoi_d2.visualization.canvas import HOIImage, load_font, text_mask
 from hoi_d2.visualization.pages.browse import FACETS, Dataset, filter_rows
 from hoi_d2.visualization.pages.comparison import Comparison
-from hoi_d2.visualization.pages.html import GalleryPicture, GalleryTable, write_gallery
+from hoi_d2.visualization.pages.html import GalleryImage, GalleryTable, write_gallery
 from hoi_d2.visualization.scene import FALSE_ALARM, HIT, MISS, Interaction
 from hoi_d2.visualization.visualizer import HOIVisualizer
 
 STATE_FACETS = (*FACETS, "state")
-"""What pictures of a comparison can be filtered by."""
+"""What images of a comparison can be filtered by."""
 
 Draw = Callable[[dict[str, Any]], tuple[HOIImage, list, dict[str, float]]]
-"""Draws a record: the picture, its rows for the page's filters, the numbers to sort by."""
+"""Draws a record: the image, its rows for the page's filters, the numbers to sort by."""
 
 _DARK = 40
 
@@ -37,14 +37,14 @@ def draw_dataset(
     suffix: str = ".png",
     merge_iou: float = 0.6,
 ) -> list[str]:
-    """Draws the ground truth of records into `output/pictures`, and `output/index.html` over them.
+    """Draws the ground truth of records into `output/images`, and `output/index.html` over them.
 
     Args:
         dataset: names and rare classes.
         records: dataset dicts, e.g. of `select_records`.
         output: the folder.
         page: write the page.
-        suffix: of the pictures; `.jpg` is a fifth of the size.
+        suffix: of the images; `.jpg` is a fifth of the size.
         merge_iou: see `build_scene`.
 
     Returns:
@@ -57,11 +57,11 @@ def draw_dataset(
         drawn = visualizer.draw_ground_truth(record, dataset.vocabulary)
         return drawn, rows, {"interactions": len(rows), "boxes": len(record["annotations"])}
 
-    pictures, failures = _draw_all(records, draw, Path(output), suffix)
+    images, failures = _draw_all(records, draw, Path(output), suffix)
     if page:
-        total = sum(p.numbers["interactions"] for p in pictures)
+        total = sum(p.numbers["interactions"] for p in images)
         summary = (
-            f"Ground truth of {len(pictures)} of {len(dataset.records)} pictures, {total:.0f} "
+            f"Ground truth of {len(images)} of {len(dataset.records)} images, {total:.0f} "
             "interactions. Solid boxes are people, one colour each; dashed boxes are objects, in "
             "the colours of those who use them; grey boxes take part in nothing."
         )
@@ -70,7 +70,7 @@ def draw_dataset(
             title=dataset.name,
             summary=_with_failures(summary, failures),
             facets=FACETS,
-            pictures=pictures,
+            images=images,
         )
     return failures
 
@@ -88,7 +88,7 @@ def draw_comparison(
     figures: Sequence[tuple[str, str]] = (),
     tables: Sequence[GalleryTable] = (),
 ) -> list[str]:
-    """Draws ground truth beside prediction into `output/pictures`, and a page over them.
+    """Draws ground truth beside prediction into `output/images`, and a page over them.
 
     Args:
         dataset: that was compared.
@@ -97,7 +97,7 @@ def draw_comparison(
         output: the folder.
         score_threshold: detections below are left out.
         classes: only these interactions; empty = all.
-        suffix: of the pictures.
+        suffix: of the files.
         summary, figures, tables: see `write_gallery`.
 
     Returns:
@@ -111,48 +111,48 @@ def draw_comparison(
         annotated, detected = comparison.interactions_of(
             row_of[record["image_id"]], score_threshold=score_threshold, classes=classes
         )
-        picture = _side_by_side(record, annotated, detected, comparison, score_threshold)
+        image = _side_by_side(record, annotated, detected, comparison, score_threshold)
         missed = [item for item in annotated if item.state == MISS]
         rows = [_facets(item, dataset) for item in [*detected, *missed]]
-        return picture, rows, _counts(annotated, detected)
+        return image, rows, _counts(annotated, detected)
 
     records = [record_of[i] for i in ids]
-    pictures, failures = _draw_all(records, draw, Path(output), suffix)
+    raw_images, failures = _draw_all(records, draw, Path(output), suffix)
     write_gallery(
         Path(output) / "index.html",
         title=f"{dataset.name}: ground truth beside prediction",
         summary=_with_failures(summary, failures),
         facets=STATE_FACETS,
-        pictures=pictures,
+        images=raw_images,
         figures=figures,
         tables=tables,
-        picture_width=800,
+        image_width=800,
     )
     return failures
 
 
 def _draw_all(
     records: Sequence[dict[str, Any]], draw: Draw, output: Path, suffix: str
-) -> tuple[list[GalleryPicture], list[str]]:
+) -> tuple[list[GalleryImage], list[str]]:
     """Draws and saves record after record; one that cannot be drawn is named and left out."""
-    pictures: list[GalleryPicture] = []
+    images: list[GalleryImage] = []
     failures: list[str] = []
-    names = picture_names(records, suffix)
-    for record, name in zip(tqdm(records, desc="drawing", unit=" pictures", disable=None), names):
+    names = image_names(records, suffix)
+    for record, name in zip(tqdm(records, desc="drawing", unit=" images", disable=None), names):
         try:
             drawn, rows, numbers = draw(record)
         except (OSError, ValueError) as error:
             failures.append(str(error))
             continue
-        drawn.save(output / "pictures" / name)
+        drawn.save(output / "images" / name)
         title = f"{record.get('image_id')}: {Path(str(record.get('file_name'))).name}"
         size = (drawn.width, drawn.height)
-        pictures.append(GalleryPicture(f"pictures/{name}", title, size, rows, numbers))
-    return pictures, failures
+        images.append(GalleryImage(f"images/{name}", title, size, rows, numbers))
+    return images, failures
 
 
-def picture_names(records: Iterable[dict[str, Any]], suffix: str) -> list[str]:
-    """The pictures' own names, made safe for a file system and a link, and each used once."""
+def image_names(records: Iterable[dict[str, Any]], suffix: str) -> list[str]:
+    """The images' own names, made safe for a file system and a link, and each used once."""
     names: dict[str, None] = {}
     for record in records:
         file = str(record.get("file_name") or record.get("image_id"))
@@ -226,4 +226,4 @@ def _counts(annotated: list[Interaction], detected: list[Interaction]) -> dict[s
 def _with_failures(summary: str, failures: Sequence[str]) -> str:
     if not failures:
         return summary
-    return "\n".join([summary, f"{len(failures)} pictures could not be drawn:", *failures[:20]])
+    return "\n".join([summary, f"{len(failures)} images could not be drawn:", *failures[:20]])

@@ -1,4 +1,4 @@
-"""One static page of pictures with filters; it opens from disk and loads nothing from a network."""
+"""One static page of images with filters; it opens from disk and loads nothing from a network."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _TEMPLATE = Path(__file__).with_name("gallery_template.html")
 
 
 @dataclass(frozen=True)
-class GalleryPicture:
-    """A picture of the page.
+class GalleryImage:
+    """An image of the page.
 
     Args:
         src: path relative to the page.
         title: shown below it.
         size: (width, height) in pixels, so that the page does not jump while it loads.
         rows: one per interaction; values in the order of the page's facets, "" = none.
-        numbers: what the pictures can be sorted by.
+        numbers: what the images can be sorted by.
     """
 
     src: str
@@ -48,29 +48,29 @@ def write_gallery(
     title: str,
     summary: str,
     facets: Sequence[str],
-    pictures: Sequence[GalleryPicture],
+    images: Sequence[GalleryImage],
     figures: Sequence[tuple[str, str]] = (),
     tables: Sequence[GalleryTable] = (),
-    picture_width: int = 420,
+    image_width: int = 420,
 ) -> None:
     """Writes the page.
 
     Args:
-        path: of the page; pictures and figures lie beside or below it.
+        path: of the page; images and figures lie beside or below it.
         title: heading.
         summary: a line or two below it.
-        facets: names of what `GalleryPicture.rows` hold; each becomes a filter.
-        pictures: in the order in which they are shown.
+        facets: names of what `GalleryImage.rows` hold; each becomes a filter.
+        images: in the order in which they are shown.
         figures: (path relative to the page, caption).
-        tables: shown above the pictures.
-        picture_width: least width of a picture on the page, in pixels.
+        tables: shown above the images.
+        image_width: least width of an image on the page, in pixels.
     """
     data = {
         "facets": list(facets),
-        "numbers": sorted({name for p in pictures for name in p.numbers}),
-        "pictures": [
+        "numbers": sorted({name for p in images for name in p.numbers}),
+        "images": [
             {"src": p.src, "title": p.title, "size": p.size, "rows": p.rows, "numbers": p.numbers}
-            for p in pictures
+            for p in images
         ],
         "figures": [{"src": src, "title": caption} for src, caption in figures],
         "tables": [{"title": t.title, "columns": t.columns, "rows": t.rows} for t in tables],
@@ -78,7 +78,7 @@ def write_gallery(
     texts = {
         "@TITLE@": html.escape(title),
         "@SUMMARY@": html.escape(summary),
-        "@WIDTH@": str(picture_width),
+        "@WIDTH@": str(image_width),
         "@DATA@": _script_json(data),
     }
     template = _TEMPLATE.read_text(encoding="utf-8")

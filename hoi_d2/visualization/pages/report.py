@@ -1,4 +1,4 @@
-"""The numbers and figures of an evaluation's page: which pictures, which curves, which tables."""
+"""The numbers and figures of an evaluation's page: which images, which curves, which tables."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def order_images(
         worst_first: by the number of errors, and the smaller F1 first where that is the same;
             otherwise as in the dataset, spread evenly where `num` cuts.
         num: at most that many, None = all.
-        there: (N,) bool, whose picture is on disk; where `num` cuts, others are not chosen.
+        there: (N,) bool, whose image is on disk; where `num` cuts, others are not chosen.
     """
     hits, misses, alarms = comparison.count(score_threshold=score_threshold, classes=classes)
     errors = misses + alarms
@@ -84,9 +84,9 @@ def summarize(
     precision, recall = hits / max(hits + alarms, 1), hits / max(hits + misses, 1)
     return (
         f"{len(comparison.results)} detections, {hits + misses} annotated interactions in "
-        f"{len(dataset.records)} pictures; {_headline(comparison, dataset)}.\n"
+        f"{len(dataset.records)} images; {_headline(comparison, dataset)}.\n"
         f"With score >= {score_threshold:.3f}: {hits} hits, {misses} missed, {alarms} false "
-        f"alarms; precision {precision:.3f}, recall {recall:.3f}. {num_drawn} pictures chosen."
+        f"alarms; precision {precision:.3f}, recall {recall:.3f}. {num_drawn} images chosen."
     )
 
 

@@ -1,4 +1,4 @@
-"""Figures of a data set: class frequencies, pairs a picture, box sizes, verb-object matrix."""
+"""Figures of a data set: class frequencies, pairs an image, box sizes, verb-object matrix."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def plot_class_frequencies(
 
 
 def plot_pairs_per_image(path: Path, statistics: DatasetStatistics) -> None:
-    """How many pairs a picture has, and how many verbs a pair.
+    """How many pairs an image has, and how many verbs a pair.
 
     Args:
         path: of the PNG; the CSV has both histograms.
@@ -57,7 +57,7 @@ def plot_pairs_per_image(path: Path, statistics: DatasetStatistics) -> None:
     figure = Figure(figsize=(10, 4), layout="constrained")
     histograms = []
     panels = (
-        ("pairs in a picture", statistics.pairs_per_image, "pictures"),
+        ("pairs in an image", statistics.pairs_per_image, "images"),
         ("verbs of a pair", statistics.verbs_per_pair, "pairs"),
     )
     for axes, (name, values, what) in zip(figure.subplots(1, 2), panels):
@@ -118,12 +118,12 @@ def plot_verb_object_matrix(
     if len(verbs):
         shown = np.where(matrix > 0, matrix, np.nan)[np.ix_(verbs, objects)]
         norm = LogNorm(1, max(2, int(matrix.max())))
-        picture = axes.imshow(shown, norm=norm, cmap="viridis", aspect="auto")
+        image = axes.imshow(shown, norm=norm, cmap="viridis", aspect="auto")
         names = [vocabulary.objects[i].replace("_", " ") for i in objects]
         axes.set_xticks(np.arange(len(objects)), names, rotation=90, fontsize=7)
         labels = [vocabulary.verbs[i].replace("_", " ") for i in verbs]
         axes.set_yticks(np.arange(len(verbs)), labels, fontsize=7)
-        figure.colorbar(picture, ax=axes, shrink=0.6, label="interactions")
+        figure.colorbar(image, ax=axes, shrink=0.6, label="interactions")
     rows = [
         (vocabulary.verbs[v], vocabulary.objects[o], int(matrix[v, o]))
         for v, o in np.argwhere(matrix)

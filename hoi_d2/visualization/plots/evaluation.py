@@ -24,7 +24,7 @@ def save_figure(figure: Figure, path: str | Path, columns: Mapping[str, Any]) ->
 
     Args:
         figure: any matplotlib figure.
-        path: of the picture; the suffix chooses the format (PNG, SVG, PDF).
+        path: of the image; the suffix chooses the format (PNG, SVG, PDF).
         columns: name -> values, all of one length; NaN and None become empty fields.
     """
     path = Path(path)

@@ -39,7 +39,7 @@ def test_training_positives_are_what_the_training_set_has():
     assert np.array_equal(positives, (labels == 1).sum(axis=0))
 
 
-def test_the_same_seed_draws_the_same_picture():
+def test_the_same_seed_draws_the_same_image():
     first, second = (toy.render(toy.toy_scene("train", 7)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, toy.render(toy.toy_scene("train", 8))[: first.shape[0]])
@@ -71,7 +71,7 @@ def test_scenes_have_what_the_design_asks_for():
     assert any(len(r["hoi_annotations"]) > len(p) for r, p in zip(records, pairs))
     idle = [n - len({h for h, _ in p}) for n, p in zip(people, pairs)]
     assert sum(i > 0 for i in idle) > 20, "nobody stands where others act"
-    assert any(not p for p in pairs), "no picture without pairs"
+    assert any(not p for p in pairs), "no image without pairs"
 
 
 def test_the_same_place_goes_with_several_verbs():

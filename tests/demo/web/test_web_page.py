@@ -15,11 +15,11 @@ from PIL import Image
 
 from hoi_d2.demo.web.session import Limits, WebSession
 from hoi_d2.inference.predictor import get_model
-from tests.demo.hostile_files import ANSWERS, HOSTILE, ODD, write_picture
-from tests.demo.web.web_browser import Visitor, browser, chromium, serve, toy_picture
+from tests.demo.hostile_files import ANSWERS, HOSTILE, ODD, write_image
+from tests.demo.web.web_browser import Visitor, browser, chromium, serve, toy_image
 
 chromium()
-DOCS = Path(__file__).parents[3] / "docs/pictures.md"
+DOCS = Path(__file__).parents[3] / "docs/images.md"
 _TABLE = re.compile(r"(<!-- uploads -->\n).*?(<!-- end -->)", re.DOTALL)
 MODELS = ["toy/rmlr", "random", "too large", "RmLR/R50"]
 
@@ -31,7 +31,7 @@ def load(name):
     return get_model("toy/rmlr", pretrained=False) if name == "random" else get_model(name)
 
 
-def fail(picture):
+def fail(image):
     raise torch.OutOfMemoryError("CUDA out of memory")
 
 
@@ -64,7 +64,7 @@ def visitor(chrome, address, capfd):
 
 
 def test_upload_threshold_rows_and_downloads(visitor, tmp_path):
-    visitor.upload(toy_picture(tmp_path / "scene.png"))
+    visitor.upload(toy_image(tmp_path / "scene.png"))
     visitor.wait_for("(score 0.20 or more")
     few = visitor.rows.count()
     assert 1 < few < 20
@@ -87,7 +87,7 @@ def test_upload_threshold_rows_and_downloads(visitor, tmp_path):
 
 
 def test_rows_by_keyboard(visitor, tmp_path):
-    visitor.upload(toy_picture(tmp_path / "scene.png"))
+    visitor.upload(toy_image(tmp_path / "scene.png"))
     visitor.wait_for("interactions shown")
     visitor.page.focus("#save")
     for key, lit in [("Tab", ["0"]), ("Enter", ["0"]), ("Shift+Tab", ["0"]), ("Escape", [])]:
@@ -97,39 +97,39 @@ def test_rows_by_keyboard(visitor, tmp_path):
 
 def test_visitors_do_not_see_one_another(visitor, chrome, address, tmp_path):
     other = Visitor(chrome, address)
-    visitor.upload(toy_picture(tmp_path / "a.png", 1))
-    other.upload(toy_picture(tmp_path / "b.png", 5))
+    visitor.upload(toy_image(tmp_path / "a.png", 1))
+    other.upload(toy_image(tmp_path / "b.png", 5))
     seen = visitor.wait_for("interactions shown"), other.wait_for("interactions shown")
     visitor.set("threshold", "0.9")
     visitor.wait_for("(score 0.90")
     assert other.status == seen[1]
     other.set("top-k", "3")
     other.wait_for("at most 3)")
-    pictures = [v.page.get_attribute("#picture img", "src") for v in (visitor, other)]
-    assert pictures[0] != pictures[1]
+    images = [v.page.get_attribute("#image img", "src") for v in (visitor, other)]
+    assert images[0] != images[1]
     other.remove()
     assert "(score 0.90" in visitor.status
     assert other.errors == []
     other.page.close()
 
 
-def test_one_picture_after_the_other(visitor, tmp_path):
-    scene = toy_picture(tmp_path / "scene.png")
+def test_one_image_after_the_other(visitor, tmp_path):
+    scene = toy_image(tmp_path / "scene.png")
     visitor.upload(scene)
     first = visitor.wait_for("interactions shown")
     visitor.rows.nth(0).click()
-    visitor.upload(toy_picture(tmp_path / "other.png", 0))
+    visitor.upload(toy_image(tmp_path / "other.png", 0))
     visitor.page.wait_for_function(
         "old => document.querySelector('#status').innerText !== old", arg=first
     )
-    assert visitor.lit == [], "a choice is of one picture"
+    assert visitor.lit == [], "a choice is of one image"
     visitor.remove()
     visitor.upload(scene)
     assert visitor.wait_for("interactions shown") == first
 
 
 def test_what_is_typed_into_a_slider_is_made_possible(visitor, tmp_path):
-    visitor.upload(toy_picture(tmp_path / "scene.png"))
+    visitor.upload(toy_image(tmp_path / "scene.png"))
     visitor.wait_for("interactions shown")
     for typed, applied in [("5", "score 1.00"), ("-1", "score 0.00"), ("", "score 0.20")]:
         visitor.set("threshold", typed)
@@ -142,17 +142,17 @@ def test_too_large_a_file_is_not_sent(visitor, tmp_path):
     visitor.upload(tmp_path / "noise.png")
     line = visitor.page.inner_text("#limits")
     assert line == (
-        "Not sent: noise.png has 1.4 MB, 1.0 MB are accepted: make the picture smaller, or save "
+        "Not sent: noise.png has 1.4 MB, 1.0 MB are accepted: make the image smaller, or save "
         "it as JPEG."
     )
-    visitor.upload(toy_picture(tmp_path / "scene.png"))
+    visitor.upload(toy_image(tmp_path / "scene.png"))
     visitor.wait_for("interactions shown")
     assert visitor.page.inner_text("#limits") == "At most 1 MB and 40 million pixels"
 
 
 def test_files_of_the_server_are_no_uploads(address, tmp_path):
-    """Asked past the page for a picture that lies on the server."""
-    secret = toy_picture(tmp_path / "secret.png")
+    """Asked past the page for an image that lies on the server."""
+    secret = toy_image(tmp_path / "secret.png")
     upload = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}
     question = {"fn_index": 0, "session_hash": "x", "data": [upload, "toy/rmlr", "", 0.2, 20]}
     request = Request(
@@ -168,7 +168,7 @@ def test_files_of_the_server_are_no_uploads(address, tmp_path):
 
 
 def test_models_that_fail_say_why(visitor, tmp_path):
-    visitor.upload(toy_picture(tmp_path / "scene.png"))
+    visitor.upload(toy_image(tmp_path / "scene.png"))
     visitor.wait_for("interactions shown")
     visitor.choose_model("random")
     visitor.wait_for("Model random")
@@ -189,12 +189,12 @@ def test_models_that_fail_say_why(visitor, tmp_path):
 def test_files_of_every_kind_get_the_documented_answer(visitor, tmp_path):
     """One page for all: what goes wrong with one upload must not hurt the next.
 
-    `HOI_D2_WRITE_DOCS=1` writes the table of docs/pictures.md, which is compared otherwise.
+    `HOI_D2_WRITE_DOCS=1` writes the table of docs/images.md, which is compared otherwise.
     """
     lines = ["| file | what the page says |", "|---|---|"]
     for number, (kind, words) in enumerate((HOSTILE | ODD).items()):
         path = tmp_path / f"{number}.png"
-        write_picture(path, kind)
+        write_image(path, kind)
         visitor.upload(path)
         status = visitor.wait_for("Not done" if kind in HOSTILE else "interactions shown")
         assert ANSWERS[kind].lower() in status.lower()

@@ -67,7 +67,7 @@ def test_layer_has_the_boxes_of_its_pair(found):
         assert drawn == pytest.approx([x0, y0, x1 - x0, y1 - y0], abs=0.1)
 
 
-def test_a_choice_outlives_the_threshold_not_the_picture(found):
+def test_a_choice_outlives_the_threshold_not_the_image(found):
     few, many = (keys(result_html(found, DrawOptions(least, 20))) for least in (0.2, 0.0))
     assert few == many[: len(few)] and len(few) < len(many)
     other = get_model("toy/rmlr")(toy.render(toy.toy_scene("val", 2)))

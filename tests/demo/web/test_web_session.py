@@ -12,11 +12,11 @@ from PIL import Image
 from hoi_d2.data.toy import scene as toy
 from hoi_d2.demo.web.session import MAX_CLASSES, Limits, UploadError, WebSession, read_upload
 from hoi_d2.inference.predictor import get_model
-from tests.demo.hostile_files import ANSWERS, HOSTILE, ODD, write_picture
+from tests.demo.hostile_files import ANSWERS, HOSTILE, ODD, write_image
 
 
 @pytest.fixture(autouse=True)
-def pillow_opens_large_pictures(monkeypatch):
+def pillow_opens_large_images(monkeypatch):
     """As the server does."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
 
@@ -24,7 +24,7 @@ def pillow_opens_large_pictures(monkeypatch):
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_upload_gets_a_message(kind, tmp_path):
     path = tmp_path / "upload.png"
-    write_picture(path, kind)
+    write_image(path, kind)
     with pytest.raises(UploadError) as error:
         read_upload(path, limits=Limits())
     message = str(error.value)
@@ -33,11 +33,11 @@ def test_hostile_upload_gets_a_message(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_odd_upload_is_a_picture(kind, tmp_path):
+def test_odd_upload_is_an_image(kind, tmp_path):
     path = tmp_path / "upload.png"
-    write_picture(path, kind)
-    picture, remark = read_upload(path, limits=Limits())
-    assert picture.shape == toy.render(toy.toy_scene("val", 1)).shape
+    write_image(path, kind)
+    image, remark = read_upload(path, limits=Limits())
+    assert image.shape == toy.render(toy.toy_scene("val", 1)).shape
     assert remark == ANSWERS[kind]
 
 
@@ -82,7 +82,7 @@ def trained():
 @pytest.fixture
 def scene(tmp_path):
     path = tmp_path / "scene.png"
-    write_picture(path, "palette")
+    write_image(path, "palette")
     return path
 
 

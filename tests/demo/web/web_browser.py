@@ -75,7 +75,7 @@ class Visitor:
 
     def remove(self) -> None:
         self.page.click("#upload button[aria-label='Remove Image']")
-        self.wait_for("Choose a picture")
+        self.wait_for("Choose an image")
 
     def wait_for(self, text: str) -> str:
         """Until the status line has the text; returns the line."""
@@ -113,6 +113,6 @@ class Visitor:
         return path
 
 
-def toy_picture(path: Path, number: int = 1) -> Path:
+def toy_image(path: Path, number: int = 1) -> Path:
     Image.fromarray(toy.render(toy.toy_scene("val", number))[:, :, ::-1]).save(path)
     return path

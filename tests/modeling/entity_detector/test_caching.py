@@ -17,7 +17,7 @@ HICO = ("MODEL.HOI.VOCABULARY", "hico_det")
 CACHE = "MODEL.ENTITY_DETECTOR.CACHE"
 
 
-def pictures() -> list[dict]:
+def images() -> list[dict]:
     generator = torch.Generator().manual_seed(0)
     images = [torch.randint(0, 256, (3, *s), generator=generator) for s in ((64, 90), (70, 64))]
     return [{"image": x.byte(), "file_name": f"{i}.jpg"} for i, x in enumerate(images)]
@@ -35,33 +35,33 @@ def scores(model: nn.Module, inputs: list[dict]) -> list[torch.Tensor]:
 
 @pytest.fixture
 def filled(tmp_path: Path) -> Path:
-    """A cache of both pictures, each run alone."""
+    """A cache of both images, each run alone."""
     model = rmlr()
     settings = detector_settings(small_config(*HICO, architecture="RmLR"))
     cache = use_cache(model.entity_detector, tmp_path, settings=settings, write=True)
-    for picture in pictures():
-        scores(model, [picture])
+    for image in images():
+        scores(model, [image])
     assert (cache.hits, cache.misses, cache.stale) == (0, 2, 0)
-    scores(model, pictures())
+    scores(model, images())
     assert (cache.hits, cache.misses) == (2, 2)
     return tmp_path
 
 
 def test_stored_equals_live(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = scores(rmlr(), pictures())
+    expected = scores(rmlr(), images())
     model = rmlr(CACHE, str(filled))
     monkeypatch.setattr(model.entity_detector.network, "forward", None)  # it must not be asked
-    for a, b in zip(scores(model, pictures()), expected):
+    for a, b in zip(scores(model, images()), expected):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
-def test_a_changed_picture_is_noticed(filled: Path, caplog: pytest.LogCaptureFixture) -> None:
-    changed = pictures()
+def test_a_changed_image_is_noticed(filled: Path, caplog: pytest.LogCaptureFixture) -> None:
+    changed = images()
     changed[0]["image"] = changed[0]["image"].flip(2)
     expected, model = scores(rmlr(), changed), rmlr(CACHE, str(filled))
     with caplog.at_level(logging.WARNING):
         found = scores(model, changed)
-    assert "is stale: the picture 0.jpg has changed" in caplog.text
+    assert "is stale: the image 0.jpg has changed" in caplog.text
     for a, b in zip(found, expected):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
@@ -76,7 +76,7 @@ def test_another_detector_has_a_folder_of_its_own(
         with torch.no_grad():
             next(model.entity_detector.parameters()).add_(1)
     with caplog.at_level(logging.WARNING):
-        scores(model, pictures())
+        scores(model, images())
     assert "no stored detections of these weights and settings, only of others" in caplog.text
     assert len(list(filled.iterdir())) == 1  # reading writes nothing
 
@@ -94,6 +94,6 @@ def test_weights_that_change_later_are_noticed(filled: Path) -> None:
 def test_a_broken_entry_is_made_anew(filled: Path) -> None:
     for path in filled.rglob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:100])
-    expected = scores(rmlr(), pictures())
-    for a, b in zip(scores(rmlr(CACHE, str(filled)), pictures()), expected):
+    expected = scores(rmlr(), images())
+    for a, b in zip(scores(rmlr(CACHE, str(filled)), images()), expected):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)

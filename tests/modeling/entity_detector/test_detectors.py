@@ -67,7 +67,7 @@ def options(kind: str, folder: Path) -> tuple[object, ...]:
     )
 
 
-def pictures() -> list[dict]:
+def images() -> list[dict]:
     generator = torch.Generator().manual_seed(0)
     sizes = [(96, 130), (70, 64)]
     images = [torch.randint(0, 256, (3, *s), generator=generator).byte() for s in sizes]
@@ -78,7 +78,7 @@ def pictures() -> list[dict]:
 
 
 def test_channels_are_in_the_order_that_the_detector_wants(tmp_path: Path) -> None:
-    """A detector of blue first gives for a picture what one of red first gives for its mirror."""
+    """A detector of blue first gives for an image what one of red first gives for its mirror."""
     keys = (*HICO, *options("faster_rcnn", tmp_path))
     few, mean = keys[-1], [1.0, 2.0, 3.0]
     found = []
@@ -92,7 +92,7 @@ def test_channels_are_in_the_order_that_the_detector_wants(tmp_path: Path) -> No
         if order == "BGR":
             with torch.no_grad():
                 stem.copy_(stem.flip(1))
-        found.append(detect(model, pictures()))
+        found.append(detect(model, images()))
     for a, b in zip(*(x.instances for x in found)):
         assert_same(a, b)
 
@@ -112,7 +112,7 @@ def detect(model: nn.Module, inputs: list[dict]):
 
 
 def test_the_interface(model: nn.Module) -> None:
-    detector, inputs = model.entity_detector, pictures()
+    detector, inputs = model.entity_detector, images()
     entities, shape = detect(model, inputs), detector.output_shape()
     assert entities.feature_map.shape[:2] == (2, shape.channels)
     assert entities.feature_mask.shape == (2, *entities.feature_map.shape[2:])
@@ -126,8 +126,8 @@ def test_the_interface(model: nn.Module) -> None:
     assert not any(p.requires_grad for p in detector.parameters())
 
 
-def test_a_batch_gives_what_each_picture_gives_alone(model: nn.Module) -> None:
-    inputs = pictures()
+def test_a_batch_gives_what_each_image_gives_alone(model: nn.Module) -> None:
+    inputs = images()
     together = detect(model, inputs)
     for i, alone in enumerate([detect(model, [x]) for x in inputs]):
         assert_same(together.instances[i], alone.instances[0])
@@ -148,11 +148,11 @@ def assert_same(found: Instances, expected: Instances) -> None:
 
 
 def test_rmlr_runs_and_trains_on_it(model: nn.Module) -> None:
-    inputs = pictures()
+    inputs = images()
     with torch.no_grad():
         outputs = model(inputs)
-    for picture, output in zip(inputs, outputs):
-        size = (picture["height"], picture["width"])
+    for image, output in zip(inputs, outputs):
+        size = (image["height"], image["width"])
         assert output["instances"].image_size == output["hoi_instances"].image_size == size
         assert float(output["instances"].pred_boxes.tensor[:, 2].max()) <= size[1]
     frozen = weights_hash(model.state_dict(), "entity_detector")
@@ -172,15 +172,15 @@ def test_rmlr_runs_and_trains_on_it(model: nn.Module) -> None:
 
 
 def assert_positives(pairs: CandidatePairs, targets: list[dict]) -> None:
-    """The annotated pair of the first picture is among the candidates and has its verb."""
+    """The annotated pair of the first image is among the candidates and has its verb."""
     entities, interactions = ([x[key] for x in targets] for key in ("instances", "hoi_instances"))
     verbs = match_pairs(pairs, entities, interactions, iou_threshold=0.9).candidate_verbs()
     assert verbs[: pairs.counts[0], 76].any()
 
 
-def add_targets(picture: dict, found: Instances) -> dict:
-    """The first and the last of the kept entities do verb 76, in the size of the picture."""
-    size = tuple(picture["image"].shape[1:])
+def add_targets(image: dict, found: Instances) -> dict:
+    """The first and the last of the kept entities do verb 76, in the size of the image."""
+    size = tuple(image["image"].shape[1:])
     scale = [size[1] / found.image_size[1], size[0] / found.image_size[0]] * 2
     boxes = found.pred_boxes.tensor[[0, -1]] * torch.tensor(scale)
     instances = Instances(size, gt_boxes=Boxes(boxes), gt_classes=torch.tensor([0, 1]))
@@ -188,7 +188,7 @@ def add_targets(picture: dict, found: Instances) -> dict:
     verbs[0, 76] = 1
     pairs = torch.tensor([[0, 1]])
     targets = make_hoi_targets(image_size=size, gt_pairs=pairs, gt_verbs=verbs, num_entities=2)
-    return {**picture, "instances": instances, "hoi_instances": targets}
+    return {**image, "instances": instances, "hoi_instances": targets}
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [("faster_rcnn", "pth"), ("rt_detr", "safetensors")])
@@ -274,7 +274,7 @@ def test_classes_that_the_dataset_lacks_are_no_entities(tmp_path: Path) -> None:
     cfg.MODEL.ENTITY_DETECTOR.CLASSES = "coco_80"
     detector = build_entity_detector(cfg)
     with torch.no_grad():
-        entities = detector.detect(*detector.preprocess(pictures()))
+        entities = detector.detect(*detector.preprocess(images()))
     found: Tensor = torch.cat([e.pred_classes for e in entities.instances])
     assert found.tolist() == [1] * len(found) and len(found) > 0
     MetadataCatalog.remove("test_myth")

@@ -19,7 +19,7 @@ from tests.checkpoint.test_conversion import randomise
 SIZES = [(70, 101), (64, 64), (97, 33), (101, 101)]
 
 
-def pictures(seed: int = 0) -> list[Tensor]:
+def random_images(seed: int = 0) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(3, h, w, generator=generator) for h, w in SIZES]
 
@@ -44,13 +44,13 @@ def run(model: nn.Module, images: list[Tensor], **padding: float) -> DetrOutput:
 @pytest.mark.parametrize("padding", [0.0, 7.0, float("nan")])
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("name", ["detr", "conditional_detr"])
-def test_a_batch_gives_what_each_picture_gives_alone(name: str, fast: bool, padding: float) -> None:
+def test_a_batch_gives_what_each_image_gives_alone(name: str, fast: bool, padding: float) -> None:
     model = small_model(
         *("MODEL.DETR.NAME", name, "MODEL.DETR.FOLD_BATCHNORM", fast),
         *("MODEL.DETR.CHANNELS_LAST", fast),
     )
     randomise(model)
-    images = pictures()
+    images = random_images()
     together = run(model, images, padding=padding, height=133)
     for i, image in enumerate(images):
         alone = run(model, [image])
@@ -71,7 +71,7 @@ def test_published_padding_equals_transformers() -> None:
     randomise(model)
     theirs = model.network.detr
     theirs.config.auxiliary_loss = False
-    batch, mask = batch_of(pictures(), padding=0.0)
+    batch, mask = batch_of(random_images(), padding=0.0)
     with torch.no_grad():
         found = model.network(batch, mask)
         expected = theirs(pixel_values=batch, pixel_mask=mask.long())
@@ -102,7 +102,7 @@ def test_speed_keys_change_nothing(keys: tuple[str, ...]) -> None:
     randomise(plain)
     fast = small_model(*off, *(x for key in keys for x in (f"MODEL.DETR.{key}", True)))
     fast.load_state_dict(plain.state_dict())
-    expected, found = run(plain, pictures()), run(fast, pictures())
+    expected, found = run(plain, random_images()), run(fast, random_images())
     for kind in ("feature_map", "memory", "tokens", "logits", "boxes"):
         a, b = getattr(found, kind), getattr(expected, kind)
         if kind == "feature_map":
@@ -115,7 +115,7 @@ def test_bfloat16_is_close_and_comes_out_as_float32() -> None:
     plain, fast = small_model(), small_model("MODEL.DETR.PRECISION", "bfloat16")
     randomise(plain)
     fast.load_state_dict(plain.state_dict())
-    expected, found = run(plain, pictures()), run(fast, pictures())
+    expected, found = run(plain, random_images()), run(fast, random_images())
     for kind in ("feature_map", "memory", "tokens", "logits", "boxes"):
         assert getattr(found, kind).dtype == torch.float32, kind
     assert 0 < (found.boxes - expected.boxes).abs().max() < 0.02
@@ -126,7 +126,7 @@ def test_bfloat16_is_close_and_comes_out_as_float32() -> None:
 
 
 def test_the_fast_copy_follows_the_weights() -> None:
-    model, image = small_model(), pictures()[:1]
+    model, image = small_model(), random_images()[:1]
     first = run(model, image).tokens
     other = small_model()
     randomise(other)
@@ -149,7 +149,7 @@ def test_state_dict_has_transformers_names_alone() -> None:
 def test_training_reaches_all_but_stem_and_first_stage() -> None:
     """What DETR's recipe trains; transformers would freeze every stage."""
     model = small_model("MODEL.DETR.SCORE_THRESHOLD", 0.0).train()
-    output = model.network(*batch_of(pictures()[:2], padding=0.0))
+    output = model.network(*batch_of(random_images()[:2], padding=0.0))
     assert len(output.logits) == len(output.boxes) == 2  # every decoder layer
     (output.logits.sum() + output.boxes.sum()).backward()
     stages = {f"stages.{i}": [] for i in range(4)} | {"embedder.embedder": []}
@@ -166,7 +166,7 @@ def test_training_reaches_all_but_stem_and_first_stage() -> None:
 def test_layers_in_training_end_with_the_layer_of_inference() -> None:
     model = small_model("MODEL.DETR.DROPOUT", 0.0)
     randomise(model)
-    batch = batch_of(pictures()[:1], padding=0.0)
+    batch = batch_of(random_images()[:1], padding=0.0)
     with torch.no_grad():
         expected = model.network(*batch)
         found = model.train().network(*batch)
@@ -184,7 +184,7 @@ def test_norm_between_layers_is_another_network() -> None:
     model, other = small_model(), small_model("MODEL.DETR.NORM_BETWEEN_LAYERS", True)
     randomise(model)
     other.load_state_dict(model.state_dict())
-    image = pictures()[:1]
+    image = random_images()[:1]
     assert not torch.allclose(run(model, image).logits, run(other, image).logits, atol=1e-3)
 
 

@@ -19,7 +19,7 @@ HICO = ("MODEL.HOI.VOCABULARY", "hico_det")
 ROW = {"image_id": 7, "category_id": 90, "bbox": [10, 20, 30, 40], "score": 0.5}
 
 
-def picture(**keys: object) -> dict:
+def image(**keys: object) -> dict:
     image = torch.zeros(3, 60, 100, dtype=torch.uint8)
     return {"image": image, "height": 120, "width": 300, "image_id": 7, "file_name": "a", **keys}
 
@@ -61,7 +61,7 @@ def detect(detector, *inputs: dict) -> list[Instances]:
     ],
 )
 def test_files(tmp_path: Path, content: object, classes: list[int], scores: list[float]) -> None:
-    (found,) = detect(detector_of(content, tmp_path), picture())
+    (found,) = detect(detector_of(content, tmp_path), image())
     assert found.pred_classes.tolist() == classes and found.scores.tolist() == scores
     assert found.image_size == (60, 100)
     for box in found.pred_boxes.tensor.tolist():  # 300 x 120 on disk, 100 x 60 in the network
@@ -82,17 +82,17 @@ def test_files_of_no_known_form(tmp_path: Path, content: object, message: str) -
         detector_of(content, tmp_path)
 
 
-def test_a_picture_that_is_not_stored(tmp_path: Path) -> None:
+def test_an_image_that_is_not_stored(tmp_path: Path) -> None:
     detector = detector_of([ROW], tmp_path)
-    with pytest.raises(KeyError, match="nothing of the picture 8"):
-        detect(detector, picture(image_id=8))
+    with pytest.raises(KeyError, match="nothing of the image 8"):
+        detect(detector, image(image_id=8))
 
 
 def test_stored_boxes_do_not_follow_augmentations(tmp_path: Path) -> None:
     detector = detector_of([ROW], tmp_path)
     annotated = Instances((60, 100), gt_boxes=Boxes(torch.ones(1, 4)), gt_classes=torch.ones(1))
     with pytest.raises(ValueError, match="do not follow the augmentations"):
-        detect(detector, picture(instances=annotated))
+        detect(detector, image(instances=annotated))
 
 
 def test_boxes_alone_are_not_enough_for_rmlr(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_the_oracle_has_detrs_weights_and_tokens(annotated_dataset: str) -> None
     assert list(model.state_dict()) == list(plain.state_dict())
     plain.load_state_dict(model.state_dict())
     entities, queries = (
-        m.entity_detector.detect(*m.entity_detector.preprocess([picture()])) for m in (model, plain)
+        m.entity_detector.detect(*m.entity_detector.preprocess([image()])) for m in (model, plain)
     )
     (found,) = entities.instances
     assert found.pred_classes.tolist() == [0, 17] and found.scores.tolist() == [1, 1]
@@ -128,7 +128,7 @@ def test_the_oracle_has_detrs_weights_and_tokens(annotated_dataset: str) -> None
     assert torch.equal(entities.feature_map, queries.feature_map)
     for token in found.tokens:  # each is one of the queries'
         assert (queries.instances[0].tokens == token).all(dim=1).any()
-    (output,) = model([picture()])
+    (output,) = model([image()])
     assert len(output["instances"]) == 2
 
 
@@ -137,6 +137,6 @@ def test_ground_truth_of_training_is_the_augmented_one(annotated_dataset: str) -
     detector = build_entity_detector(small_config(*keys, *PRECOMPUTED))
     boxes, classes = Boxes(torch.tensor([[1.0, 2, 3, 4]])), torch.tensor([5])
     annotated = Instances((60, 100), gt_boxes=boxes, gt_classes=classes)
-    (found,) = detect(detector, picture(instances=annotated))
+    (found,) = detect(detector, image(instances=annotated))
     assert found.pred_boxes.tensor.tolist() == [[1, 2, 3, 4]]
     assert found.pred_classes.tolist() == [5]

@@ -33,7 +33,7 @@ def test_the_map_is_the_detectors(size):
         expected = detector.network.detr.model.backbone.model((images - mean) / std)
         found = encoder.network.forward_features(encoder.normalize(images.float()))
     expected = expected.feature_maps[-1]
-    # Zeros that pad the picture are another grey in the two normalisations.
+    # Zeros that pad the image are another grey in the two normalisations.
     assert (found - expected).abs().max() < 0.01 * expected.abs().max()
 
 

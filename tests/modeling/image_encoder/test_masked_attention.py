@@ -56,12 +56,12 @@ CASES = [("vit", 1), ("vit", 2), ("vit", 3), ("resnet", 1)]
 def test_equals_the_naive_way(kind, masked_blocks, images, image_index):
     encoder = small_encoder(kind, size=32 if kind == "vit" else 96)
     naive = naive_vit if kind == "vit" else naive_pool
-    pictures = torch.randn(images, 3, encoder.image_size, encoder.image_size)
+    raw_images = torch.randn(images, 3, encoder.image_size, encoder.image_size)
     mask = masks(len(image_index), encoder.grid[0] * encoder.grid[1])
-    tokens = encoder.tokens_before_last(pictures, masked_blocks=masked_blocks)
+    tokens = encoder.tokens_before_last(raw_images, masked_blocks=masked_blocks)
     index = torch.tensor(image_index, dtype=torch.int64)
     rows = encoder.attend(tokens, mask, index, masked_blocks=masked_blocks)
-    expected = [naive(encoder, pictures[i], m, masked_blocks) for i, m in zip(image_index, mask)]
+    expected = [naive(encoder, raw_images[i], m, masked_blocks) for i, m in zip(image_index, mask)]
     assert rows.shape == (len(image_index), encoder.width)
     for row, right in zip(rows, expected):
         torch.testing.assert_close(row, right, atol=1e-5, rtol=1e-5)
@@ -71,11 +71,11 @@ def test_equals_the_naive_way(kind, masked_blocks, images, image_index):
 @torch.no_grad()
 def test_nothing_masked_is_the_networks_own_forward(kind, masked_blocks):
     encoder = small_encoder(kind, size=32 if kind == "vit" else 64)
-    pictures = torch.randn(2, 3, encoder.image_size, encoder.image_size)
+    images = torch.randn(2, 3, encoder.image_size, encoder.image_size)
     network = encoder.network
-    right = network.forward_features(pictures)[:, 0] if kind == "vit" else network(pictures)
-    torch.testing.assert_close(encoder(pictures), right, atol=1e-5, rtol=1e-5)
-    tokens = encoder.tokens_before_last(pictures, masked_blocks=masked_blocks)
+    right = network.forward_features(images)[:, 0] if kind == "vit" else network(images)
+    torch.testing.assert_close(encoder(images), right, atol=1e-5, rtol=1e-5)
+    tokens = encoder.tokens_before_last(images, masked_blocks=masked_blocks)
     everything = torch.ones(2, encoder.grid[0] * encoder.grid[1], dtype=torch.bool)
     for arguments in ((), (everything, torch.arange(2))):
         rows = encoder.attend(tokens, *arguments, masked_blocks=masked_blocks)
@@ -97,8 +97,8 @@ def test_a_hidden_patch_changes_nothing_and_an_open_one_does():
 @pytest.mark.parametrize("kind", ["vit", "resnet"])
 def test_attention_is_what_the_rows_are_made_of(kind):
     encoder = small_encoder(kind, size=32 if kind == "vit" else 96)
-    pictures = torch.randn(2, 3, encoder.image_size, encoder.image_size)
-    tokens = encoder.tokens_before_last(pictures)
+    images = torch.randn(2, 3, encoder.image_size, encoder.image_size)
+    tokens = encoder.tokens_before_last(images)
     index = torch.tensor([1, 0, 1])
     mask = masks(3, encoder.grid[0] * encoder.grid[1])
     weights = encoder.attention(tokens, mask, index)
@@ -116,9 +116,9 @@ def test_attention_is_what_the_rows_are_made_of(kind):
 def test_gradients_flow_and_recomputing_changes_none():
     plain, saving = small_encoder(), small_encoder()
     saving.activation_checkpointing = True
-    pictures = torch.randn(2, 3, 32, 32)
+    images = torch.randn(2, 3, 32, 32)
     for encoder in (plain, saving):
-        encoder.train()(pictures).square().sum().backward()
+        encoder.train()(images).square().sum().backward()
     for (name, a), b in zip(plain.named_parameters(), saving.parameters()):
         assert a.grad is not None and a.grad.abs().max() > 0, name
         torch.testing.assert_close(a.grad, b.grad, msg=name)
@@ -131,6 +131,6 @@ def test_blocks_that_are_not_there(kind, blocks):
         encoder.tokens_before_last(torch.randn(1, 3, 32, 32), masked_blocks=blocks)
 
 
-def test_pictures_of_another_size():
+def test_images_of_another_size():
     with pytest.raises(ValueError, match=r"40 x 32.*IMAGE_SIZE"):
         small_encoder()(torch.randn(1, 3, 32, 40))

@@ -23,7 +23,7 @@ BOXES = [
     [0.1, 0.1, 0.2, 0.2],
     [1 / 6, 0.25, 0.5, 0.75],  # along the borders of patches
     [0.4, 0.6, 0.41, 0.61],  # smaller than a patch
-    [-0.2, -0.1, 1.3, 0.1],  # beyond the picture
+    [-0.2, -0.1, 1.3, 0.1],  # beyond the image
     [0.5, 0.5, 0.5, 0.5],  # empty, on a border
     [1, 1, 1, 1],
 ]
@@ -51,7 +51,7 @@ def test_many_boxes():
 
 @pytest.mark.parametrize("side", [480, 500, 640, 799])
 def test_a_border_of_patches_is_no_matter_of_rounding(side):
-    """Pixels of the picture through float32 shares: patch n ends exactly where n + 1 begins."""
+    """Pixels of the image through float32 shares: patch n ends exactly where n + 1 begins."""
     edges = torch.arange(42 + 1) * (side / 42)
     boxes = torch.stack([edges[:-1], edges[:-1], edges[1:], edges[1:]], dim=1)
     shares = boxes.float() / side

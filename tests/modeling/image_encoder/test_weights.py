@@ -19,7 +19,7 @@ from tests.modeling.image_encoder.small_encoders import (
     small_encoder,
 )
 
-PICTURES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_layouts_of_a_vit(names, tmp_path):
     encoder = build_image_encoder(
         encoder_config(options={**VIT, "visual_projection": 20}, WEIGHTS=str(tmp_path))
     ).eval()
-    torch.testing.assert_close(encoder(PICTURES), source(PICTURES))
+    torch.testing.assert_close(encoder(IMAGES), source(IMAGES))
     torch.testing.assert_close(encoder.visual_projection, projection)
     assert not encoder.is_random
 
@@ -90,10 +90,10 @@ def test_transformers_clip_gives_the_same_features_and_projection(transformers_c
     transformers_clip.save_pretrained(tmp_path)
     options = {**VIT, "visual_projection": 20}
     encoder = build_image_encoder(encoder_config(options=options, WEIGHTS=str(tmp_path))).eval()
-    right = transformers_clip.vision_model(pixel_values=PICTURES).pooler_output
-    torch.testing.assert_close(encoder(PICTURES), right, atol=1e-5, rtol=1e-5)
+    right = transformers_clip.vision_model(pixel_values=IMAGES).pooler_output
+    torch.testing.assert_close(encoder(IMAGES), right, atol=1e-5, rtol=1e-5)
     embedding = transformers_clip.visual_projection(right)
-    torch.testing.assert_close(encoder(PICTURES) @ encoder.visual_projection, embedding)
+    torch.testing.assert_close(encoder(IMAGES) @ encoder.visual_projection, embedding)
 
 
 @torch.no_grad()
@@ -103,7 +103,7 @@ def test_a_resnet_in_timms_and_openais_names(tmp_path):
     encoder = small_encoder("resnet", size=32, num_classes=24)
     encoder.network.head.proj.weight.zero_()
     load_image_encoder_weights(encoder, tmp_path / "a.safetensors")
-    torch.testing.assert_close(encoder(PICTURES), source(PICTURES))
+    torch.testing.assert_close(encoder(IMAGES), source(IMAGES))
     assert encoder.visual_projection is None
 
 
@@ -158,7 +158,7 @@ def test_by_name_and_hash_from_the_hubs_cache(tmp_path, monkeypatch):
     file = hub_cache(tmp_path, "timm/vit_base_patch32_clip_224.openai", weights)
     name = CLIP_VIT + ".openai"
     encoder = build_image_encoder(encoder_config(name, SHA256=sha256_of(file)[:16])).eval()
-    torch.testing.assert_close(encoder(PICTURES), source(PICTURES))
+    torch.testing.assert_close(encoder(IMAGES), source(IMAGES))
     torch.testing.assert_close(encoder.visual_projection, projection)
     with pytest.raises(WeightsError, match="SHA-256"):
         build_image_encoder(encoder_config(name, SHA256="0123456789abcdef"))

@@ -50,7 +50,7 @@ def toy_config(output, *options):
 
 @pytest.fixture
 def few_test_images(monkeypatch):
-    """Evaluation on 24 toy pictures instead of 1,000."""
+    """Evaluation on 24 toy images instead of 1,000."""
     from detectron2.data import DatasetCatalog
 
     few = DatasetCatalog.get("toy_hoi_cls_val")[:24]
@@ -113,7 +113,7 @@ def test_overfits_a_few_images():
         assert row[positive].min() > row[~positive].max()
 
 
-def test_pictures_of_another_size_are_refused():
+def test_images_of_another_size_are_refused():
     with pytest.raises(ValueError, match="48"):
         build_model(defr_config())(model_inputs(1, size=32))
 
@@ -168,7 +168,7 @@ def test_trains_restarts_resumes_and_is_evaluated(tmp_path, few_test_images):
 
 
 def test_the_shipped_weights_know_the_toy_world():
-    """The best class is right for most pictures it has not seen; no text encoder is asked."""
+    """The best class is right for most images it has not seen; no text encoder is asked."""
     cfg = get_cfg()
     add_hoi_config(cfg)
     cfg.merge_from_file(config_file("toy/defr.yaml"))

@@ -65,14 +65,14 @@ def slow_mask(model, human, object_, mask):
 
 
 def slow_scores(model, x, mask, blocks):
-    """{(pair, verb): score} of one picture: a whole forward of the network for each pair."""
+    """{(pair, verb): score} of one image: a whole forward of the network for each pair."""
     size = x["image"].shape[-2:]
     side = model.image_encoder.image_size
     square = F.interpolate(
         x["image"][None].float(), (side, side), mode="bilinear", antialias=True
     ).round()
     encoder, vocabulary = model.image_encoder, model.vocabulary
-    picture = ((square / 255 - encoder.pixel_mean) / encoder.pixel_std)[0]
+    image = ((square / 255 - encoder.pixel_mean) / encoder.pixel_std)[0]
     naive = naive_vit if model.mask_kind == "vit" else naive_pool
     kept = [0, 2, 1]  # humans first
     table, found = sentence_table(vocabulary), {}
@@ -82,7 +82,7 @@ def slow_scores(model, x, mask, blocks):
                 continue
             a, b = kept[human], kept[other]
             patches = slow_mask(model, share(BOXES[a], size), share(BOXES[b], size), mask)
-            feature = naive(encoder, picture, patches, blocks)
+            feature = naive(encoder, image, patches, blocks)
             logits = model.classifier(feature[None])[0]
             for verb in vocabulary.valid_verbs[CLASSES[b]].nonzero()[0]:
                 chance = logits[table[CLASSES[b], verb]].sigmoid()
@@ -148,7 +148,7 @@ def test_no_pairs(boxes, scores, classes):
     assert output["hoi_instances"].image_size == (128, 160)
 
 
-def test_the_output_is_on_the_original_picture():
+def test_the_output_is_on_the_original_image():
     output = defr_det()([model_input()])[0]
     found, entities = output["hoi_instances"], output["instances"]
     torch.testing.assert_close(entities.pred_boxes.tensor[0], 2 * torch.tensor(BOXES[0]).float())
@@ -234,10 +234,10 @@ def test_a_defr_checkpoint_loads_as_it_is(ending, tmp_path):
     checkpointer = TrainingCheckpointer(model)
     checkpointer.load(str(tmp_path / f"defr.{ending}"))
     assert checkpointer.random_parts == ["entity_detector"]
-    picture = torch.randn(1, 3, 32, 32)
+    image = torch.randn(1, 3, 32, 32)
     with torch.no_grad():
-        right = defr.classifier(defr.image_encoder(picture))
-        tokens = model.image_encoder.tokens_before_last(picture)
+        right = defr.classifier(defr.image_encoder(image))
+        tokens = model.image_encoder.tokens_before_last(image)
         everything = torch.ones(1, 16, dtype=torch.bool)
         rows = model.image_encoder.attend(tokens, everything, torch.zeros(1, dtype=torch.int64))
     torch.testing.assert_close(model.classifier(rows), right, atol=1e-4, rtol=1e-4)

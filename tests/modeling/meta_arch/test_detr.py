@@ -61,8 +61,8 @@ def test_helps_change_nothing_after_training():
     torch.testing.assert_close(a.scores, b.scores)
 
 
-def test_learns_one_picture():
-    """A few steps on one picture bring the loss down: boxes and classes are matched right."""
+def test_learns_one_image():
+    """A few steps on one image bring the loss down: boxes and classes are matched right."""
     torch.manual_seed(0)
     model = detr("MODEL.DETR.NAME", "conditional_detr", *HELPED, "MODEL.DETR.DROPOUT", 0.0).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
@@ -78,7 +78,7 @@ def test_learns_one_picture():
 
 
 @pytest.mark.parametrize(
-    ("name", "pictures", "epochs"),
+    ("name", "images", "epochs"),
     [
         ("R50_HICO", 37633, 30),
         ("R101_HICO", 37633, 30),
@@ -86,13 +86,13 @@ def test_learns_one_picture():
         ("R101_VCOCO", 5400, 30),
     ],
 )
-def test_fine_tuning_follows_the_published_recipe(name: str, pictures: int, epochs: int) -> None:
+def test_fine_tuning_follows_the_published_recipe(name: str, images: int, epochs: int) -> None:
     cfg = get_cfg()
     add_hoi_config(cfg)
     cfg.merge_from_file(str(Path(__file__).parents[3] / f"configs/Detr/{name}.yaml"))
     solver = cfg.SOLVER
     assert solver.IMS_PER_BATCH == 16
-    assert solver.MAX_ITER == pytest.approx(epochs * pictures / 16, abs=1)
+    assert solver.MAX_ITER == pytest.approx(epochs * images / 16, abs=1)
     assert cfg.MODEL.DETR.RESNET.DEPTHS[2] == (6 if name.startswith("R50") else 23)
     rates = {group["lr"] for group in build_optimizer(cfg, detr()).param_groups}
     assert sorted(rates) == pytest.approx([1e-6, 1e-5])

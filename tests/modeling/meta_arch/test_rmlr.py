@@ -99,7 +99,7 @@ def test_a_batch_equals_its_images_and_padding_changes_nothing(mask):
             assert score == pytest.approx(right[key], rel=1e-4, abs=1e-6)
 
 
-def test_output_is_on_the_original_picture_and_sorted():
+def test_output_is_on_the_original_image_and_sorted():
     model = rmlr().eval()
     output = model([model_input()])[0]
     found, entities = output["hoi_instances"], output["instances"]

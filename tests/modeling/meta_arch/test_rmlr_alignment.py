@@ -192,7 +192,7 @@ def test_a_batch_equals_its_images():
     inputs = [possible(model_input(h, w, seed=i)) for i, (h, w) in enumerate([(64, 80), (96, 64)])]
     together = model(inputs)
     alone = [model([x]) for x in inputs]
-    for name in TERMS:  # each picture has the same number of aligned pairs
+    for name in TERMS:  # each image has the same number of aligned pairs
         expected = sum(losses[name] for losses in alone) / 2
         torch.testing.assert_close(together[name], expected, rtol=1e-4, atol=1e-5)
 

@@ -26,7 +26,7 @@ def detector() -> nn.Module:
     return small_model(*KEYS, architecture="TransformersDetector")
 
 
-def picture(boxes: list[list[float]]) -> dict:
+def image(boxes: list[list[float]]) -> dict:
     image = torch.randint(0, 256, (3, 60, 100), generator=torch.Generator().manual_seed(0))
     classes = torch.arange(len(boxes)) + 40
     instances = Instances((60, 100), gt_boxes=Boxes(torch.tensor(boxes).reshape(-1, 4).float()))
@@ -36,7 +36,7 @@ def picture(boxes: list[list[float]]) -> dict:
 
 @pytest.mark.parametrize("boxes", [[], [[10, 5, 60, 50]]])
 def test_the_loss_falls_and_reaches_the_backbone(boxes: list[list[float]]) -> None:
-    model, inputs = detector().train(), [picture(boxes), picture([[0, 0, 30, 30]])]
+    model, inputs = detector().train(), [image(boxes), image([[0, 0, 30, 30]])]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     losses = []
     for _ in range(8):
@@ -50,9 +50,9 @@ def test_the_loss_falls_and_reaches_the_backbone(boxes: list[list[float]]) -> No
     assert all(p.grad is not None for p in backbone if p.requires_grad)
 
 
-def test_results_are_in_the_picture_on_disk() -> None:
+def test_results_are_in_the_image_on_disk() -> None:
     with torch.no_grad():
-        (output,) = detector()([picture([])])
+        (output,) = detector()([image([])])
     found = output["instances"]
     assert found.image_size == (120, 300) and len(found) > 0
     assert float(found.pred_boxes.tensor[:, 2].max()) <= 300

@@ -19,7 +19,7 @@ class Element {
 }
 
 const byId = {};
-for (const id of ["data", "filters", "pictures", "count", "report"]) byId[id] = new Element("div");
+for (const id of ["data", "filters", "images", "count", "report"]) byId[id] = new Element("div");
 byId.data.textContent = data;
 const location = { hash: "" };
 const document = { getElementById: id => byId[id], createElement: tag => new Element(tag) };
@@ -27,8 +27,8 @@ new Function("document", "location", "window", script)(document, location, {});
 
 const view = () => ({
   count: byId.count.textContent,
-  pictures: byId.pictures.all("img").map(i => i.src),
-  captions: byId.pictures.all("span").map(s => s.textContent + (s.className ? ` [${s.className}]` : "")),
+  images: byId.images.all("img").map(i => i.src),
+  captions: byId.images.all("span").map(s => s.textContent + (s.className ? ` [${s.className}]` : "")),
   hash: location.hash,
 });
 const labels = byId.filters.all("label");

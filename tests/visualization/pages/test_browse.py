@@ -47,7 +47,7 @@ def test_select_records(wanted, ids, dataset):
         ([1, 2, 4], 2, [1, 4]),
     ],
 )
-def test_pictures_that_are_there_are_chosen(there, num, ids, tmp_path):
+def test_images_that_are_there_are_chosen(there, num, ids, tmp_path):
     for number in there:
         (tmp_path / f"{number}.jpg").touch()
     records = [{"image_id": i, "file_name": str(tmp_path / f"{i}.jpg")} for i in range(1, 5)]
@@ -157,10 +157,10 @@ OWN = {
 def test_files_are_recognised(data, row, kind, tmp_path):
     file = tmp_path / "data.json"
     file.write_text(json.dumps(data))
-    opened = open_dataset(str(file), "pictures")
+    opened = open_dataset(str(file), "images")
     assert opened.name == "data.json" and opened.evaluator_type == kind
     assert filter_rows(opened.records[0], opened)[0][:2] == row
-    assert opened.records[0]["file_name"].startswith("pictures")
+    assert opened.records[0]["file_name"].startswith("images")
     # the mean over own classes is the metric's: over those that occur
     assert opened.evaluated_hois == ((1,) if data is OWN else None)
 
@@ -175,7 +175,7 @@ def test_a_ghost_entity_is_not_needed(vocabulary):
     assert filter_rows(record, Dataset("x", [record], vocabulary)) == []
 
 
-def test_a_file_without_boxes_has_no_pictures_to_draw(tmp_path):
+def test_a_file_without_boxes_has_no_images_to_draw(tmp_path):
     path = tmp_path / "activities.json"
     path.write_text(json.dumps({"activities": [], "images": []}))
     with pytest.raises(DataFormatError, match=r"mpii.*use its registered name"):

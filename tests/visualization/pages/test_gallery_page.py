@@ -7,22 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hoi_d2.visualization.pages.html import GalleryPicture, GalleryTable, write_gallery
+from hoi_d2.visualization.pages.html import GalleryImage, GalleryTable, write_gallery
 
 FACETS = ("verb", "object", "rare")
-PICTURES = [
-    GalleryPicture("p/1.png", "one", (64, 48), [("ride", "bicycle", ""), ("hold", "kite", "rare")]),
-    GalleryPicture("p/2.png", "two", (64, 48), [("hold", "bicycle", "")] * 3),
-    GalleryPicture("p/3.png", "three", (64, 48), []),
+IMAGES = [
+    GalleryImage("p/1.png", "one", (64, 48), [("ride", "bicycle", ""), ("hold", "kite", "rare")]),
+    GalleryImage("p/2.png", "two", (64, 48), [("hold", "bicycle", "")] * 3),
+    GalleryImage("p/3.png", "three", (64, 48), []),
 ]
 
 
 @pytest.fixture
 def page(tmp_path):
-    def write(pictures=PICTURES, **kwargs) -> Path:
+    def write(images=IMAGES, **kwargs) -> Path:
         path = tmp_path / "new" / "index.html"
         kwargs = {"title": "T", "summary": "S", "facets": FACETS, **kwargs}
-        write_gallery(path, pictures=pictures, **kwargs)
+        write_gallery(path, images=images, **kwargs)
         return path
 
     return write
@@ -33,10 +33,10 @@ def data_of(path: Path) -> dict:
     return json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])
 
 
-@pytest.mark.parametrize("pictures", [[], PICTURES[:1], PICTURES])
-def test_the_page_holds_the_pictures(pictures, page):
-    data = data_of(page(pictures))
-    assert [p["src"] for p in data["pictures"]] == [p.src for p in pictures]
+@pytest.mark.parametrize("images", [[], IMAGES[:1], IMAGES])
+def test_the_page_holds_the_images(images, page):
+    data = data_of(page(images))
+    assert [p["src"] for p in data["images"]] == [p.src for p in images]
     assert data["facets"] == list(FACETS)
 
 
@@ -50,11 +50,11 @@ def test_nothing_comes_from_a_network(page):
 
 def test_names_cannot_leave_their_place(page):
     evil = '</script><b>"&@DATA@@TITLE@'
-    pictures = [GalleryPicture("p/1.png", evil, (1, 1), [(evil, "", "")])]
-    path = page(pictures, title=evil, summary=evil)
+    images = [GalleryImage("p/1.png", evil, (1, 1), [(evil, "", "")])]
+    path = page(images, title=evil, summary=evil)
     text = path.read_text(encoding="utf-8")
     assert text.count("</script>") == 2 and "<b>" not in text
-    assert data_of(path)["pictures"][0]["rows"] == [[evil, "", ""]]
+    assert data_of(path)["images"][0]["rows"] == [[evil, "", ""]]
 
 
 def test_numbers_that_json_has_not(page):
@@ -88,8 +88,8 @@ def run(path: Path, *choices: tuple[str, str]) -> dict:
 )
 def test_filters(choices, shown, page):
     view = run(page(), *choices)["views"][-1]
-    assert view["pictures"] == [f"p/{n}.png" for n in shown]
-    assert view["count"] == f"{len(shown)} of 3 pictures"
+    assert view["images"] == [f"p/{n}.png" for n in shown]
+    assert view["count"] == f"{len(shown)} of 3 images"
 
 
 def test_options_and_captions(page):
@@ -112,12 +112,12 @@ def test_the_choice_is_in_the_address(page):
 
 
 def test_sorting_by_numbers(page):
-    pictures = [
-        GalleryPicture(f"p/{n}.png", "", (1, 1), [], {"errors": e}) for n, e in ((1, 2), (2, 10))
+    images = [
+        GalleryImage(f"p/{n}.png", "", (1, 1), [], {"errors": e}) for n, e in ((1, 2), (2, 10))
     ]
-    views = run(page(pictures), ("sort", "errors"))["views"]
-    assert views[0]["pictures"] == ["p/1.png", "p/2.png"]
-    assert views[1]["pictures"] == ["p/2.png", "p/1.png"]
+    views = run(page(images), ("sort", "errors"))["views"]
+    assert views[0]["images"] == ["p/1.png", "p/2.png"]
+    assert views[1]["images"] == ["p/2.png", "p/1.png"]
 
 
 def test_figures_and_tables(page):

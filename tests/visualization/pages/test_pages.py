@@ -8,7 +8,7 @@ from PIL import Image
 
 from hoi_d2.visualization.pages.browse import Dataset
 from hoi_d2.visualization.pages.comparison import compare
-from hoi_d2.visualization.pages.folders import draw_comparison, draw_dataset, picture_names
+from hoi_d2.visualization.pages.folders import draw_comparison, draw_dataset, image_names
 from hoi_d2.visualization.pages.report import (
     class_counts,
     classes_named,
@@ -27,31 +27,31 @@ def data_of(folder):
 def test_draw_dataset(num, dataset, tmp_path):
     output = tmp_path / "out"
     assert draw_dataset(dataset, dataset.records[:num], output) == []
-    pictures = data_of(output)["pictures"]
-    assert len(pictures) == num
-    for picture, record in zip(pictures, dataset.records):
-        with Image.open(output / picture["src"]) as image:
-            assert list(image.size) == picture["size"]
+    images = data_of(output)["images"]
+    assert len(images) == num
+    for raw_image, record in zip(images, dataset.records):
+        with Image.open(output / raw_image["src"]) as image:
+            assert list(image.size) == raw_image["size"]
             assert image.size[0] % record["width"] == 0
     if num:
-        assert pictures[0]["rows"] == [["ride", "bicycle", ""], ["hold", "bicycle", "rare"]]
+        assert images[0]["rows"] == [["ride", "bicycle", ""], ["hold", "bicycle", "rare"]]
 
 
 def test_without_a_page(dataset, tmp_path):
     draw_dataset(dataset, dataset.records, tmp_path / "out", page=False, suffix=".jpg")
-    assert len(list((tmp_path / "out" / "pictures").glob("*.jpg"))) == 3
+    assert len(list((tmp_path / "out" / "images").glob("*.jpg"))) == 3
     assert not (tmp_path / "out" / "index.html").exists()
 
 
 def test_what_cannot_be_drawn_is_named_and_skipped(dataset, tmp_path):
     broken, missing, sound = dataset.records
-    (tmp_path / "scene_1.png").write_bytes(b"not a picture")
+    (tmp_path / "scene_1.png").write_bytes(b"not an image")
     missing["file_name"] = str(tmp_path / "gone.png")
     failures = draw_dataset(dataset, [broken, missing, sound], tmp_path / "out")
     assert len(failures) == 2
     assert "scene_1.png" in failures[0] and "gone.png" in failures[1]
-    assert [p["title"] for p in data_of(tmp_path / "out")["pictures"]] == ["3: scene_3.png"]
-    assert "2 pictures could not be drawn" in (tmp_path / "out" / "index.html").read_text()
+    assert [p["title"] for p in data_of(tmp_path / "out")["images"]] == ["3: scene_3.png"]
+    assert "2 images could not be drawn" in (tmp_path / "out" / "index.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_what_cannot_be_drawn_is_named_and_skipped(dataset, tmp_path):
         (["a b#c%.jpg"], ["a_b_c_.png"]),
     ],
 )
-def testpicture_names(files, names):
-    assert picture_names([{"file_name": f} for f in files], ".png") == names
+def testimage_names(files, names):
+    assert image_names([{"file_name": f} for f in files], ".png") == names
 
 
 @pytest.fixture
@@ -77,19 +77,19 @@ def test_draw_comparison(dataset, comparison, tmp_path):
         dataset, comparison, [2, 0, 1], tmp_path, score_threshold=0.5, summary="lines"
     )
     assert failures == []
-    pictures = data_of(tmp_path)["pictures"]
-    assert [p["title"][0] for p in pictures] == ["3", "1", "2"]
-    assert [p["numbers"] for p in pictures] == [
+    images = data_of(tmp_path)["images"]
+    assert [p["title"][0] for p in images] == ["3", "1", "2"]
+    assert [p["numbers"] for p in images] == [
         {"misses": 0, "false alarms": 0, "hits": 0},
         {"misses": 1, "false alarms": 1, "hits": 1},
         {"misses": 1, "false alarms": 1, "hits": 0},
     ]
-    assert pictures[1]["rows"] == [
+    assert images[1]["rows"] == [
         ["ride", "bicycle", "", "hit"],
         ["ride", "bicycle", "", "false alarm"],
         ["hold", "bicycle", "rare", "miss"],
     ]
-    with Image.open(tmp_path / pictures[1]["src"]) as image:
+    with Image.open(tmp_path / images[1]["src"]) as image:
         assert image.size[0] > 2 * 160
 
 
@@ -132,7 +132,7 @@ def test_unknown_class_gets_help(comparison):
 
 def test_summary(comparison, dataset):
     text = summarize(comparison, dataset, score_threshold=0.5, num_drawn=2)
-    assert "4 detections, 3 annotated interactions in 3 pictures; mAP 25.00" in text
+    assert "4 detections, 3 annotated interactions in 3 images; mAP 25.00" in text
     assert "1 hits, 2 missed, 2 false alarms; precision 0.333, recall 0.333" in text
 
 

@@ -72,7 +72,7 @@ def test_smooth_against_a_loop(window):
     np.testing.assert_allclose(smooth(values, window), expected)
 
 
-def test_several_runs_in_one_picture(run, tmp_path):
+def test_several_runs_in_one_image(run, tmp_path):
     rng = np.random.default_rng(0)
     runs = {
         name: run(

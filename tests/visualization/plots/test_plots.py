@@ -20,7 +20,7 @@ def read_csv(png):
         return list(csv.DictReader(file))
 
 
-def is_picture(png):
+def is_image(png):
     with Image.open(png) as image:
         return image.format == "PNG" and np.asarray(image.convert("L")).std() > 1
 
@@ -41,7 +41,7 @@ def test_class_ap(num, tmp_path):
     if num > 1:
         ap[1] = np.nan
     plot_class_ap(tmp_path / "a.png", names, ap, rare=rare)
-    assert is_picture(tmp_path / "a.png")
+    assert is_image(tmp_path / "a.png")
     rows = read_csv(tmp_path / "a.png")
     assert len(rows) == num - (num > 1)
     written = [float(row["AP"]) for row in rows]
@@ -56,7 +56,7 @@ def test_ap_by_samples(num, tmp_path):
     rng = np.random.default_rng(0)
     ap, samples = rng.uniform(0, 100, num), rng.integers(0, 3000, num)
     plot_ap_by_samples(tmp_path / "a.png", [str(c) for c in range(num)], ap, samples)
-    assert is_picture(tmp_path / "a.png")
+    assert is_image(tmp_path / "a.png")
     rows = read_csv(tmp_path / "a.png")
     assert [int(row["training_samples"]) for row in rows] == samples.tolist()
     assert [float(row["AP"]) for row in rows] == ap.tolist()
@@ -87,7 +87,7 @@ def test_precision_recall_figure(tmp_path):
     plot_precision_recall(
         tmp_path / "a.png", {"all": curve, "none": PrecisionRecall.of(scores[:0], hits[:0], 3)}
     )
-    assert is_picture(tmp_path / "a.png")
+    assert is_image(tmp_path / "a.png")
     rows = read_csv(tmp_path / "a.png")
     assert 1900 < len(rows) <= 2000  # thinned, both ends kept
     assert float(rows[0]["score"]) == scores.max() and float(rows[-1]["score"]) == scores.min()
@@ -111,4 +111,4 @@ def test_calibration(scores, hits, error, tmp_path):
     assert bins["count"].sum() == len(scores)
     assert expected_calibration_error(bins) == pytest.approx(error, nan_ok=True)
     plot_calibration(tmp_path / "a.png", scores, hits)
-    assert is_picture(tmp_path / "a.png") and len(read_csv(tmp_path / "a.png")) == 15
+    assert is_image(tmp_path / "a.png") and len(read_csv(tmp_path / "a.png")) == 15
