@@ -20,6 +20,10 @@ _FILES = Path(__file__).parent / "vocabularies"
 ZERO_SHOT_SPLITS = ("rf_uc", "nf_uc", "uo", "uv")
 
 
+NO_INTERACTION = "no_interaction"
+"""HICO's verb of a person next to an object with which they do nothing."""
+
+
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
     """The classes of one dataset and which of them go together.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from detectron2.structures import Instances
 
-from hoi_d2.data.vocabulary import Vocabulary
+from hoi_d2.data.vocabulary import NO_INTERACTION, Vocabulary
 from hoi_d2.evaluation.results import HOIResults
 from hoi_d2.visualization import HOIImage, HOIVisualizer
 
@@ -102,13 +102,12 @@ class HOIPrediction:
         Args:
             score_threshold: those below go.
             top_k: at most that many; None = all.
-            verbs: names of verbs that stay; empty = all.
+            verbs: names of verbs that stay; empty = all but HICO's `no_interaction`.
         """
-        found = self.hoi_instances
+        found, names = self.hoi_instances, self.vocabulary.verbs
+        shown = set(verbs) or set(names) - {NO_INTERACTION}
         keep = found.scores >= score_threshold
-        if verbs:
-            names = [self.vocabulary.verbs[v] in verbs for v in found.verb_classes.tolist()]
-            keep &= keep.new_tensor(names)
+        keep &= keep.new_tensor([names[v] in shown for v in found.verb_classes.tolist()])
         rows = keep.nonzero().squeeze(1)[:top_k]
         return HOIPrediction(self.image, self.instances, found[rows], self.vocabulary)
 
@@ -125,6 +124,7 @@ class HOIPrediction:
 
     def draw(self, *, score_threshold: float = 0.2, top_k: int | None = 20) -> HOIImage:
         """The image with its interactions; `.save(path)` writes it."""
+        shown = self.select(score_threshold=score_threshold, top_k=top_k)
         return HOIVisualizer(self.image).draw_hoi_instances(
-            self.hoi_instances, self.vocabulary, score_threshold=score_threshold, top_k=top_k
+            shown.hoi_instances, self.vocabulary, score_threshold=score_threshold, top_k=None
         )

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from hoi_d2.data.vocabulary import Vocabulary
+from hoi_d2.data.vocabulary import NO_INTERACTION, Vocabulary
 
 HIT, MISS, FALSE_ALARM = "hit", "miss", "false alarm"
 """The states of an interaction when ground truth and prediction are compared."""
@@ -66,9 +66,9 @@ class Pair:
     person: int = -1
 
     def text(self, vocabulary: Vocabulary, *, times: int = 1) -> str:
-        """`"ride, straddle bicycle 0.87"`; the score is that of the best verb. `times` counts the
-        objects that one label stands for: `"herd cow ×5"`."""
-        words = ", ".join(readable_verbs(vocabulary)[v] for v in self.verbs)
+        """`"ride and straddle bicycle 0.87"`; the score is that of the best verb. `times` counts
+        the objects that one label stands for: `"herd cow ×5"`."""
+        words = joined_words([readable_verbs(vocabulary)[v] for v in self.verbs])
         if self.object_class >= 0:
             words += " " + vocabulary.objects[self.object_class].replace("_", " ")
         if times > 1:
@@ -86,6 +86,12 @@ class Scene:
     pairs: list[Pair]
 
 
+def joined_words(words: Sequence[str]) -> str:
+    """`"hold, sit on and ride"`."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 @lru_cache(maxsize=16)
 def readable_verbs(vocabulary: Vocabulary) -> tuple[str, ...]:
     """Verb names for people: `sit_on` -> `sit on`; V-COCO's `hit_obj` / `hit_instr` -> `hit` /
@@ -97,7 +103,7 @@ def readable_verbs(vocabulary: Vocabulary) -> tuple[str, ...]:
             verb = f"{base}_with" if f"{base}_obj" in vocabulary.verbs else base
         elif role == "obj":
             verb = base
-        words.append(verb.replace("_", " "))
+        words.append("no interaction with" if verb == NO_INTERACTION else verb.replace("_", " "))
     return tuple(words)
 
 

@@ -18,6 +18,7 @@ from hoi_d2.visualization.sources import (
 )
 
 _SMALL_IMAGE = 480
+NOTHING_FOUND = "no interaction found (minimum score {:.2f})"
 
 
 class HOIVisualizer:
@@ -68,7 +69,7 @@ class HOIVisualizer:
         score_threshold: float = 0.2,
         top_k: int | None = 20,
     ) -> HOIImage:
-        """A model's output.
+        """A model's output; an image without interactions says so below it.
 
         Args:
             hoi_instances: Instances with the fields of a result, on this image's size.
@@ -79,7 +80,10 @@ class HOIVisualizer:
         interactions = interactions_from_instances(
             hoi_instances, score_threshold=score_threshold, top_k=top_k
         )
-        return self.draw_interactions(interactions, vocabulary)
+        output = self.draw_interactions(interactions, vocabulary)
+        if not interactions and self.legend:
+            paint_list(output, [(NOTHING_FOUND.format(score_threshold), GREY)], font=self.font)
+        return output
 
     def draw_ground_truth(
         self, dataset_dict: Mapping[str, Any], vocabulary: Vocabulary

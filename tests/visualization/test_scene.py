@@ -28,11 +28,11 @@ def acts(human, verb, target=None, category=-1, score=None, state=""):
         ([acts(A, RIDE, BIKE, BICYCLE, 0.5)], ["ride bicycle 0.50"]),
         (
             [acts(A, RIDE, BIKE, BICYCLE, 0.87), acts(A, HOLD, BIKE, BICYCLE, 0.5)],
-            ["ride, hold bicycle 0.87"],
+            ["ride and hold bicycle 0.87"],
         ),
         (  # the best verb gives the score wherever it stands
             [acts(A, HOLD, BIKE, BICYCLE, 0.5), acts(A_AGAIN, RIDE, BIKE, BICYCLE, 0.87)],
-            ["hold, ride bicycle 0.87"],
+            ["hold and ride bicycle 0.87"],
         ),
         ([acts(A, HOLD, BIKE, BICYCLE), acts(A, HOLD, BIKE, BICYCLE)], ["hold bicycle"]),
         (

@@ -71,7 +71,9 @@ def test_threshold_and_top_k(threshold, top_k, kept, vocabulary):
     drawn = HOIVisualizer(blank_image(), scale=1).draw_hoi_instances(
         instances(ROWS), vocabulary, score_threshold=threshold, top_k=top_k
     )
-    assert (drawn.get_image() != blank_image()).any() == bool(kept)
+    image = drawn.get_image()
+    assert (image[: len(blank_image())] != blank_image()).any() == bool(kept)
+    assert (len(image) > len(blank_image())) == (not kept)  # "no interaction found" below it
 
 
 def test_an_interaction_without_object_has_no_object_box():
@@ -254,7 +256,7 @@ def test_what_is_no_image_is_refused(shape):
 
 
 def test_grey_and_float_images(vocabulary):
-    grey = HOIVisualizer(np.full((50, 60), 300.0), scale=1).draw_hoi_instances(
+    grey = HOIVisualizer(np.full((50, 60), 300.0), scale=1, legend=False).draw_hoi_instances(
         empty_hoi_instances((50, 60)), vocabulary
     )
     assert grey.get_image().shape == (50, 60, 3) and (grey.get_image() == 255).all()

@@ -18,7 +18,7 @@ from PIL import Image
 from hoi_d2.demo.report import DrawOptions
 from hoi_d2.inference.prediction import HOIPrediction
 from hoi_d2.visualization.painter import PERSON_COLORS
-from hoi_d2.visualization.scene import readable_verbs
+from hoi_d2.visualization.scene import joined_words, readable_verbs
 
 COLUMNS = ("#", "verb", "object", "score", "person box", "object box")
 NUMBERS = ("#", "score")
@@ -147,7 +147,7 @@ def _pairs(shown: HOIPrediction, scale: float, width: int, height: int) -> list[
     for pair in dict.fromkeys(numbers):
         of_pair = [row for row, number in enumerate(numbers) if number == pair]
         first = shown.triplets[of_pair[0]]
-        verbs = ", ".join(rows[row][1] for row in of_pair)
+        verbs = joined_words([rows[row][1] for row in of_pair])
         text = f"{verbs} {rows[of_pair[0]][2]} {first.score:.2f}"
         boxes = [first.human_box] + ([first.object_box] if first.object_box else [])
         rectangles = [_rectangle([scale * v for v in box]) for box in boxes]

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hoi_d2.data.vocabulary import Vocabulary, vcoco_vocabulary
+from hoi_d2.data.vocabulary import NO_INTERACTION, Vocabulary, vcoco_vocabulary
 
-NO_INTERACTION = "no_interaction"
 _TOGETHER = "a person and {a_object}"
 
 

@@ -60,7 +60,7 @@ def test_layer_has_the_boxes_of_its_pair(found):
     page = result_html(found, options)
     scale = float(re.search(r'viewBox="0 0 (\d+)', page)[1]) / found.image.shape[1]
     layer = re.search(r'<g data-pair="0".*?</g>', page)[0]
-    assert "ride, straddle bicycle 0.77" in layer
+    assert "ride and straddle bicycle 0.77" in layer
     for kind, (x0, y0, x1, y1) in (("human", first.human_box), ("object", first.object_box)):
         numbers = re.search(f"<rect class={kind} ([^/]*)/>", layer)[1]
         drawn = [float(v) / scale for v in re.findall(r'"([^"]*)"', numbers)]
