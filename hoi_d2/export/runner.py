@@ -82,10 +82,10 @@ class ExportedModel:
         new = trained_size(
             height, width, self.settings["shorter_side"], self.settings["longer_side"]
         )
-        fit = min(1.0, *(room / side for room, side in zip(self.settings["size"], new)))
-        if "detector_longer_side" in self.settings:
-            fit = 1.0  # `fit` does it
-        height, width = (max(1, round(side * fit)) for side in new)
+        if "detector_longer_side" not in self.settings:  # else `fit` resizes again
+            fit = min(1.0, *(room / side for room, side in zip(self.settings["size"], new)))
+            new = tuple(max(1, round(side * fit)) for side in new)
+        height, width = new
         if (height, width) == old:
             return picture
         # Bytes in between too, as Pillow has them, by which the model's pictures were resized.
@@ -255,10 +255,12 @@ def suppress(
 
 
 def trained_size(height: int, width: int, shorter: int, longer: int) -> tuple[int, int]:
-    """DETR's rule: the shorter side becomes `shorter`, at most `longer` the longer; 0: as is."""
+    """DETR's rule: the shorter side becomes `shorter` (0: stays), at most `longer` the longer."""
     low, high = min(height, width), max(height, width)
     if not shorter:
-        return height, width
+        if high <= longer:
+            return height, width
+        shorter = low
     if high / low * shorter > longer:
         shorter = round(longer * low / high)
     other = int(shorter * high / low)
