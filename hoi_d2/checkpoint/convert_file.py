@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +59,13 @@ def convert_file(
 
 def _detr(
     file: WeightFile, classes: str, model: nn.Module | None
-) -> tuple[Mapping[str, Tensor], dict[str, str]]:
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     if model is None:
         found = detector_weights(file, classes=classes)
         weights, names = found.weights, found.classes
     else:
         found = fill_detector(model, file, classes=classes)
-        weights = model.state_dict()
+        weights = dict(model.state_dict())
         space: Any = model.classes
         names = space and space.outputs
     metadata = {"format": "pt", "hoi_d2": "Detr", "layout": found.layout}
