@@ -45,6 +45,16 @@ def files_of(folder: Path) -> list[Path]:
     return [p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
 
 
+def test_the_notice_travels_with_the_weights() -> None:
+    """Each weight file by others is in it, with its licence and source."""
+    notice = (ROOT / "NOTICE").read_text()
+    others = list((ROOT / "hoi_d2/model_zoo/weights/photo").glob("nanodet*.safetensors"))
+    assert others and all(str(path.relative_to(ROOT)) in notice for path in others)
+    assert "Apache License" in notice and "https://github.com/RangiLyu/nanodet" in notice
+    assert "NOTICE" in METADATA["project"]["license-files"]
+    assert "NOTICE" in (ROOT / "MANIFEST.in").read_text().split()
+
+
 def test_the_extras() -> None:
     assert set(EXTRAS) == set(BROUGHT)
     assert {extra for extra in EXTRAS if not EXTRAS[extra]} == {"video"}
@@ -109,8 +119,11 @@ def test_the_packages_hold_everything(archives: dict[str, Path]) -> None:
     assert len(package) > 150 and len(beside) > 100
     with tarfile.open(archives["sdist"]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert not (package | beside) - names
-    names = {n for n in zipfile.ZipFile(archives["wheel"]).namelist() if ".dist-info/" not in n}
+    assert not (package | beside | {"LICENSE", "NOTICE"}) - names
+    names = set(zipfile.ZipFile(archives["wheel"]).namelist())
+    licences = {Path(n).name for n in names if ".dist-info/licenses/" in n}
+    assert licences == {"LICENSE", "NOTICE"}
+    names = {n for n in names if ".dist-info/" not in n}
     assert names == package | {f"hoi_d2/model_zoo/{name}" for name in beside}
 
 

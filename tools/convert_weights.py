@@ -1,9 +1,12 @@
 #!/usr/bin/env python
-"""A detector's weights of Facebook, UPT or transformers -> a safetensors file of this project.
+"""A detector's weights -> a safetensors file of this project.
+
+Reads DETR of Facebook, UPT and transformers, and NanoDet-g as a graph of TensorFlow.js.
 
 python tools/convert_weights.py detr-r50-e632da11.pth detr_r50.safetensors --sha256 e632da11
 python tools/convert_weights.py facebook/detr-resnet-50 detr_r50.safetensors --revision no_timm
 python tools/convert_weights.py upt.pth hico.safetensors --config-file configs/Detr/R50_HICO.yaml
+python tools/convert_weights.py nanodet.json nanodet_g.safetensors --sha256 5d0e4f8c
 """
 
 import argparse
@@ -19,7 +22,11 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("source", help="file, directory of transformers, or hub id")
     parser.add_argument("output", help="ends in .safetensors")
-    parser.add_argument("--sha256", default="", help="of the source file; its beginning is enough")
+    parser.add_argument(
+        "--sha256",
+        default="",
+        help="of the source file, or of the .bin next to a .json; its beginning is enough",
+    )
     parser.add_argument("--revision", default="", help="branch, tag or commit on the hub")
     parser.add_argument(
         "--classes", default="", help="what the outputs mean: coco_91, coco_80, hico_80, vcoco_81"

@@ -7,9 +7,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from hoi_d2.export.detector import detector_graph
+from hoi_d2.export.detector import ExportableDetector, detector_graph
 from hoi_d2.export.graph import Graph
-from hoi_d2.modeling.entity_detector.detr import DetrEntityDetector
 from hoi_d2.modeling.meta_arch.defr_det import DEFRDet
 
 INPUTS, LOGITS = ("tokens", "open_patches"), "class_logits"
@@ -46,7 +45,7 @@ class DEFRDetHeadModule(nn.Module):
 
 def defr_det_graphs(model: DEFRDet, size: tuple[int, int]) -> list[Graph]:
     """ "detector", "encoder" and "head"; see `export_model`."""
-    detector = cast(DetrEntityDetector, model.entity_detector)
+    detector = cast(ExportableDetector, model.entity_detector)
     encoder = Graph(
         name="encoder",
         module=EncoderModule(model),

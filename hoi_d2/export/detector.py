@@ -1,4 +1,4 @@
-"""The entity detector as a graph: DETR or Conditional DETR at one size of image."""
+"""The entity detector as a graph at one size of image: DETR, Conditional DETR or NanoDet."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from torch import Tensor, nn
 
 from hoi_d2.export.graph import Graph
 from hoi_d2.modeling.entity_detector.detr import DetrEntityDetector
+from hoi_d2.modeling.entity_detector.nanodet import NanoDetEntityDetector
+
+ExportableDetector = DetrEntityDetector | NanoDetEntityDetector
+DETECTORS = ("DetrEntityDetector", "NanoDetEntityDetector")
 
 INPUTS = ("image", "mask")
 BOXES = ("boxes", "scores", "classes")
@@ -16,14 +20,14 @@ MAP = ("tokens", "feature_map", "feature_mask")
 
 
 class DetectorModule(nn.Module):
-    """A normalised image -> every query's box, score and class, and perhaps token and map.
+    """A normalised image -> every candidate's box, score and class, and perhaps token and map.
 
     Args:
-        detector: of the model.
+        detector: of the model; its candidates are DETR's queries or NanoDet's cells.
         with_map: whether tokens, feature map and its mask come out too.
     """
 
-    def __init__(self, detector: DetrEntityDetector, *, with_map: bool) -> None:
+    def __init__(self, detector: ExportableDetector, *, with_map: bool) -> None:
         super().__init__()
         self.detector, self.with_map = detector, with_map
 
@@ -36,19 +40,21 @@ class DetectorModule(nn.Module):
         Returns:
             (Q, 4) XYXY as shares of the image, (Q,), (Q,); and (Q, d), (1, C, h, w), (1, h, w).
         """
-        output = self.detector.network(image, mask)
-        [found] = self.detector.detections(output)
-        if not self.with_map:
-            return found
-        return *found, output.tokens[0], output.feature_map, output.feature_mask
+        found = self.detector.candidates(image, mask)
+        return found if self.with_map else found[: len(BOXES)]
 
 
-def detector_graph(detector: DetrEntityDetector, size: tuple[int, int], *, with_map: bool) -> Graph:
+def detector_graph(detector: ExportableDetector, size: tuple[int, int], *, with_map: bool) -> Graph:
     """The graph "detector" for images of (height, width) `size`, padding included.
 
     Raises:
-        ValueError: the detector's stride does not divide the size.
+        ValueError: the detector's stride does not divide the size, or it has a size of its own.
     """
+    if isinstance(detector, NanoDetEntityDetector) and size != (detector.size, detector.size):
+        raise ValueError(
+            f"the graph of NanoDet is {detector.size} x {detector.size}, got {size}; another SIZE "
+            "is set in MODEL.ENTITY_DETECTOR.NANODET.SIZE"
+        )
     stride = detector.output_shape().stride
     if any(side % stride or side <= 0 for side in size):
         raise ValueError(f"height and width must be multiples of {stride}, got {size}")
@@ -61,13 +67,18 @@ def detector_graph(detector: DetrEntityDetector, size: tuple[int, int], *, with_
     )
 
 
-def detector_settings(detector: DetrEntityDetector) -> dict[str, Any]:
+def detector_settings(detector: ExportableDetector) -> dict[str, Any]:
     """What a runner has to know of it."""
-    return {
+    settings = {
         "pixel_mean": detector.pixel_mean.flatten().tolist(),
         "pixel_std": detector.pixel_std.flatten().tolist(),
         "detector_threshold": detector.score_threshold,
     }
+    if isinstance(detector, NanoDetEntityDetector):
+        settings["detector_longer_side"] = detector.size
+        settings["detector_nms_threshold"] = detector.nms_threshold
+        settings["detector_max"] = detector.max_detections
+    return settings
 
 
 def example_image(size: tuple[int, int]) -> tuple[Tensor, Tensor]:

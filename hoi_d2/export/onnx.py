@@ -17,7 +17,7 @@ from typing import Any
 from detectron2.config import CfgNode
 
 from hoi_d2.export.defr_det import defr_det_graphs, defr_det_settings
-from hoi_d2.export.detector import detector_settings
+from hoi_d2.export.detector import DETECTORS, detector_settings
 from hoi_d2.export.graph import Graph
 from hoi_d2.export.rmlr import rmlr_graphs, rmlr_settings
 from hoi_d2.inference.predictor import HOIPredictor, read_config
@@ -34,6 +34,7 @@ PLAIN: dict[str, Any] = {
     "MODEL.DETR.COMPILE": False,
     "MODEL.DETR.PRECISION": "float32",
     "MODEL.ENTITY_DETECTOR.CACHE": "",
+    "MODEL.ENTITY_DETECTOR.NANODET.SQUARE": True,  # a graph has one size
 }
 
 
@@ -75,11 +76,11 @@ def check_config(cfg: CfgNode) -> None:
         raise ValueError(
             f"MODEL.META_ARCHITECTURE {kind} cannot be exported; {' and '.join(KINDS)} can"
         )
-    if detector != "DetrEntityDetector":
+    if detector not in DETECTORS:
         raise ValueError(
             f"MODEL.ENTITY_DETECTOR.NAME {detector} cannot be exported. The entity detector must "
-            "be a DETR or a Conditional DETR: set it to DetrEntityDetector, and let "
-            "MODEL.ENTITY_DETECTOR.WEIGHTS name its weights"
+            f"be a DETR, a Conditional DETR or NanoDet: set it to {' or '.join(DETECTORS)}, and "
+            "let MODEL.ENTITY_DETECTOR.WEIGHTS name its weights"
         )
     if kind == "RmLR" and cfg.MODEL.RMLR.HEADS != "InteractionHeads":
         raise ValueError(
@@ -95,8 +96,11 @@ def check_config(cfg: CfgNode) -> None:
 def default_size(cfg: CfgNode) -> tuple[int, int]:
     """(height, width) for images of 3 : 2 in the size that `cfg.INPUT` wants in testing.
 
-    Where it leaves images as they are: the toy world's, whose largest are 192 x 224.
+    Where it leaves images as they are: the toy world's, whose largest are 192 x 224. NanoDet has
+    a size of its own.
     """
+    if cfg.MODEL.ENTITY_DETECTOR.NAME == "NanoDetEntityDetector":
+        return (cfg.MODEL.ENTITY_DETECTOR.NANODET.SIZE,) * 2
     shorter, longer = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST
     if not shorter:
         return 256, 256

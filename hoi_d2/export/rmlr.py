@@ -8,10 +8,15 @@ import torch
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
-from hoi_d2.export.detector import MAP, DetectorModule, detector_graph, example_image
+from hoi_d2.export.detector import (
+    MAP,
+    DetectorModule,
+    ExportableDetector,
+    detector_graph,
+    example_image,
+)
 from hoi_d2.export.graph import Graph
 from hoi_d2.modeling.entity_detector.build import Entities
-from hoi_d2.modeling.entity_detector.detr import DetrEntityDetector
 from hoi_d2.modeling.meta_arch.rmlr import RmLR
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs
 
@@ -63,7 +68,7 @@ class RmLRHeadModule(nn.Module):
 
 def rmlr_graphs(model: RmLR, size: tuple[int, int]) -> list[Graph]:
     """ "detector" and "head"; see `export_model`."""
-    detector = cast(DetrEntityDetector, model.entity_detector)
+    detector = cast(ExportableDetector, model.entity_detector)
     head = Graph(
         name="head",
         module=RmLRHeadModule(model),
@@ -82,7 +87,7 @@ def rmlr_settings(model: RmLR) -> dict[str, Any]:
 
 @torch.no_grad()
 def example_pairs(
-    detector: DetrEntityDetector, size: tuple[int, int], *, number: int
+    detector: ExportableDetector, size: tuple[int, int], *, number: int
 ) -> tuple[Tensor, ...]:
     """Inputs of the head with so many pairs."""
     image, mask = example_image(size)

@@ -57,18 +57,21 @@ class ExportedModel:
             Interactions, best first: human_box, verb, object, object_box, score; XYXY pixels.
         """
         scaled = self.scale(image[:, :, ::-1])
-        found = self.entities(scaled)
+        fitted = self.fit(scaled)
+        found = self.entities(fitted)
         human, target = self.pairs(found["scores"], found["classes"])
         if not len(human):
             return []
-        [logits] = self.head.run(None, self.head_inputs(scaled, found, human, target))
+        [logits] = self.head.run(
+            None, self.head_inputs(scaled, fitted.shape[:2], found, human, target)
+        )
         power_human, power_object = self.settings["powers"]
         prior = found["scores"][human] ** power_human * found["scores"][target] ** power_object
         object_classes = found["classes"][target]
         values = self.verb_scores(logits, object_classes)
         values = (values * prior[:, None] * self.valid[object_classes]).astype(np.float32)
         size = [image.shape[1], image.shape[0]] * 2
-        factor = np.divide(size, [scaled.shape[1], scaled.shape[0]] * 2)
+        factor = np.divide(size, [fitted.shape[1], fitted.shape[0]] * 2)
         boxes = (found["boxes"] * factor).clip(0, size)
         return self.interactions(values, boxes, found["classes"], human, target)
 
@@ -79,8 +82,10 @@ class ExportedModel:
         new = trained_size(
             height, width, self.settings["shorter_side"], self.settings["longer_side"]
         )
-        fit = min(1.0, *(room / side for room, side in zip(self.settings["size"], new)))
-        height, width = (max(1, round(side * fit)) for side in new)
+        if "detector_longer_side" not in self.settings:  # else `fit` resizes again
+            fit = min(1.0, *(room / side for room, side in zip(self.settings["size"], new)))
+            new = tuple(max(1, round(side * fit)) for side in new)
+        height, width = new
         if (height, width) == old:
             return image
         # Bytes in between too, as Pillow has them, by which the model's images were resized.
@@ -88,6 +93,17 @@ class ExportedModel:
             stretched = stretch(image, side, curve="bilinear", precision=np.float64)
             image = np.floor(stretched + 0.5).clip(0, 255).astype(np.uint8)
         return image
+
+    def fit(self, scaled: np.ndarray) -> np.ndarray:
+        """(h, w, 3) in the size that the detector itself wants, if it wants one."""
+        longer = self.settings.get("detector_longer_side")
+        if longer is None:
+            return scaled
+        factor = longer / max(scaled.shape[:2])
+        height, width = (max(1, round(side * factor)) for side in scaled.shape[:2])
+        for side in (width, height):
+            scaled = stretch(scaled, side, curve="bilinear", precision=np.float32)
+        return scaled
 
     def entities(self, scaled: np.ndarray) -> Arrays:
         """What the detector finds: `boxes` XYXY pixels of (h, w, 3) `scaled`, `scores`, `classes`
@@ -118,7 +134,12 @@ class ExportedModel:
 
     def select(self, boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Rows of the entities that are kept: humans, then objects, each by falling score."""
-        order = self._suppress(boxes, scores, classes)
+        order = np.argsort(-scores, kind="stable")
+        order = order[scores[order] >= self.settings["detector_threshold"]]
+        if "detector_nms_threshold" in self.settings:  # the detector's own suppression
+            order = suppress(boxes, classes, order, self.settings["detector_nms_threshold"])
+            order = order[: self.settings["detector_max"]]
+        order = suppress(boxes, classes, order, self.settings["nms_threshold"])
         is_human = classes[order] == self.person
         kept = []
         for rows in (order[is_human], order[~is_human]):
@@ -126,17 +147,6 @@ class ExportedModel:
             number = min(max(above, self.settings["min_instances"]), self.settings["max_instances"])
             kept.append(rows[:number])
         return np.concatenate(kept)
-
-    def _suppress(self, boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """Class-wise non-maximum suppression; rows by falling score."""
-        left, kept = np.argsort(-scores, kind="stable"), []
-        left = left[scores[left] >= self.settings["detector_threshold"]]
-        while len(left):
-            best, left = left[0], left[1:]
-            kept.append(best)
-            same = classes[left] == classes[best]
-            left = left[~(same & (_iou(boxes[best], boxes[left]) > self.settings["nms_threshold"]))]
-        return np.asarray(kept, dtype=np.int64)
 
     def pairs(self, scores: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Every human with every other entity; of too many those with the best scores."""
@@ -149,13 +159,19 @@ class ExportedModel:
         return human[kept], target[kept]
 
     def head_inputs(
-        self, scaled: np.ndarray, found: Arrays, human: np.ndarray, target: np.ndarray
+        self,
+        scaled: np.ndarray,
+        size: tuple[int, ...],
+        found: Arrays,
+        human: np.ndarray,
+        target: np.ndarray,
     ) -> Arrays:
-        """What the head reads of (M,) rows `human` and `target` of the entities."""
+        """What the head reads of (M,) rows `human` and `target` of the entities, whose boxes are
+        in pixels of an image of (height, width) `size`."""
         boxes = found["boxes"]
         if self.settings["kind"] == "DEFR-Det":
             [tokens] = self.encoder.run(None, {"square": self.square(scaled)})
-            shares = boxes / np.asarray([scaled.shape[1], scaled.shape[0]] * 2, dtype=np.float64)
+            shares = boxes / np.asarray([size[1], size[0]] * 2, dtype=np.float64)
             grid, mask = self.settings["grid"], self.settings["mask"]
             patches = pair_patches(shares[human], shares[target], grid, mask)
             inputs = {"tokens": tokens, "open_patches": patches}
@@ -163,7 +179,7 @@ class ExportedModel:
             inputs = {
                 "feature_map": found["feature_map"],
                 "feature_mask": found["feature_mask"],
-                "image_size": np.asarray(scaled.shape[:2], dtype=np.int64),
+                "image_size": np.asarray(size, dtype=np.int64),
                 "human_boxes": boxes[human],
                 "object_boxes": boxes[target],
                 "human_tokens": found["tokens"][human],
@@ -225,11 +241,26 @@ class ExportedModel:
         ]
 
 
+def suppress(
+    boxes: np.ndarray, classes: np.ndarray, order: np.ndarray, threshold: float
+) -> np.ndarray:
+    """Class-wise non-maximum suppression of rows `order`, best first; the rows that stay."""
+    kept = []
+    while len(order):
+        best, order = order[0], order[1:]
+        kept.append(best)
+        same = classes[order] == classes[best]
+        order = order[~(same & (_iou(boxes[best], boxes[order]) > threshold))]
+    return np.asarray(kept, dtype=np.int64)
+
+
 def trained_size(height: int, width: int, shorter: int, longer: int) -> tuple[int, int]:
-    """DETR's rule: the shorter side becomes `shorter`, at most `longer` the longer; 0: as is."""
+    """DETR's rule: the shorter side becomes `shorter` (0: stays), at most `longer` the longer."""
     low, high = min(height, width), max(height, width)
     if not shorter:
-        return height, width
+        if high <= longer:
+            return height, width
+        shorter = low
     if high / low * shorter > longer:
         shorter = round(longer * low / high)
     other = int(shorter * high / low)

@@ -3,6 +3,7 @@
 from hoi_d2.modeling.entity_detector.build import ENTITY_DETECTOR_REGISTRY, build_entity_detector
 from hoi_d2.modeling.entity_detector.detectron2_detectors import DetectronEntityDetector
 from hoi_d2.modeling.entity_detector.detr import DetrEntityDetector
+from hoi_d2.modeling.entity_detector.nanodet import NanoDetEntityDetector
 from hoi_d2.modeling.entity_detector.precomputed import (
     OracleEntityDetector,
     PrecomputedEntityDetector,
@@ -20,6 +21,7 @@ __all__ = [
     "Detr",
     "DetrEntityDetector",
     "InteractionHeads",
+    "NanoDetEntityDetector",
     "OracleEntityDetector",
     "PrecomputedEntityDetector",
     "RmLR",

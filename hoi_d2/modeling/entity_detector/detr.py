@@ -45,6 +45,21 @@ class DetrEntityDetector(Detr):
         """All queries above the score threshold, with their tokens."""
         return self.entities(self.network(images.tensor, mask), images)
 
+    def candidates(self, images: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        """Every query of one image before thresholds, as an exported graph gives it.
+
+        Args:
+            images: (1, 3, H, W), normalised; 0 where there is padding.
+            mask: (1, H, W) bool, True inside the image.
+
+        Returns:
+            Boxes (Q, 4) XYXY as shares of the image, scores (Q,) and classes (Q,); tokens (Q, d),
+            feature map (1, C, h, w) and its mask (1, h, w).
+        """
+        output = self.network(images, mask)
+        [found] = self.detections(output)
+        return *found, output.tokens[0], output.feature_map, output.feature_mask
+
     def entities(self, output: DetrOutput, images: ImageList) -> Entities:
         """What the network's output means for a batch of images."""
         instances = []

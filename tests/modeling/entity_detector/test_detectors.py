@@ -21,6 +21,7 @@ from tests.checkpoint.small_models import small_config, small_model
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 DETECTOR = "MODEL.ENTITY_DETECTOR"
+NANODET = "hoi_d2://photo/nanodet_g.safetensors"
 HICO = ("MODEL.HOI.VOCABULARY", "hico_det")
 RESNET = {
     "model_type": "resnet",
@@ -55,6 +56,12 @@ def options(kind: str, folder: Path) -> tuple[object, ...]:
         return (
             *(name, "DetectronEntityDetector", f"{DETECTOR}.DETECTRON.CONFIG_FILE", file),
             *(f"{DETECTOR}.DETECTRON.OPTS", few),
+        )
+    if kind == "nanodet":
+        node = f"{DETECTOR}.NANODET"
+        return (
+            *(name, "NanoDetEntityDetector", f"{DETECTOR}.WEIGHTS", NANODET),
+            *(f"{node}.SIZE", 96, f"{node}.SCORE_THRESHOLD", 0.0, f"{node}.MAX_DETECTIONS", 20),
         )
     if kind == "rt_detr":
         file, size = str(CONFIGS / "toy/rt_detr_v2.json"), [96, 128]
@@ -97,7 +104,7 @@ def test_channels_are_in_the_order_that_the_detector_wants(tmp_path: Path) -> No
         assert_same(a, b)
 
 
-KINDS = ["detr", "faster_rcnn", "rt_detr", "deformable"]
+KINDS = ["detr", "faster_rcnn", "rt_detr", "deformable", "nanodet"]
 
 
 @pytest.fixture(params=KINDS)
