@@ -14,7 +14,7 @@ from hoi_d2.export.onnx import PLAIN, check_export, default_size, export_model
 from hoi_d2.export.runner import ExportedModel
 from hoi_d2.inference.predictor import HOIPredictor
 from tests.export.test_onnx import same
-from tests.modeling.entity_detector.test_nanodet import stop_sign
+from tests.modeling.entity_detector.test_nanodet_detector import stop_sign
 from tests.modeling.image_encoder.small_encoders import CLIP_VIT, VIT
 from tests.modeling.tiny import tiny_config
 
