@@ -38,7 +38,7 @@ $(STAMP): requirements.lock pyproject.toml setup.py Makefile
 # On a busy machine threads that wait in a loop take each other's time (docs/faq.md).
 demo: export OMP_WAIT_POLICY ?= PASSIVE
 demo: env  ## find, draw, train briefly and evaluate interactions; writes output/demo
-	$(PY) -m hoi_d2.cli demo --output output/demo
+	$(PY) -m hoi_d2 demo --output output/demo
 
 test: env lint docs  ## lint, documentation, then the whole test suite
 	$(PY) -m pytest

@@ -11,15 +11,13 @@ ROOT = Path(__file__).parent
 
 
 class BuildWithConfigs(build_py):
-    """Takes `configs/` and `tools/` along: `hoi-d2` works from a wheel in any folder."""
+    """Takes `configs/` along: `hoi-d2` works from a wheel in any folder."""
 
     def run(self) -> None:
         super().run()
         if not self.editable_mode:
-            for name in ("configs", "tools"):
-                target = Path(self.build_lib, "hoi_d2", "model_zoo", name)
-                ignore = shutil.ignore_patterns("__pycache__")
-                shutil.copytree(ROOT / name, target, dirs_exist_ok=True, ignore=ignore)
+            target = Path(self.build_lib, "hoi_d2", "model_zoo", "configs")
+            shutil.copytree(ROOT / "configs", target, dirs_exist_ok=True)
 
 
 def version() -> str:
@@ -30,7 +28,6 @@ def version() -> str:
 setup(
     version=version(),
     packages=find_packages(include=["hoi_d2", "hoi_d2.*"]),
-    py_modules=["hoi_d2_command"],
     package_data={
         "": ["*.json", "*.html", "*.css", "*.js", "py.typed"],
         "hoi_d2.model_zoo": ["weights/**/*"],

@@ -9,7 +9,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import pytest
 import torch
 
-import hoi_d2  # noqa: F401  (registers models and datasets)
+import hoi_d2
+
+hoi_d2.register()
 
 torch.set_num_threads(1)
 
@@ -21,12 +23,6 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("HOI_D2_TEST_DATA is not set")
     return Path(folder)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Tools that need no torch say so in the environment; processes that a test starts do."""
-    os.environ.pop("HOI_D2_SKIP_REGISTRATION", None)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,72 +1,9 @@
 #!/usr/bin/env python
-"""A detector's weights -> a safetensors file of this project.
+"""The same as `hoi-d2 convert-weights`; --help shows the options."""
 
-Reads DETR of Facebook, UPT and transformers, and NanoDet-g as a graph of TensorFlow.js.
-
-python tools/convert_weights.py detr-r50-e632da11.pth detr_r50.safetensors --sha256 e632da11
-python tools/convert_weights.py facebook/detr-resnet-50 detr_r50.safetensors --revision no_timm
-python tools/convert_weights.py upt.pth hico.safetensors --config-file configs/Detr/R50_HICO.yaml
-python tools/convert_weights.py nanodet.json nanodet_g.safetensors --sha256 5d0e4f8c
-"""
-
-import argparse
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-
-def argument_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("source", help="file, directory of transformers, or hub id")
-    parser.add_argument("output", help="ends in .safetensors")
-    parser.add_argument(
-        "--sha256",
-        default="",
-        help="of the source file, or of the .bin next to a .json; its beginning is enough",
-    )
-    parser.add_argument("--revision", default="", help="branch, tag or commit on the hub")
-    parser.add_argument(
-        "--classes", default="", help="what the outputs mean: coco_91, coco_80, hico_80, vcoco_81"
-    )
-    parser.add_argument("--config-file", default="", help="a Detr that the weights must fit")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE ... of the config")
-    return parser
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Converts; returns the exit status, 1 with the reason where it cannot."""
-    args = argument_parser().parse_args(argv)
-    import hoi_d2  # noqa: F401  registers the models
-    from hoi_d2.checkpoint.convert_file import convert_file
-    from hoi_d2.checkpoint.weight_files import WeightsError, sha256_of
-
-    try:
-        metadata = convert_file(
-            args.source,
-            args.output,
-            sha256=args.sha256,
-            revision=args.revision,
-            classes=args.classes,
-            model=_model(args.config_file, args.opts) if args.config_file else None,
-        )
-    except (FileNotFoundError, KeyError, ValueError, WeightsError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{args.source} (layout: {metadata['layout']}) -> {args.output}")
-    print(f"SHA-256 {sha256_of(args.output)}")
-    return 0
-
-
-def _model(config_file: str, opts: list[str]):
-    from detectron2.modeling import build_model
-
-    from hoi_d2.config.load import load_config
-
-    return build_model(load_config(config_file, [*opts, "MODEL.DEVICE", "cpu"]))
-
+from hoi_d2.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["convert-weights", *sys.argv[1:]]))

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Finds and draws interactions in images, folders, videos or from a camera; see --help."""
+"""The same as `hoi-d2 demo`; --help shows the options."""
 
 import sys
 
-from hoi_d2.demo.command import main
+from hoi_d2.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["demo", *sys.argv[1:]]))

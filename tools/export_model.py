@@ -1,76 +1,9 @@
 #!/usr/bin/env python
-r"""Writes a model as ONNX files with a runner, and checks them against torch.
+"""The same as `hoi-d2 export`; --help shows the options."""
 
-    python tools/export_model.py --config-file toy/rmlr.yaml --output output/onnx
-    python output/onnx/run_hoi.py photo.jpg
-
-OUTPUT gets the graphs: detector.onnx (one size of image), head.onnx (any number of pairs) and for
-a DEFR-Det encoder.onnx; model.json; and run_hoi.py, which needs onnxruntime, numpy and OpenCV
-alone. Images are resized as the config says, made smaller where they do not fit, and padded.
-
-    python tools/export_model.py --config-file DEFR-Det/zeroshot-ViT-B-16.yaml --output horses \
-        MODEL.HOI.CLASSES "['riding a horse', 'feeding a horse']"
-
-keeps own classes in the files: no text encoder is needed any more.
-
-RmLR and DEFR-Det over DETR or Conditional DETR can be exported. Exit code 0: done; 1: a number of
-onnxruntime and torch differs by more than 1e-4 (of the largest, where numbers are above 1); 2:
-nothing could be done. Needs the extra [export].
-"""
-
-from __future__ import annotations
-
-import argparse
 import sys
-from pathlib import Path
 
-import hoi_d2  # noqa: F401  (registers models)
-from hoi_d2.checkpoint.weight_files import WeightsError
-from hoi_d2.export.onnx import check_export, default_size, export_model, exportable
-
-TOLERANCE = 1e-4
-
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config-file", required=True, metavar="F")
-    parser.add_argument(
-        "--size",
-        nargs=2,
-        type=int,
-        metavar=("H", "W"),
-        help="of the detector's input; default: 800 1216, or what INPUT.MIN_SIZE_TEST says",
-    )
-    parser.add_argument("--output", required=True, type=Path, help="folder")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE, e.g. MODEL.WEIGHTS F")
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Returns the exit code."""
-    args = parse_args(argv)
-    try:
-        predictor = exportable(args.config_file, args.opts)
-        size = tuple(args.size or default_size(predictor.cfg))
-        files = export_model(predictor, args.output, size=size)
-        differences = check_export(predictor, args.output, size=size)
-    except (AssertionError, ImportError, KeyError, OSError, ValueError, WeightsError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        print(f"export: {message}", file=sys.stderr)  # AssertionError: yacs has no such key
-        return 2
-    if predictor.random_parts:
-        print(f"WARNING: random weights: {', '.join(predictor.random_parts)}", file=sys.stderr)
-    print(f"images of at most {size[0]} x {size[1]} (height x width)")
-    for file in files:
-        print(f"{file}  {file.stat().st_size / 1e6:.2f} MB")
-    for name, value in differences.items():
-        above = "" if value <= TOLERANCE else f"  ABOVE {TOLERANCE:.0e}"
-        print(f"largest difference to torch, {name}: {value:.1e}{above}")
-    return 0 if max(differences.values()) <= TOLERANCE else 1
-
+from hoi_d2.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["export", *sys.argv[1:]]))

@@ -1,70 +1,9 @@
 #!/usr/bin/env python
-"""Learning curves of one or several runs in one image, from their train_log.jsonl.
+"""The same as `hoi-d2 plot`; --help shows the options."""
 
-    python tools/plot_log.py output/run1 output/run2 --output output/curves.png
-    python tools/plot_log.py with=output/a without=output/b --metrics "loss_*" "*/mAP_default_full"
-
-Writes the PNG and a CSV with the raw values beside it.
-"""
-
-from __future__ import annotations
-
-import argparse
-import os
 import sys
-from pathlib import Path
 
-os.environ.setdefault("HOI_D2_SKIP_REGISTRATION", "1")  # needs neither torch nor detectron2
-
-from hoi_d2.visualization.plots.learning_curves import DEFAULT_METRICS, plot_learning_curves
-
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("runs", nargs="+", help="folder or log file, or NAME=PATH")
-    parser.add_argument("--output", type=Path, default=Path("learning_curves.png"))
-    parser.add_argument("--metrics", nargs="+", default=list(DEFAULT_METRICS), help="patterns")
-    parser.add_argument("--window", type=int, default=20, help="points of the running median")
-    parser.add_argument("--log", action="store_true", help="logarithmic values")
-    return parser.parse_args(argv)
-
-
-def named_runs(specs: list[str]) -> dict[str, Path]:
-    """`NAME=PATH` or `PATH`; a path's name is its folder's, with its parents' where two agree."""
-    runs: dict[str, Path] = {}
-    for spec in specs:
-        name, equals, path = spec.partition("=")
-        if not equals or Path(spec).exists():
-            path = spec
-            folder = Path(spec) if Path(spec).is_dir() else Path(spec).parent
-            name = folder.resolve().name
-            name = str(folder) if name in runs else name
-        if name in runs:
-            raise ValueError(f"two runs are called {name!r}; name them: NAME=PATH")
-        runs[name] = Path(path)
-    return runs
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Returns the exit code."""
-    args = parse_args(argv)
-    try:
-        drawn = plot_learning_curves(
-            args.output,
-            named_runs(args.runs),
-            metrics=args.metrics,
-            window=args.window,
-            log_scale=args.log,
-        )
-    except (OSError, ValueError) as error:
-        print(f"plot_log: {error}", file=sys.stderr)
-        return 2
-    print(f"{args.output}: {', '.join(drawn)}")
-    return 0
-
+from hoi_d2.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["plot", *sys.argv[1:]]))

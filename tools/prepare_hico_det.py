@@ -1,82 +1,9 @@
 #!/usr/bin/env python
-"""Brings HICO-DET into the tree that hoi_d2 registers as hico_det_train and hico_det_test.
+"""The same as `hoi-d2 data prepare-hico-det`; --help shows the options."""
 
-    python tools/prepare_hico_det.py --archive hico_20160224_det.tar.gz --download
-    python tools/prepare_hico_det.py --annotations trainval_hico.json test_hico.json
-
-1. --archive: images, `anno.mat` and `anno_bbox.mat` from HICO-DET's own archive, whose address is
-   in datasets/README.md; a run that was interrupted goes on.
-2. --annotations: annotation files in any form, copied beside them. --download fetches the UPT form.
-   Where there are none, they are made from `anno_bbox.mat`.
-3. The image sizes are stored where the annotation file lacks them.
-4. What is there is counted and compared with the published numbers.
-"""
-
-from __future__ import annotations
-
-import os
 import sys
-from pathlib import Path
 
-os.environ.setdefault("HOI_D2_SKIP_REGISTRATION", "1")  # nothing here needs torch
-
-from hoi_d2.data import trees
-from hoi_d2.data.datasets.hico_det import load_hico_det
-from hoi_d2.data.image_sizes import store_image_sizes
-from hoi_d2.data.prepare.command import argument_parser, extract_archives, report_checksum, run
-from hoi_d2.data.prepare.counts import KNOWN_SHA256, WHY_HICO_DET_DIFFERS, Found, count_table
-from hoi_d2.data.prepare.files import download, place
-from hoi_d2.data.prepare.hico_det import PARTS, convert_official
-
-UPT_FILES = "https://raw.githubusercontent.com/fredzzhang/hicodet/main/instances_{part}2015.json"
-
-
-def prepare(argv: list[str] | None = None) -> None:
-    """The command."""
-    parser = argument_parser(__doc__)
-    parser.add_argument("--annotations", nargs="+", type=Path, default=[], help="files to copy")
-    parser.add_argument("--download", action="store_true", help="fetch the UPT form")
-    args = parser.parse_args(argv)
-    tree = args.root / trees.HICO_TREES[0]
-    extract_archives(args, args.root)
-    for file in args.annotations:
-        report_checksum(place(file, tree / "annotations"))
-    if args.download:
-        for part in PARTS:
-            url = UPT_FILES.format(part=part)
-            name = url.rsplit("/", 1)[1]
-            download(url, tree / "annotations" / name, sha256=KNOWN_SHA256.get(name))
-    _make_annotations(args.root, tree)
-    print(count_table({f"hico_det_{part}": _count(args.root, part) for part in PARTS}))
-    print(f"\n{WHY_HICO_DET_DIFFERS}")
-
-
-def _make_annotations(root: Path, tree: Path) -> None:
-    """Fills in what is missing: annotation files, image sizes."""
-    for part in PARTS:
-        file = trees.first_existing(root, trees.hico_det_annotations(part))
-        if file.suffix == ".mat":
-            print(f"reading {file}, which takes some minutes")
-            (tree / "annotations").mkdir(parents=True, exist_ok=True)
-            for written in convert_official(file, tree / "annotations"):
-                print(f"{written}: made from {file.name}")
-        elif file.is_file():
-            folder = trees.first_existing(root, trees.hico_images(part))
-            sizes = store_image_sizes(load_hico_det(file, folder), file)
-            if sizes:
-                print(f"{sizes}: image sizes")
-
-
-def _count(root: Path, part: str) -> Found:
-    """What is there of one split; no annotation file counts as nothing."""
-    folder = trees.first_existing(root, trees.hico_images(part))
-    images = sum(1 for _ in folder.glob("*.jpg"))
-    file = trees.first_existing(root, trees.hico_det_annotations(part))
-    if not file.is_file():
-        return Found(images, 0, 0)
-    counts = Found.of(load_hico_det(file, folder, split=part))
-    return Found(images, counts.annotated, counts.interactions)
-
+from hoi_d2.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(run(prepare))
+    sys.exit(main(["data", "prepare-hico-det", *sys.argv[1:]]))

@@ -1,14 +1,9 @@
 #!/usr/bin/env python
-"""Trains or evaluates a model; the arguments are detectron2's.
+"""The same as `hoi-d2 train`; --help shows the options."""
 
-python tools/train_net.py --config-file configs/toy/rmlr.yaml
-python tools/train_net.py --config-file configs/RmLR/R50.yaml --num-gpus 4 SOLVER.BASE_LR 2e-4
-python tools/train_net.py --config-file configs/RmLR/R50.yaml --resume
-python tools/train_net.py --config-file configs/RmLR/R50.yaml --eval-only MODEL.WEIGHTS model.pth
-torchrun --nproc_per_node 4 tools/train_net.py --config-file configs/RmLR/R50.yaml
-"""
+import sys
 
-from hoi_d2.engine.setup import main
+from hoi_d2.commands.main import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(["train", *sys.argv[1:]]))

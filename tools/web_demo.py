@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""A web page that finds and draws interactions in uploaded images (extra [demo]); see --help."""
+"""The same as `hoi-d2 web`; --help shows the options."""
 
 import sys
 
-from hoi_d2.demo.web.server import main
+from hoi_d2.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["web", *sys.argv[1:]]))

@@ -25,6 +25,7 @@ from hoi_d2.benchmark.stopwatch import CLOCK, CPU, Stopwatch
 from hoi_d2.config.load import load_config
 from hoi_d2.data.images import TOY_SCHEME, read_dataset_image
 from hoi_d2.data.loading.build import build_mapper, build_train_loader, load_records, usable_workers
+from hoi_d2.utils.arguments import CommandParser
 from hoi_d2.utils.files import write_json
 
 READ, AUGMENT, PACK = "read", "augment", "pack"
@@ -32,10 +33,9 @@ READ, AUGMENT, PACK = "read", "augment", "pack"
 
 def argument_parser() -> argparse.ArgumentParser:
     """The command line of `tools/benchmark.py data`."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="benchmark.py data",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config-file", default="RmLR/R50.yaml")
     parser.add_argument("--images", type=int, default=24, help="to make, and to read a round")

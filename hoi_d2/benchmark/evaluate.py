@@ -24,6 +24,7 @@ from hoi_d2.evaluation.ground_truth import HOIGroundTruth
 from hoi_d2.evaluation.results import HOIResults, read_results
 from hoi_d2.evaluation.results_check import check_results
 from hoi_d2.evaluation.scorers import HICODetScorer, VCOCOScorer
+from hoi_d2.utils.arguments import CommandParser
 
 _STRIDE = 10_000_000  # added to the image ids of each copy of the data
 
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmark.py evaluate", description=__doc__)
+    parser = CommandParser(description=__doc__)
     add = parser.add_argument
     add("--results", help="HICO-DET results; default: random ones, as many as HICO-DET's test set")
     add("--annotations", help="HICO-DET annotations")

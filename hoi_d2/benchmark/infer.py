@@ -31,6 +31,7 @@ from hoi_d2.config.load import load_config
 from hoi_d2.modeling.entity_detector.build import Entities
 from hoi_d2.modeling.meta_arch.rmlr import RmLR
 from hoi_d2.modeling.roi_heads.pair_generator import PairGenerator
+from hoi_d2.utils.arguments import CommandParser
 from hoi_d2.utils.files import write_json
 
 PARTS = ("detector", "pairs", "head", "post-processing")
@@ -80,10 +81,9 @@ def _wait() -> None:
 
 def argument_parser() -> argparse.ArgumentParser:
     """The command line of `tools/benchmark.py infer`."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="benchmark.py infer",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config-file", default="RmLR/R50.yaml")
     parser.add_argument("--size", nargs=2, type=int, default=[800, 1066], metavar=("H", "W"))

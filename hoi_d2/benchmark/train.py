@@ -40,6 +40,7 @@ from hoi_d2.engine.config_check import check_config
 from hoi_d2.engine.train_step import Batch, unwrapped
 from hoi_d2.engine.trainer import HOITrainer
 from hoi_d2.engine.writers import peak_memory_mb
+from hoi_d2.utils.arguments import CommandParser
 from hoi_d2.utils.files import write_json
 
 DATA, PREPROCESS, DETECTOR = "data wait", "preprocessing", "frozen detector"
@@ -51,10 +52,9 @@ PLAIN = "plain DETR forward"
 
 def argument_parser() -> argparse.ArgumentParser:
     """The command line of `tools/benchmark.py train`."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="benchmark.py train",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config-file", default="RmLR/R50.yaml")
     parser.add_argument("--batch", type=int, default=0, help="SOLVER.IMS_PER_BATCH; 0 = as it is")

@@ -23,13 +23,14 @@ from hoi_d2.checkpoint.weight_files import WeightsError, metadata_of, only_file
 from hoi_d2.checkpoint.zoo_weights import zoo_checkpoint
 from hoi_d2.protocols import frozen_prefixes, random_parts
 from hoi_d2.utils.files import TEMPORARY_SUFFIX, write_atomically
+from hoi_d2.utils.user_errors import UserError
 
 logger = logging.getLogger(__name__)
 FINAL = "model_final.pth"
 _PERIODIC = re.compile(r"model_(\d{7})\.pth")
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError, RuntimeError):
     """A checkpoint that a run cannot go on from; says why, and what to do."""
 
 

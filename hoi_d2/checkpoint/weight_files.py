@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hoi_d2.model_zoo import PREFIX, local_path
+from hoi_d2.utils.user_errors import UserError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _INDEX = "model.safetensors.index.json"
@@ -25,7 +26,7 @@ _IN_DIRECTORY = ("model.safetensors", "pytorch_model.bin")
 _JSON_ENTRIES = ("classes", "frozen", "vocabulary")  # of our own files' metadata
 
 
-class WeightsError(RuntimeError):
+class WeightsError(UserError, RuntimeError):
     """Weights that cannot be read or do not fit; names the file, the keys and what to do."""
 
 

@@ -13,6 +13,7 @@ from detectron2.config import CfgNode, get_cfg
 
 from hoi_d2.config.defaults import add_hoi_config
 from hoi_d2.model_zoo import config_file, configs_root
+from hoi_d2.utils.user_errors import UserError
 
 _MISMATCH = re.compile(
     r"Type mismatch \(<class '([\w.]+)'> vs\. <class '([\w.]+)'>\) "
@@ -28,7 +29,7 @@ _REMEDIES = {
 }
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError, ValueError):
     """A config that cannot be; names the file or the key, and what to do."""
 
 

@@ -35,11 +35,12 @@ from hoi_d2.data.vocabulary import (
     vcoco_vocabulary,
 )
 from hoi_d2.data.zero_shot import without_unseen
+from hoi_d2.utils.user_errors import UserError
 
 _COCO_2017 = "unpacking annotations_trainval2017.zip and train2017.zip of https://cocodataset.org"
 
 
-class MissingDatasetError(FileNotFoundError):
+class MissingDatasetError(UserError, FileNotFoundError):
     """A split whose files are not on disk; says where they were looked for and what makes them."""
 
 

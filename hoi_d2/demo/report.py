@@ -10,6 +10,8 @@ from types import TracebackType
 from hoi_d2.evaluation.results import HOIResults, write_results
 from hoi_d2.inference.prediction import HOIPrediction
 
+RANDOM_WARNING = "WARNING: random weights, the scores mean nothing: {parts}"
+
 
 @dataclass(frozen=True)
 class DrawOptions:

@@ -21,11 +21,12 @@ from detectron2.utils import comm
 
 from hoi_d2.utils.compat import create_local_process_group
 from hoi_d2.utils.signals import STOP_SIGNALS
+from hoi_d2.utils.user_errors import UserError
 
 TIMEOUT = timedelta(minutes=30)
 
 
-class LaunchError(ValueError):
+class LaunchError(UserError, ValueError):
     """Processes that cannot be started as asked, or that ended before the run did."""
 
 

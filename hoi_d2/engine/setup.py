@@ -1,4 +1,4 @@
-"""From command-line arguments to a run; `tools/train_net.py` and `hoi-d2 train` are this."""
+"""From command-line arguments to a run; `hoi-d2 train` and `hoi-d2 eval` are this."""
 
 from __future__ import annotations
 
@@ -19,16 +19,29 @@ from hoi_d2.engine.config_check import check_config
 from hoi_d2.engine.launch import LaunchError, launch
 from hoi_d2.engine.logs import LOG_NAME, start_logs
 from hoi_d2.engine.trainer import HOITrainer, evaluate_weights
+from hoi_d2.registration import register
+from hoi_d2.utils.arguments import CommandParser
 from hoi_d2.utils.user_errors import IN_A_STEP, IN_SETUP, reported_mistakes
+
+EXAMPLES = """\
+Trains a model, or with --eval-only evaluates it.
+
+    hoi-d2 train --config-file configs/toy/rmlr.yaml
+    hoi-d2 train --config-file configs/RmLR/R50.yaml --num-gpus 4 SOLVER.BASE_LR 2e-4
+    hoi-d2 train --config-file configs/RmLR/R50.yaml --resume
+    hoi-d2 train --config-file configs/RmLR/R50.yaml --eval-only MODEL.WEIGHTS model.pth
+    torchrun --nproc_per_node 4 tools/train_net.py --config-file configs/RmLR/R50.yaml
+"""
 
 
 def argument_parser() -> argparse.ArgumentParser:
     """detectron2's arguments: --config-file, --num-gpus, ..., then KEY VALUE overrides."""
-    return default_argument_parser()
+    return CommandParser(parents=[default_argument_parser()], add_help=False, description=EXAMPLES)
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
     """The config of the run, frozen; starts the logs and seeds the random numbers."""
+    register()
     cfg = load_config(args.config_file, args.opts)
     cfg.freeze()
     register_own_datasets(cfg)

@@ -49,6 +49,7 @@ from hoi_d2.engine.logs import log_model
 from hoi_d2.engine.train_step import TrainStep, distribute, unwrapped
 from hoi_d2.engine.writers import build_writers, draw_curves
 from hoi_d2.protocols import frozen_prefixes
+from hoi_d2.registration import register
 from hoi_d2.solver import build_lr_scheduler, build_optimizer
 from hoi_d2.utils.rng import rng_state, set_rng_state
 
@@ -67,6 +68,7 @@ class HOITrainer(DefaultTrainer):
     """
 
     def __init__(self, cfg: CfgNode) -> None:
+        register()
         TrainerBase.__init__(self)  # DefaultTrainer's own builds detectron2's loader and steps
         self.cfg = cfg = scaled_to_processes(cfg)
         os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
@@ -301,6 +303,7 @@ class HOITrainer(DefaultTrainer):
 
 def evaluate_weights(cfg: CfgNode) -> dict[str, Any]:
     """What --eval-only does: MODEL.WEIGHTS (averaged, with SOLVER.EMA) on DATASETS.TEST."""
+    register()
     model = HOITrainer.build_model(cfg)
     checkpointer = TrainingCheckpointer(model, cfg.OUTPUT_DIR)
     average = WeightAverage(model, decay=0, frozen_prefixes=frozen_prefixes(model))

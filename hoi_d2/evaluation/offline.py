@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from hoi_d2.data.datasets.records import DataFormatError
 from hoi_d2.evaluation.bootstrap import Interval, bootstrap, bootstrap_difference
 from hoi_d2.evaluation.error_analysis import analyze_errors
 from hoi_d2.evaluation.hico_det_metrics import PROTOCOLS
 from hoi_d2.evaluation.image_level_offline import score_image_level_file
 from hoi_d2.evaluation.offline_data import UsageError, detection_scorer, kind_of
 from hoi_d2.evaluation.reports import write_csv, write_metrics
-from hoi_d2.evaluation.results import HOIResults, ResultFormatError, read_results
+from hoi_d2.evaluation.results import HOIResults, read_results
 from hoi_d2.evaluation.results_check import check_results
 from hoi_d2.evaluation.scorers import HICODetScorer, Scored, VCOCOScorer
+from hoi_d2.utils.arguments import CommandParser
 
 _EPILOG = """examples:
   %(prog)s --dataset hico_det_test --annotations test_hico.json --image-labels anno.mat \\
@@ -29,23 +29,11 @@ _EPILOG = """examples:
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Scores a file; returns the exit status, 2 for input that cannot be scored."""
-    args = parse_args(argv)
-    try:
-        run(args)
-    except (ResultFormatError, DataFormatError, UsageError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description="Scores a result file with the official rules of HICO-DET, V-COCO or HICO.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--dataset", required=True, help="hico_det_test, vcoco_val, hico_test, mpii_val, ...")

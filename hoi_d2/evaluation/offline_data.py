@@ -7,14 +7,12 @@ registered data sets, which loads both, unless its annotations are in the projec
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import hoi_d2
 from hoi_d2.data.datasets.hico import load_hico
 from hoi_d2.data.datasets.hico_det import load_hico_det, missing_test_images
 from hoi_d2.data.datasets.hoi_json import load_hoi_json, occurring_hois, read_vocabulary
@@ -28,9 +26,10 @@ from hoi_d2.data.vocabulary import (
 )
 from hoi_d2.evaluation.image_level_metrics import few_shot_groups
 from hoi_d2.evaluation.scorers import HICODetScorer, VCOCOScorer
+from hoi_d2.utils.user_errors import UserError
 
 
-class UsageError(ValueError):
+class UsageError(UserError, ValueError):
     """The command line asks for something that cannot be done; says what to give instead."""
 
 
@@ -153,9 +152,13 @@ def _select(records: list[dict[str, Any]], args: argparse.Namespace) -> list[dic
 
 def _registered(dataset: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Dataset dicts and what scorers take of the metadata."""
-    if os.environ.pop("HOI_D2_SKIP_REGISTRATION", None):
-        hoi_d2.register()
     from detectron2.data import DatasetCatalog, MetadataCatalog
+
+    from hoi_d2.data.builtin import register_all
+    from hoi_d2.data.toy.dataset import register_toy
+
+    register_all()
+    register_toy()
 
     if dataset not in DatasetCatalog.list():
         raise UsageError(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hoi_d2.data.vocabulary import Vocabulary
+from hoi_d2.utils.user_errors import UserError
 
 COLUMNS = (
     "image_id",
@@ -31,7 +32,7 @@ NO_OBJECT = -1
 NO_HOI = -1
 
 
-class ResultFormatError(ValueError):
+class ResultFormatError(UserError, ValueError):
     """A result file or table that cannot be scored; says which row and what to do."""
 
 

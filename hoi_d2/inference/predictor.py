@@ -23,9 +23,12 @@ from hoi_d2.data.images import pil_to_rgb, read_image
 from hoi_d2.data.transforms import detection_augmentations
 from hoi_d2.inference.prediction import HOIPrediction
 from hoi_d2.model_zoo import PREFIX, config_file, model_name, model_names, pretrained_weights
+from hoi_d2.registration import register
 
 HOI_ARCHITECTURES = ("RmLR", "DEFR-Det")
 CLASSIFIERS = ("DEFR",)
+DEFAULT_CONFIG = "toy/rmlr.yaml"
+"""The model of the demo and of the web page where none is named."""
 ImageLike = str | os.PathLike | Image.Image | np.ndarray
 
 
@@ -50,6 +53,7 @@ class HOIPredictor:
     """
 
     def __init__(self, cfg: CfgNode, *, batch_size: int = 8) -> None:
+        register()
         cfg = on_this_machine(cfg)
         with _names_of_checkpoint(cfg):
             self.model = build_model(cfg).eval()

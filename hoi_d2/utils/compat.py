@@ -1,21 +1,24 @@
 """The one place that knows of detectron2's, torch's and Pillow's versions.
 
 detectron2 0.6 from the package index is pure Python: its compiled part is missing, and it predates
-Pillow 10. `prepare_detectron2()` (called when `hoi_d2` is imported, before anything of detectron2)
-closes the gaps; with a compiled 0.6 or a current main it changes nothing.
+Pillow 10. `prepare_detectron2()`, called when `hoi_d2` is imported, closes the gaps. With a
+compiled 0.6 or a current main it changes nothing.
 """
 
 from __future__ import annotations
 
-import importlib
+import importlib.abc
+import importlib.machinery
 import importlib.util
 import os
 import sys
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
+_EXTENSION = "detectron2._C"
 _NEEDS_COMPILER = (
     "detectron2 is installed without its compiled part (detectron2._C), which `{name}` needs. "
     "hoi_d2 does not use it; install detectron2 from source with a compiler if you do."
@@ -50,20 +53,32 @@ class _MissingExtension(types.ModuleType):
         return refuse
 
 
+class _PlaceholderFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds the placeholder of `detectron2._C` where no other finder has found the real one."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: Any = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name != _EXTENSION:
+            return None
+        return importlib.machinery.ModuleSpec(name, self, origin=_MissingExtension.__file__)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        return _MissingExtension(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Nothing to run."""
+
+
 def has_compiled_detectron2() -> bool:
     """Whether `detectron2._C` is the real extension."""
-    module = sys.modules.get("detectron2._C")
-    if module is not None:
-        return not getattr(module, "hoi_d2_placeholder", False)
-    try:
-        importlib.import_module("detectron2._C")
-    except ImportError:
-        return False
-    return True
+    return not isinstance(importlib.import_module(_EXTENSION), _MissingExtension)
 
 
 def prepare_detectron2() -> None:
     """Makes `import detectron2...` work on this machine; safe to call again.
+
+    Nothing of detectron2 is imported: the placeholder is found when it is asked for.
 
     Raises:
         ModuleNotFoundError: detectron2 is not installed; says how to get it.
@@ -75,12 +90,8 @@ def prepare_detectron2() -> None:
             "'git+https://github.com/facebookresearch/detectron2'"
         )
     _restore_pillow_names()
-    if not has_compiled_detectron2():
-        import detectron2
-
-        placeholder = _MissingExtension("detectron2._C")
-        sys.modules["detectron2._C"] = placeholder
-        detectron2._C = placeholder
+    if not any(isinstance(finder, _PlaceholderFinder) for finder in sys.meta_path):
+        sys.meta_path.append(_PlaceholderFinder())
 
 
 def _restore_pillow_names() -> None:
@@ -92,6 +103,7 @@ def _restore_pillow_names() -> None:
 
 def create_local_process_group(workers_per_machine: int) -> None:
     """Gives detectron2's `comm` its group of the ranks on this machine, in 0.6 and in main."""
+    import torch
     from detectron2.utils import comm
 
     if hasattr(comm, "create_local_process_group"):
@@ -109,6 +121,8 @@ def create_local_process_group(workers_per_machine: int) -> None:
 def environment_report() -> list[tuple[str, str]]:
     """(what, version or what is missing) of everything the project runs on."""
     from importlib.metadata import PackageNotFoundError, version
+
+    import torch
 
     def installed(package: str) -> str:
         try:

@@ -1,68 +1,67 @@
-"""What a user can mend is said in a line; the traceback goes to log.txt, for whoever wants it."""
+"""Errors that the user can correct: one line `error: ...` and exit code 2 instead of a traceback.
+
+Set HOI_D2_TRACEBACK=1 to see the traceback as well.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-from detectron2.utils import comm
-
-from hoi_d2.checkpoint.checkpointer import CheckpointError
-from hoi_d2.checkpoint.weight_files import WeightsError
-from hoi_d2.config.load import ConfigError
-
 logger = logging.getLogger(__name__)
 EXIT_CODE = 2
-"""Of a process that ended for a reason that its user can mend."""
+"""Exit code of a process that ended with an error that its user can correct."""
+TRACEBACK = "HOI_D2_TRACEBACK"
 
-IN_A_STEP = (
-    OSError,  # a full disk, too many unreadable images
-    FloatingPointError,
-    ConfigError,
-    CheckpointError,
-    WeightsError,
-    torch.OutOfMemoryError,
-)
-# While a run is set up, names, paths, numbers and files of the user are looked up and put together.
+
+class UserError(Exception):
+    """An error that the user can correct; its message names the file or value and the remedy."""
+
+
+IN_A_STEP = (UserError, OSError, FloatingPointError, MemoryError)
+"""Errors of a running training that are the user's to correct: a full disk, unreadable images."""
 IN_SETUP = (*IN_A_STEP, ImportError, KeyError, ValueError)
+"""While a run is set up, names, paths, numbers and files of the user are looked up as well."""
 
 
 @contextmanager
 def reported_mistakes(kinds: tuple[type[BaseException], ...], where: str = "") -> Iterator[None]:
-    """Inside, an error of these kinds becomes a line and exit status 2; others pass.
+    """Turns an error of these kinds into one line and exit code 2; other errors pass.
+
+    Running out of GPU memory always counts.
 
     Args:
         kinds: `IN_SETUP` or `IN_A_STEP`.
-        where: what holds the traceback, for the line; "" = nothing does.
+        where: the file that holds the traceback, named in the line; "" = none.
 
     Raises:
-        SystemExit: in place of the error.
+        SystemExit: instead of the error.
     """
     try:
         yield
-    except kinds as error:
+    except Exception as error:
+        logger.debug("the run ended with an error", exc_info=True)
+        if not (isinstance(error, kinds) or is_out_of_memory(error)):
+            raise
         report(error, where)
         raise SystemExit(EXIT_CODE) from error
-    except Exception:
-        logger.debug("the run ended with an error", exc_info=True)
-        raise
 
 
 def report(error: BaseException, where: str = "") -> None:
-    """Prints the line, and logs the traceback below what the console shows."""
-    logger.debug("the run ended with an error", exc_info=error)
-    several = comm.get_world_size() > 1
-    rank = f" (process {comm.get_rank()} of {comm.get_world_size()})" if several else ""
+    """Prints the line; with HOI_D2_TRACEBACK=1 the traceback before it."""
+    if os.environ.get(TRACEBACK):
+        traceback.print_exception(error)
     more = f" (traceback: {where})" if where else ""
-    print(f"error{rank}: {message(error)}{more}", file=sys.stderr, flush=True)
+    print(f"error{_rank()}: {message(error)}{more}", file=sys.stderr, flush=True)
 
 
 def message(error: BaseException) -> str:
     """The error in words."""
-    if isinstance(error, torch.OutOfMemoryError):
+    if is_out_of_memory(error):
         return (
             f"{str(error).splitlines()[0]} A smaller SOLVER.IMS_PER_BATCH or INPUT.MAX_SIZE_TRAIN, "
             "a larger SOLVER.ACCUMULATE, or SOLVER.AMP.ENABLED True need less memory"
@@ -70,3 +69,17 @@ def message(error: BaseException) -> str:
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])
     return str(error) or type(error).__name__
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch ran out of GPU memory; torch is not imported for the answer."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
+
+
+def _rank() -> str:
+    """` (process 1 of 4)` where there are several processes."""
+    comm = sys.modules.get("detectron2.utils.comm")
+    if comm is None or comm.get_world_size() == 1:
+        return ""
+    return f" (process {comm.get_rank()} of {comm.get_world_size()})"

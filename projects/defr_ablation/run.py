@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-import hoi_d2  # noqa: F401  (first: makes detectron2 importable without its compiled part)
+import hoi_d2  # first: makes detectron2 importable without its compiled part
 
 # isort: split
 import matplotlib.pyplot as plt
@@ -127,6 +127,7 @@ def ship(path: Path, seen: dict[str, Seen], *, steps: int) -> None:
 
 
 def main() -> int:
+    hoi_d2.register()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--steps", type=int, default=250, help="of 64 images")

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import hoi_d2  # noqa: F401  first: detectron2 may have no compiled part
+import hoi_d2  # first: makes detectron2 importable without its compiled part
 
 # isort: split
 import torch
@@ -51,6 +51,7 @@ def argument_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    hoi_d2.register()
     args = argument_parser().parse_args(arguments)
     cfg = read_config(args.config_file, args.opts)
     name = first_of(cfg.DATASETS.TEST[0], args.first)

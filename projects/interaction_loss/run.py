@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-import hoi_d2  # noqa: F401  first: makes detectron2 importable where it has no compiled part
+import hoi_d2  # first: makes detectron2 importable without its compiled part
 
 # isort: split
 import matplotlib.pyplot as plt
@@ -112,6 +112,7 @@ def study_images(predictor: HOIPredictor, paths: list[str], output: Path) -> Non
 
 
 def main() -> int:
+    hoi_d2.register()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-import hoi_d2  # noqa: F401  (first: makes detectron2 importable without its compiled part)
+import hoi_d2  # first: makes detectron2 importable without its compiled part
 
 # isort: split
 import matplotlib.pyplot as plt
@@ -69,6 +69,7 @@ def draw(axis: plt.Axes, image: np.ndarray, attention: Tensor, limit: float) -> 
 
 
 def main() -> int:
+    hoi_d2.register()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config-file", default="configs/toy/defr.yaml")
     parser.add_argument("--weights", required=True, help="trained")

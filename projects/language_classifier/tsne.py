@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import hoi_d2  # noqa: F401  (first: makes detectron2 importable without its compiled part)
+import hoi_d2  # first: makes detectron2 importable without its compiled part
 
 # isort: split
 import matplotlib.pyplot as plt
@@ -84,6 +84,7 @@ def draw(axis: plt.Axes, rows: np.ndarray, hois: np.ndarray, names: list[str], t
 
 
 def main() -> int:
+    hoi_d2.register()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config-file", default="configs/toy/defr.yaml")
     parser.add_argument("--weights", default="", help="trained; without, only the first rows")

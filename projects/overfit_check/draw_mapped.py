@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import hoi_d2  # noqa: F401  (first: makes detectron2 importable without its compiled part)
+import hoi_d2  # first: makes detectron2 importable without its compiled part
 
 # isort: split
 import cv2
@@ -53,6 +53,7 @@ def draw(sample: dict[str, Any], vocabulary: Vocabulary) -> np.ndarray:
 
 
 def main() -> int:
+    hoi_d2.register()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path)
     parser.add_argument("--config-file", default="RmLR/R50.yaml")

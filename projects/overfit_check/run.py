@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-import hoi_d2  # noqa: F401  (first: makes detectron2 importable without its compiled part)
+import hoi_d2  # first: makes detectron2 importable without its compiled part
 
 # isort: split
 import make_real_subset
@@ -153,6 +153,7 @@ def plot(results: dict[str, dict], path: Path) -> None:
 
 
 def main() -> int:
+    hoi_d2.register()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="the folder that HOI_D2_TEST_DATA names")
     parser.add_argument("--output", type=Path, default=Path("output/overfit_check"))

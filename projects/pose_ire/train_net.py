@@ -4,9 +4,6 @@
 python projects/pose_ire/train_net.py --config-file projects/pose_ire/configs/R50.yaml
 """
 
-import hoi_d2  # noqa: F401  first: makes detectron2 importable where it has no compiled part
-
-# isort: split
 import argparse
 from typing import Any
 

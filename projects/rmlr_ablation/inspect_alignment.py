@@ -13,7 +13,7 @@ import argparse
 import sys
 from typing import Any
 
-import hoi_d2  # noqa: F401  (first: makes detectron2 importable without its compiled part)
+import hoi_d2  # first: makes detectron2 importable without its compiled part
 
 # isort: split
 import torch
@@ -111,6 +111,7 @@ def gradients(model: nn.Module, inputs: list[dict[str, Any]]) -> list[str]:
 
 
 def main() -> int:
+    hoi_d2.register()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint")
     parser.add_argument("options", nargs="*", help="KEY VALUE, ... of the config")

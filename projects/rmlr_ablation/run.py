@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import hoi_d2  # noqa: F401  (first: makes detectron2 importable without its compiled part)
+import hoi_d2  # first: makes detectron2 importable without its compiled part
 
 # isort: split
 import matplotlib.pyplot as plt
@@ -102,6 +102,7 @@ def plot(results: dict[str, list[dict]], path: Path) -> None:
 
 
 def main() -> int:
+    hoi_d2.register()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--iterations", type=int, default=350)

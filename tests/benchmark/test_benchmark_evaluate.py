@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import runpy
-from pathlib import Path
 
 import pytest
 
 from hoi_d2.benchmark import evaluate as benchmark
-
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "benchmark.py"
+from hoi_d2.commands.main import main
 
 
 @pytest.fixture
 def tool(monkeypatch):
     monkeypatch.delenv("HOI_D2_TEST_DATA", raising=False)
     monkeypatch.setattr(benchmark._random_records, "__defaults__", (30, 4, 0))
-    return runpy.run_path(str(TOOL))["main"]
+    return lambda argv: main(["benchmark", *argv])
 
 
 def test_evaluate(tool, tmp_path, capsys):

@@ -2,7 +2,6 @@
 
 import copy
 import os
-import runpy
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from hoi_d2.checkpoint.checkpointer import (
     TrainingCheckpointer,
     weights_hash,
 )
+from hoi_d2.commands.strip_checkpoint import strip
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.utils.files import write_atomically
 
@@ -191,7 +191,7 @@ def test_weights_for_other_classes_are_named(tmp_path, caplog, verbs, said, stri
     file = tmp_path / "model_final.pth"
     if stripped:
         file = tmp_path / "small.safetensors"
-        runpy.run_path("tools/strip_checkpoint.py")["strip"](tmp_path / "model_final.pth", file)
+        strip(tmp_path / "model_final.pth", file)
     model.vocabulary = words(("hold", "ride"))
     TrainingCheckpointer(model).load(str(file), checkpointables=[])
     assert said in caplog.text if said else "trained for other" not in caplog.text
@@ -201,7 +201,6 @@ def test_weights_for_other_classes_are_named(tmp_path, caplog, verbs, said, stri
 def test_a_stripped_file_knows_its_frozen_weights(tmp_path, caplog, keeps_detector):
     model = Model()
     save(tmp_path, model, "model_final")
-    strip = runpy.run_path("tools/strip_checkpoint.py")["strip"]
     strip(tmp_path / "model_final.pth", tmp_path / "small.safetensors", dtype=torch.float32)
     other = copy.deepcopy(model) if keeps_detector else Model()
     TrainingCheckpointer(other).load(str(tmp_path / "small.safetensors"))

@@ -2,20 +2,16 @@ from __future__ import annotations
 
 import csv
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from test_hoi_json import document
 
+from hoi_d2.commands.main import main
 from hoi_d2.data.datasets.hico_det import load_hico_det
 from hoi_d2.data.datasets.hoi_json import load_hoi_json, read_vocabulary
 from hoi_d2.data.statistics import DatasetStatistics
 from hoi_d2.data.vocabulary import hico_det_rare_hois, hico_det_vocabulary, vcoco_vocabulary
-
-TOOL = Path(__file__).parents[2] / "tools/analyze_dataset.py"
 
 
 def test_no_records():
@@ -72,12 +68,9 @@ def test_real_training_set(test_data):
     assert statistics.entity_counts.sum() == 152785
 
 
-def test_tool_writes_figures_and_numbers(tmp_path, write_json, monkeypatch, capsys):
+def test_tool_writes_figures_and_numbers(tmp_path, write_json, capsys):
     file, output = write_json(document(), "mine.json"), tmp_path / "figures"
-    monkeypatch.setattr(sys, "argv", [str(TOOL), str(file), "--output", str(output)])
-    with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(TOOL), run_name="__main__")
-    assert end.value.code == 0
+    assert main(["data", "analyze", str(file), "--output", str(output)]) == 0
     assert "interactions without an object" in capsys.readouterr().out
     names = {"class_frequencies", "pairs_per_image", "box_sizes", "verb_object_matrix"}
     assert {p.stem for p in output.glob("*.png")} == {p.stem for p in output.glob("*.csv")} == names

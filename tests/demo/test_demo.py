@@ -11,14 +11,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hoi_d2.commands.demo import parse_args
+from hoi_d2.commands.main import main as hoi_d2_main
 from hoi_d2.data.toy import scene as toy
 from hoi_d2.demo import images as demo_images
 from hoi_d2.demo import video as demo_video
-from hoi_d2.demo.command import main, parse_args
 from hoi_d2.demo.images import find_images, image_ids
 from hoi_d2.evaluation.results import read_results
 from hoi_d2.visualization.video import VideoFile
 from tests.demo.hostile_files import HOSTILE, ODD, write_image
+
+
+def main(arguments):
+    return hoi_d2_main(["demo", *arguments])
 
 
 def scene(index: int) -> np.ndarray:

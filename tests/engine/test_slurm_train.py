@@ -3,21 +3,15 @@
 import importlib.util
 import sys
 import types
-from pathlib import Path
 
 import pytest
 
 import hoi_d2.engine.setup as setup
 
-TOOL = Path(__file__).parents[2] / "tools" / "slurm_train.py"
-
 
 @pytest.fixture
 def tool():
-    spec = importlib.util.spec_from_file_location("slurm_train", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("hoi_d2.commands.slurm_train")
 
 
 @pytest.fixture

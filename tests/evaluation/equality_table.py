@@ -16,9 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-if __name__ == "__main__":  # starts without torch
-    os.environ.setdefault("HOI_D2_SKIP_REGISTRATION", "1")
-
 from hoi_d2.data.datasets.hico_det import load_hico_det
 from hoi_d2.data.datasets.vcoco import load_vcoco
 from hoi_d2.data.vocabulary import hico_det_rare_hois, hico_det_vocabulary, vcoco_vocabulary

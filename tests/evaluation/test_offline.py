@@ -13,14 +13,18 @@ import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from hoi_d2.commands.main import main as hoi_d2_main
 from hoi_d2.data.datasets.hico_det import load_hico_det
 from hoi_d2.data.vocabulary import coco_category_ids, hico_det_vocabulary, vcoco_vocabulary
-from hoi_d2.evaluation.offline import main
 from hoi_d2.evaluation.results import HOIResults, write_results
 
 ROOT = Path(__file__).resolve().parents[2]
 VOCABULARY = hico_det_vocabulary()
 HOIS = [245, 246, 300]
+
+
+def main(arguments):
+    return hoi_d2_main(["eval", *arguments])
 
 
 def hico_det_file(path: Path, images: int = 4) -> list[list[int]]:

@@ -9,7 +9,7 @@ from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import save_file
 
-from hoi_d2.demo.command import main
+from hoi_d2.commands.main import main as hoi_d2_main
 from hoi_d2.model_zoo import config_file
 from tests.checkpoint.small_models import small_model
 from tests.modeling.image_encoder.small_encoders import small_encoder
@@ -31,6 +31,10 @@ MODEL:
   LANGUAGE: {{CACHE_DIR: {cache}}}
 INPUT: {{MIN_SIZE_TEST: 64, MAX_SIZE_TEST: 128}}
 """
+
+
+def main(arguments):
+    return hoi_d2_main(["demo", *arguments])
 
 
 def repository(root, hub_id, revision="main"):

@@ -5,7 +5,6 @@ import errno
 import io
 import logging
 import pickle
-import runpy
 import sys
 
 import pytest
@@ -15,6 +14,7 @@ from detectron2.utils.logger import setup_logger
 
 import hoi_d2.engine.setup as setup
 from hoi_d2.checkpoint.config_difference import config_differences
+from hoi_d2.commands.main import main
 from hoi_d2.config.defaults import add_hoi_config
 from hoi_d2.config.load import ConfigError, load_config, merge_config
 from hoi_d2.engine.config_check import check_config
@@ -136,11 +136,9 @@ def test_what_is_a_mistake(capsys, error, in_setup, in_a_step):
 
 
 def test_storing_detections_without_the_weight_file(tmp_path, capsys):
-    main = runpy.run_path("tools/cache_detections.py")["main"]
     argv = ["--config-file", "configs/toy/rmlr.yaml", "--output", str(tmp_path)]
-    with pytest.raises(SystemExit) as stopped:
-        main([*argv, "MODEL.ENTITY_DETECTOR.WEIGHTS", str(tmp_path / "gone.pth")])
-    assert stopped.value.code == EXIT_CODE
+    argv += ["MODEL.ENTITY_DETECTOR.WEIGHTS", str(tmp_path / "gone.pth")]
+    assert main(["cache", *argv]) == EXIT_CODE
     assert "error: no weight file" in capsys.readouterr().err
 
 

@@ -1,19 +1,22 @@
-import importlib.util
+import importlib
 import json
 from pathlib import Path
 
 import pytest
 
+from hoi_d2.commands.main import COMMANDS, DATA_COMMANDS
+from hoi_d2.commands.main import run as run_command
 from hoi_d2.evaluation.results import write_results
-
-TOOLS = Path(__file__).parents[2] / "tools"
 
 
 def tool(name):
-    spec = importlib.util.spec_from_file_location(f"tool_{name}", TOOLS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The command module; its `main` goes through the one wrapper of all commands."""
+    return importlib.import_module(f"hoi_d2.commands.{name}")
+
+
+def run(name, argv):
+    commands = {c.module: c for c in (*COMMANDS.values(), *DATA_COMMANDS.values())}
+    return run_command(f"hoi-d2 {name}", commands[name], [str(a) for a in argv])
 
 
 @pytest.fixture
@@ -53,16 +56,16 @@ def own_json(dataset, tmp_path) -> Path:
 def test_visualize_data_on_a_file(own_json, tmp_path, capsys):
     out = tmp_path / "out"
     argv = [str(own_json), "--image-root", str(tmp_path), "--output", str(out), "--html"]
-    assert tool("visualize_data").main(argv) == 0
+    assert run("visualize_data", argv) == 0
     assert len(list((out / "images").glob("*.png"))) == 3
     assert "3 of 3 images drawn" in capsys.readouterr().out
-    assert tool("visualize_data").main([*argv, "--verb", "ride", "--jpg", "--exact-boxes"]) == 0
+    assert run("visualize_data", [*argv, "--verb", "ride", "--jpg", "--exact-boxes"]) == 0
     assert [p.name for p in (out / "images").glob("*.jpg")] == ["scene_1.jpg"]
 
 
 def test_visualize_data_on_the_toy_world(tmp_path):
     argv = ["toy_hoi_val", "--output", str(tmp_path), "--num", "2", "--rare"]
-    assert tool("visualize_data").main(argv) == 0
+    assert run("visualize_data", argv) == 0
     assert len(list((tmp_path / "images").iterdir())) == 2
 
 
@@ -71,7 +74,7 @@ def test_visualize_data_names_the_first_images_that_are_not_there(own_json, tmp_
     gone = [{"id": 100 + i, "file_name": f"gone_{i}.png"} for i in range(25)]
     own_json.write_text(json.dumps(content | {"images": content["images"] + gone}))
     argv = [str(own_json), "--image-root", str(tmp_path), "--output", str(tmp_path / "out")]
-    assert tool("visualize_data").main(argv) == 1
+    assert run("visualize_data", argv) == 1
     printed = capsys.readouterr()
     assert "gone_19.png" in printed.err and "gone_20.png" not in printed.err
     assert "... and 5 more images" in printed.err
@@ -81,13 +84,13 @@ def test_visualize_data_names_the_first_images_that_are_not_there(own_json, tmp_
 def test_visualize_data_exit_codes(own_json, tmp_path, capsys):
     argv = [str(own_json), "--image-root", str(tmp_path), "--output", str(tmp_path / "out")]
     (tmp_path / "scene_2.png").unlink()
-    assert tool("visualize_data").main(argv) == 1
+    assert run("visualize_data", argv) == 1
     assert "scene_2.png" in capsys.readouterr().err
-    assert tool("visualize_data").main([*argv, "--verb", "rode"]) == 2
+    assert run("visualize_data", [*argv, "--verb", "rode"]) == 2
     assert "did you mean ride" in capsys.readouterr().err
-    assert tool("visualize_data").main(["no_such_name", "--output", str(tmp_path)]) == 2
+    assert run("visualize_data", ["no_such_name", "--output", str(tmp_path)]) == 2
     (tmp_path / "own.json").write_text("{")
-    assert tool("visualize_data").main(argv) == 2
+    assert run("visualize_data", argv) == 2
     assert "own.json" in capsys.readouterr().err
 
 
@@ -97,7 +100,7 @@ def test_visualize_results(suffix, own_json, results, tmp_path, capsys):
     write_results(file, results)
     argv = ["--dataset", str(own_json), "--image-root", str(tmp_path), "--results", str(file)]
     argv += ["--output", str(out)]
-    assert tool("visualize_results").main([*argv, "--worst-first"]) == 0
+    assert run("visualize_results", [*argv, "--worst-first"]) == 0
     printed = capsys.readouterr().out
     assert "With score >= 0.900: 1 hits, 2 missed, 0 false alarms" in printed  # the best F1
     assert (out / "index.html").is_file() and (out / "figures" / "class_ap.csv").is_file()
@@ -109,22 +112,21 @@ def test_visualize_results(suffix, own_json, results, tmp_path, capsys):
         "--train-dataset",
         str(own_json),
     ]
-    assert tool("visualize_results").main([*argv, *chosen]) == 0
+    assert run("visualize_results", [*argv, *chosen]) == 0
     assert (out / "figures" / "ap_by_samples.png").is_file()
 
 
 def test_visualize_results_exit_codes(own_json, results, tmp_path, capsys):
     argv = ["--dataset", str(own_json), "--output", str(tmp_path / "out"), "--results"]
-    assert tool("visualize_results").main([*argv, str(tmp_path / "none.json")]) == 2
+    assert run("visualize_results", [*argv, str(tmp_path / "none.json")]) == 2
     assert "none.json" in capsys.readouterr().err
     write_results(tmp_path / "r.json", results)
-    assert tool("visualize_results").main([*argv, str(tmp_path / "r.json"), "--hoi", "x"]) == 2
+    assert run("visualize_results", [*argv, str(tmp_path / "r.json"), "--hoi", "x"]) == 2
     assert "no HOI is called 'x'" in capsys.readouterr().err
-    assert tool("visualize_results").main([*argv, str(tmp_path / "r.json")]) == 1  # no images there
+    assert run("visualize_results", [*argv, str(tmp_path / "r.json")]) == 1  # no images there
 
 
 def test_plot_log(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("HOI_D2_SKIP_REGISTRATION", "1")
     for folder in ("x/run", "y/run"):
         (tmp_path / folder).mkdir(parents=True)
         line = json.dumps({"iteration": 0, "total_loss": 1.0})
@@ -132,10 +134,10 @@ def test_plot_log(tmp_path, capsys, monkeypatch):
     runs = [str(tmp_path / "x" / "run"), str(tmp_path / "y" / "run" / "metrics.json")]
     out = tmp_path / "curves.png"
     module = tool("plot_log")
-    assert module.main([*runs, "--output", str(out)]) == 0
+    assert run("plot_log", [*runs, "--output", str(out)]) == 0
     assert "total_loss" in capsys.readouterr().out and out.is_file()
     assert list(module.named_runs(runs)) == ["run", str(tmp_path / "y" / "run")]
     assert list(module.named_runs([f"a={runs[0]}", f"b={runs[1]}"])) == ["a", "b"]
-    assert module.main([f"a={runs[0]}", f"a={runs[1]}"]) == 2
-    assert module.main([str(tmp_path / "z")]) == 2
+    assert run("plot_log", [f"a={runs[0]}", f"a={runs[1]}"]) == 2
+    assert run("plot_log", [str(tmp_path / "z")]) == 2
     assert "plot_log: " in capsys.readouterr().err

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hoi_d2.utils.user_errors import UserError
+
 BOX_MODE_XYXY = 0
 """`detectron2.structures.BoxMode.XYXY_ABS`, written out so that loading needs no detectron2."""
 
@@ -63,7 +65,7 @@ class Problem:
         return {**asdict(self), "value": repr(self.value)[:200]}
 
 
-class DataFormatError(ValueError):
+class DataFormatError(UserError, ValueError):
     """A data file that cannot be used; `problems` names every broken place in it."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:

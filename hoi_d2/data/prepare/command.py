@@ -1,23 +1,19 @@
-"""What the tools/prepare_*.py commands share."""
+"""What the `hoi-d2 data prepare-*` commands share."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
-from hoi_d2.data.datasets.records import DataFormatError
 from hoi_d2.data.prepare.counts import KNOWN_SHA256
 from hoi_d2.data.prepare.files import PreparationError, check_sha256, extract, sha256_of
 from hoi_d2.data.trees import datasets_root
+from hoi_d2.utils.arguments import CommandParser
 
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:
     """A parser with the arguments that every preparation has."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(description=description)
     parser.add_argument(
         "--root", type=Path, default=datasets_root(), help="default: DETECTRON2_DATASETS"
     )
@@ -50,13 +46,3 @@ def report_checksum(file: Path) -> None:
     if known is not None:
         verdict = "as published" if sha256_of(file) == known else "another version than known here"
         print(f"{file}: {verdict} (SHA-256)")
-
-
-def run(prepare: Callable[[list[str] | None], None], argv: list[str] | None = None) -> int:
-    """Calls `prepare` and turns what can go wrong into a message and an exit code."""
-    try:
-        prepare(argv)
-    except (PreparationError, DataFormatError, FileNotFoundError) as error:
-        print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
-        return 1
-    return 0

@@ -15,10 +15,12 @@ from typing import IO
 
 from tqdm import tqdm
 
+from hoi_d2.utils.user_errors import UserError
+
 _BLOCK = 1 << 20
 
 
-class PreparationError(RuntimeError):
+class PreparationError(UserError, RuntimeError):
     """A step that cannot be done; the message says what to do."""
 
 

@@ -1,37 +1,41 @@
-"""`tools/web_demo.py`: serves the web page."""
+"""Serves the web page of the demo."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from PIL import Image
 
-from hoi_d2.checkpoint.weight_files import WeightsError
-from hoi_d2.demo.command import DEFAULT_CONFIG, OPEN_CONFIG, open_predictor
 from hoi_d2.demo.web.page import build_page
 from hoi_d2.demo.web.session import Limits, WebSession
-from hoi_d2.inference.predictor import HOI_ARCHITECTURES, HOIPredictor, get_model, list_models
+from hoi_d2.inference.open_vocabulary import OPEN_CONFIG, open_predictor
+from hoi_d2.inference.predictor import (
+    DEFAULT_CONFIG,
+    HOI_ARCHITECTURES,
+    HOIPredictor,
+    get_model,
+    list_models,
+)
+from hoi_d2.utils.arguments import CommandParser
 
 EPILOG = """\
 examples:
-  python tools/web_demo.py
-  python tools/web_demo.py --config-file configs/RmLR/R50.yaml --port 8080 MODEL.WEIGHTS model.pth
-  python tools/web_demo.py --open                     visitors may name classes of their own
-  python tools/web_demo.py --open my_defr_det.yaml    likewise, with another DEFR-Det
+  hoi-d2 web
+  hoi-d2 web --config-file configs/RmLR/R50.yaml --port 8080 MODEL.WEIGHTS model.pth
+  hoi-d2 web --open                     visitors may name classes of their own
+  hoi-d2 web --open my_defr_det.yaml    likewise, with another DEFR-Det
 """
 
 
 def argument_parser() -> argparse.ArgumentParser:
     """The command line."""
     usual = Limits()
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description="A web page that finds and draws interactions in uploaded images.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--config-file",
@@ -65,15 +69,10 @@ def argument_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Serves the page until Ctrl-C; returns the exit code."""
-    args = argument_parser().parse_args(arguments)
-    try:
-        server = _server(args)
-    except (ImportError, KeyError, OSError, ValueError, WeightsError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        print(f"web_demo: {message}", file=sys.stderr)
-        return 2
+    args = argument_parser().parse_args(argv)
+    server = _server(args)
     server.run()
     return 0 if server.started else 1
 

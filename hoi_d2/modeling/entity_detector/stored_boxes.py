@@ -15,11 +15,12 @@ from detectron2.structures import Boxes, BoxMode, Instances
 
 from hoi_d2.data.class_spaces import class_map, class_space
 from hoi_d2.modeling.entity_detector.detector_classes import dataset_objects
+from hoi_d2.utils.user_errors import UserError
 
 GROUND_TRUTH = "ground_truth"
 
 
-class MissingBoxesError(FileNotFoundError):
+class MissingBoxesError(UserError, FileNotFoundError):
     """The file of detections that the config names is not on disk."""
 
 

@@ -1,23 +1,14 @@
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 from detectron2.data import DatasetCatalog
 
+from hoi_d2.commands.main import main
 from hoi_d2.data import builtin
 from hoi_d2.data.mappers import read_dataset_image
 from hoi_d2.data.toy.dataset import toy_record
 
-TOOL = Path(__file__).parents[3] / "tools" / "make_toy_dataset.py"
 
-
-def test_the_real_loader_gives_the_toy_world_back(tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("make_toy_dataset", TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    monkeypatch.setattr(sys, "argv", ["tool", str(tmp_path), "--train", "6", "--val", "4"])
-    assert tool.main() == 0
+def test_the_real_loader_gives_the_toy_world_back(tmp_path):
+    assert main(["data", "toy", str(tmp_path), "--train", "6", "--val", "4"]) == 0
     builtin.register_all(tmp_path)
     try:
         for split, name in (("train", "hico_det_train"), ("val", "hico_det_test")):

@@ -1,0 +1,29 @@
+"""How long something takes, with the share of each part.
+
+hoi-d2 benchmark evaluate [--results FILE --annotations FILE] [--json FILE]
+hoi-d2 benchmark {train,infer,data} --config-file F [--json FILE]
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from hoi_d2.utils.arguments import CommandParser
+from hoi_d2.utils.user_errors import UserError
+
+BENCHMARKS = ("train", "infer", "evaluate", "data")
+"""Each is a module of `hoi_d2.benchmark` with a `main(argv)`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the benchmark that the first argument names; returns the exit code."""
+    name, *rest = list(sys.argv[1:] if argv is None else argv) or [""]
+    if name in ("-h", "--help"):
+        print(__doc__)
+        return 0
+    if name not in BENCHMARKS:
+        raise UserError(f"unknown benchmark {name!r}; expected one of {', '.join(BENCHMARKS)}")
+    CommandParser.command = f"hoi-d2 benchmark {name}"
+    return importlib.import_module(f"hoi_d2.benchmark.{name}").main(rest) or 0

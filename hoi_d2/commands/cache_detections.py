@@ -1,0 +1,36 @@
+"""Stores the frozen detector's output for a dataset; MODEL.ENTITY_DETECTOR.CACHE then reads it.
+
+hoi-d2 cache --config-file configs/RmLR/R50.yaml --output output/cache \\
+    MODEL.ENTITY_DETECTOR.WEIGHTS detr_r50_hico.safetensors
+hoi-d2 train --config-file configs/RmLR/R50.yaml --eval-only \\
+    MODEL.ENTITY_DETECTOR.WEIGHTS detr_r50_hico.safetensors \\
+    MODEL.ENTITY_DETECTOR.CACHE output/cache
+
+Entries belong to one file, input size, set of weights and detector settings. An image that has
+changed is noticed when it is read. Augmented training images are never found there.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from hoi_d2.utils.arguments import CommandParser
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    parser = CommandParser(description=__doc__)
+    parser.add_argument("--config-file", required=True)
+    parser.add_argument("--output", required=True, help="folder of the stored outputs")
+    parser.add_argument("--dataset", default="", help="default: every dataset of DATASETS.TEST")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE ... of the config")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Fills the folder; what is already there is kept."""
+    args = argument_parser().parse_args(argv)
+    from hoi_d2.inference.cache_detections import cache_detections
+
+    counts = cache_detections(args.config_file, args.output, args.dataset, args.opts)
+    print(f"{counts['stored']} images stored, {counts['kept']} were there, in {args.output}")
+    return 0

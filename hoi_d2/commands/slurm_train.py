@@ -1,0 +1,108 @@
+"""Submits a training to SLURM; when its time is over it saves its state and is queued again.
+
+hoi-d2 slurm --nodes 2 --gpus 8 --hours 24 --partition gpu -- \\
+    --config-file configs/RmLR/R50.yaml SOLVER.REFERENCE_WORLD_SIZE 4 OUTPUT_DIR output/r50
+
+What follows `--` are the arguments of hoi-d2 train. Needs `pip install hoi-d2[slurm]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from hoi_d2.utils.arguments import CommandParser
+from hoi_d2.utils.user_errors import UserError
+
+
+class Training:
+    """What runs in each task of the job; submitit stores it and calls it, also after a requeue.
+
+    Args:
+        arguments: of hoi-d2 train.
+    """
+
+    def __init__(self, arguments: list[str]) -> None:
+        self.arguments = arguments
+
+    def __call__(self) -> None:
+        from submitit.helpers import TorchDistributedEnvironment
+
+        from hoi_d2.engine.setup import main
+
+        # The names that torchrun sets, which hoi_d2.engine.launch looks for.
+        TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
+        restarted = int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0  # also after a node failed
+        main(with_resume(self.arguments) if restarted else self.arguments)
+
+    def checkpoint(self) -> Any:
+        """Called by submitit after the state is saved: what to queue again."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(Training(with_resume(self.arguments)))
+
+
+def with_resume(arguments: list[str]) -> list[str]:
+    """The same arguments with --resume, which comes before the KEY VALUE overrides."""
+    return arguments if "--resume" in arguments else ["--resume", *arguments]
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options of the job and, in `train`, the arguments of the training."""
+    parser = CommandParser(description=__doc__)
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--gpus", type=int, default=8, help="per node; one task each")
+    parser.add_argument("--cpus", type=int, default=8, help="per GPU, for the data loader")
+    parser.add_argument("--hours", type=float, default=24, help="time limit of one leg")
+    parser.add_argument("--legs", type=int, default=20, help="times it is queued again at most")
+    parser.add_argument("--grace", type=int, default=180, help="seconds to save before the limit")
+    parser.add_argument("--partition", default="")
+    parser.add_argument("--constraint", default="")
+    parser.add_argument("--name", default="hoi_d2")
+    parser.add_argument("--log-dir", type=Path, default=Path("output/slurm"))
+    parser.add_argument("train", nargs="+", help="arguments of hoi-d2 train, after --")
+    return parser.parse_args(arguments)
+
+
+def submit(args: argparse.Namespace) -> Any:
+    """Submits the job and returns submitit's handle of it.
+
+    Raises:
+        ImportError: submitit is not installed.
+        UserError: there is no SLURM here.
+    """
+    try:
+        import submitit
+    except ImportError as error:
+        raise ImportError("hoi-d2 slurm needs: pip install hoi-d2[slurm]") from error
+    executor = submitit.AutoExecutor(folder=args.log_dir, slurm_max_num_timeout=args.legs)
+    if executor.cluster != "slurm":  # submitit would start processes on this machine instead
+        raise UserError(
+            "no SLURM here (srun is not on PATH): run this where jobs are submitted, or train "
+            "on this machine with hoi-d2 train"
+        )
+    options = {
+        "slurm_partition": args.partition,
+        "slurm_constraint": args.constraint,
+    }
+    executor.update_parameters(
+        name=args.name,
+        nodes=args.nodes,
+        gpus_per_node=args.gpus,
+        tasks_per_node=args.gpus,
+        cpus_per_task=args.cpus,
+        timeout_min=int(args.hours * 60),
+        slurm_signal_delay_s=args.grace,
+        **{key: value for key, value in options.items() if value},
+    )
+    return executor.submit(Training(args.train))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Submits the job; returns the exit code."""
+    args = parse_args(argv)
+    job = submit(args)
+    print(f"submitted {job.job_id}; logs in {args.log_dir}, stop it with: scancel {job.job_id}")
+    return 0

@@ -1,0 +1,55 @@
+"""Training checkpoint -> a small safetensors file that is published: weights alone, 16-bit.
+
+hoi-d2 strip output/toy/detr/model_final.pth detr.safetensors
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from hoi_d2.checkpoint.weight_files import sha256_of
+from hoi_d2.utils.arguments import CommandParser
+
+ONLY_IN_TRAINING = ("dense_heads.", "network.extra_queries.")
+
+
+def strip(checkpoint: Path, output: Path, *, dtype: torch.dtype = torch.float16) -> None:
+    """Writes the averaged weights where there are any, without what only training uses.
+
+    The run's config, iteration and class names go into the file's metadata.
+    """
+    data = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    weights = {**data["model"], **data.get("ema", {}).get("average", {})}
+    kept = {
+        name: value.to(dtype).contiguous() if value.is_floating_point() else value
+        for name, value in weights.items()
+        if not name.startswith(ONLY_IN_TRAINING) and not name.endswith("num_batches_tracked")
+    }
+    metadata = {
+        "config": re.sub(r"(?m)^OUTPUT_DIR: .*\n", "", str(data.get("config", ""))),
+        "iteration": str(data.get("iteration", "")),
+    }
+    for name in ("vocabulary", "frozen"):  # which names, and on top of which frozen weights
+        if name in data:
+            metadata[name] = json.dumps(data[name])
+    output.parent.mkdir(parents=True, exist_ok=True)
+    save_file(kept, output, metadata=metadata)
+    output.chmod(0o644)  # safetensors makes it readable for its owner alone
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code."""
+    parser = CommandParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--fp32", action="store_true", help="keep 32 bits")
+    args = parser.parse_args(argv)
+    strip(args.checkpoint, args.output, dtype=torch.float32 if args.fp32 else torch.float16)
+    size = args.output.stat().st_size / 1e6
+    print(f"{args.output}: {size:.2f} MB, SHA-256 {sha256_of(args.output)}")
+    return 0

@@ -1,0 +1,167 @@
+"""`hoi-d2`: every command is there, shows an example, and is the same function as in `tools/`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hoi_d2 import __version__
+from hoi_d2.commands.main import COMMANDS, DATA_COMMANDS, main
+
+ROOT = Path(__file__).parents[2]
+TOOLS = sorted((ROOT / "tools").glob("*.py"))
+CALLS = [[name] for name in COMMANDS if name != "data"] + [["data", name] for name in DATA_COMMANDS]
+MINE = {
+    "images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}],
+    "categories": [{"id": 1, "name": "person"}],
+    "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 30, 40]}],
+    "verb_categories": [{"id": 1, "name": "wave"}],
+    "hoi_annotations": [
+        {
+            "id": 1,
+            "image_id": 1,
+            "human_annotation_id": 1,
+            "object_annotation_id": None,
+            "verb_id": 1,
+        }
+    ],
+}
+
+
+def exit_code(arguments):
+    try:
+        return main(arguments)
+    except SystemExit as end:
+        return end.code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [([], 2), (["--help"], 0), (["data"], 2), (["data", "-h"], 0)]
+)
+def test_usage(arguments, code, capsys):
+    assert main(arguments) == code
+    printed = capsys.readouterr().out
+    name, commands = ("hoi-d2 data", DATA_COMMANDS) if "data" in arguments else ("hoi-d2", COMMANDS)
+    for word, command in commands.items():
+        assert f"{name} {word} {command.example}".rstrip() in printed
+
+
+def test_the_contract():
+    assert {"demo", "train", "eval", "data", "export", "benchmark", "env"} <= set(COMMANDS)
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"hoi-d2 {__version__}\n"
+
+
+@pytest.mark.parametrize("call", CALLS, ids=" ".join)
+def test_help_names_the_command(call, capsys):
+    assert not exit_code([*call, "--help"])
+    printed = capsys.readouterr().out
+    assert f"hoi-d2 {' '.join(call)}" in printed
+    assert "python tools/" not in printed
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda path: path.stem)
+def test_a_tool_is_a_command(tool):
+    if tool.stem == "make_model_zoo":  # for the developers of this repository alone
+        return
+    code = tool.read_text()
+    assert len(code.splitlines()) <= 10
+    call = json.loads("[" + code.split("main([")[1].split(", *sys")[0] + "]")
+    assert call in CALLS
+
+
+def test_every_command_has_a_tool():
+    code = "".join(tool.read_text() for tool in TOOLS)
+    words = [", ".join(json.dumps(word) for word in call) for call in CALLS if call != ["env"]]
+    assert not [w for w in words if f"main([{w}, *sys" not in code]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fly"], "unknown command 'fly'"),
+        (["trian"], "Did you mean 'train'?"),
+        (["data", "validat"], "Did you mean 'validate'?"),
+        (["data", "validate"], "required: PATH (see hoi-d2 data validate --help)"),
+        (["demo", "--config-file", "toy/rmlrr.yaml", "{tmp}/a.jpg"], "a.jpg"),
+        (["demo", "a.jpg", "--score-threshold", "2"], "from 0 to 1"),
+        (["demo", "--webcam", "a.jpg"], "cannot be combined"),
+        (["web", "--config-file", "none.yaml"], "none.yaml"),
+        (["train", "--config-file", "none.yaml"], "none.yaml"),
+        (["eval", "--config-file", "none.yaml"], "none.yaml"),
+        (["eval", "--dataset", "hico_det_test", "--results", "none.json"], "none.json"),
+        (["export", "--config-file", "none.yaml", "--output", "{tmp}"], "none.yaml"),
+        (["benchmark", "fly"], "unknown benchmark 'fly'"),
+        (["plot", "{tmp}/none"], "none"),
+        (["strip", "{tmp}/none.pth", "{tmp}/x.safetensors"], "none.pth"),
+        (["convert-weights", "{tmp}/none.pth", "{tmp}/x.safetensors"], "none.pth"),
+        (["cache", "--config-file", "none.yaml", "--output", "{tmp}"], "none.yaml"),
+        (
+            ["data", "errors", "--dataset", "none", "--results", "none.json", "--output", "{tmp}"],
+            "none",
+        ),
+        (["data", "convert", "cvat", "none.xml", "--output", "{tmp}/x.json"], "none.xml"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, said, tmp_path, capsys):
+    assert exit_code([word.format(tmp=tmp_path) for word in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1, error
+    assert said in error
+
+
+def test_the_traceback_can_be_had(capsys, monkeypatch):
+    monkeypatch.setenv("HOI_D2_TRACEBACK", "1")
+    assert main(["plot", "none"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_exit_codes_come_through(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sound, broken = tmp_path / "sound.json", tmp_path / "broken.json"
+    sound.write_text(json.dumps(MINE))
+    broken.write_text("{")
+    assert main(["data", "validate", str(sound)]) == 0
+    assert main(["data", "validate", str(broken)]) == 1
+
+
+def test_env(capsys):
+    assert main(["env"]) == 0
+    assert "torch" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("program", "loaded"),
+    [
+        ("import hoi_d2", set()),
+        ("from hoi_d2.commands.main import main; main(['--help'])", set()),
+        ("from hoi_d2.commands.main import main; main(['data', 'validate', '--help'])", {"numpy"}),
+        ("from hoi_d2 import add_hoi_config", {"numpy", "torch", "detectron2"}),
+    ],
+)
+def test_what_is_loaded(program, loaded):
+    """In a process of its own: help and a bare import do not wait for torch."""
+    code = (
+        f"import sys\ntry:\n    {program}\nexcept SystemExit:\n    pass\n"
+        "print('loaded', *({'numpy', 'torch', 'detectron2'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.splitlines()[-1].split()[1:]) == loaded
+
+
+def test_models_are_registered_by_the_public_names():
+    code = (
+        "from hoi_d2 import add_hoi_config\n"
+        "from detectron2.modeling import META_ARCH_REGISTRY as models\n"
+        "from detectron2.data import DatasetCatalog\n"
+        "print('RmLR' in models, 'hico_det_test' in DatasetCatalog.list())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("True True\n")
