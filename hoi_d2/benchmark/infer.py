@@ -36,14 +36,13 @@ from hoi_d2.utils.files import write_json
 PARTS = ("detector", "pairs", "head", "post-processing")
 PLAIN = "plain"
 # name -> keys of MODEL.DETR
-_NONE: dict[str, object] = {"FOLD_BATCHNORM": False, "CHANNELS_LAST": False, "ONEDNN": False}
+_NONE: dict[str, object] = {"FOLD_BATCHNORM": False, "CHANNELS_LAST": False}
 _ALL: dict[str, object] = dict.fromkeys(_NONE, True)
 VARIANTS: dict[str, dict[str, object]] = {
     PLAIN: _NONE,
     "folded": _NONE | {"FOLD_BATCHNORM": True},
     "channels_last": _NONE | {"CHANNELS_LAST": True},
-    "folded + channels_last": _ALL | {"ONEDNN": False},
-    "+ onednn": _ALL,
+    "folded + channels_last": _ALL,
     "+ bfloat16": _ALL | {"PRECISION": "bfloat16"},
     "+ compiled": _ALL | {"COMPILE": True},
 }

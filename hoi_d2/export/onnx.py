@@ -28,7 +28,6 @@ _STRIDE = 32  # of ResNet-50 and -101; 16 divides it
 # onnxruntime folds and arranges for itself.
 PLAIN: dict[str, Any] = {
     "MODEL.DEVICE": "cpu",
-    "MODEL.DETR.ONEDNN": False,
     "MODEL.DETR.FOLD_BATCHNORM": False,
     "MODEL.DETR.CHANNELS_LAST": False,
     "MODEL.DETR.COMPILE": False,
