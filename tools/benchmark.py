@@ -4,7 +4,7 @@
     python tools/benchmark.py evaluate [--results FILE --annotations FILE] [--json FILE]
     python tools/benchmark.py {train,infer,data} --config-file F [--json FILE]
 
-Each benchmark is a function of its own command line, in the module that it measures.
+Each benchmark is a module of hoi_d2/benchmark with a command line of its own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ def main(argv: list[str]) -> int:
         print(__doc__)
         return 0
     if name not in BENCHMARKS:
-        print(f"error: {name!r} is none of {', '.join(BENCHMARKS)}", file=sys.stderr)
+        print(
+            f"error: unknown benchmark {name!r}; expected one of {', '.join(BENCHMARKS)}",
+            file=sys.stderr,
+        )
         return 2
     target, needs_torch = BENCHMARKS[name]
     if not needs_torch:
