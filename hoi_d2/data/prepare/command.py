@@ -1,4 +1,4 @@
-"""What the tools/prepare_*.py commands share."""
+"""Arguments and error handling that the tools/prepare_*.py commands share."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ def argument_parser(description: str | None) -> argparse.ArgumentParser:
         "--root", type=Path, default=datasets_root(), help="default: DETECTRON2_DATASETS"
     )
     parser.add_argument(
-        "--archive", nargs="+", type=Path, default=[], help="downloaded archives to take apart"
+        "--archive", nargs="+", type=Path, default=[], help="downloaded archives to extract"
     )
     parser.add_argument(
-        "--sha256", nargs="+", default=[], help="checksums of the archives, in their order"
+        "--sha256", nargs="+", default=[], help="checksums of the archives, in the same order"
     )
     return parser
 
 
 def extract_archives(args: argparse.Namespace, target: Path) -> None:
-    """Takes every archive of the command line apart, after looking at its checksum.
+    """Checks and extracts every archive of the command line.
 
     Raises:
-        PreparationError: as `extract`; or the checksums are not as many as the archives.
+        PreparationError: an archive cannot be extracted, or the number of checksums differs from
+            the number of archives.
     """
     if args.sha256 and len(args.sha256) != len(args.archive):
         raise PreparationError("--sha256: give one checksum for each --archive")
@@ -45,15 +46,15 @@ def extract_archives(args: argparse.Namespace, target: Path) -> None:
 
 
 def report_checksum(file: Path) -> None:
-    """Says whether an annotation file is the one that goes around."""
+    """Prints whether an annotation file is the published one."""
     known = KNOWN_SHA256.get(file.name)
     if known is not None:
-        verdict = "as published" if sha256_of(file) == known else "another version than known here"
+        verdict = "as published" if sha256_of(file) == known else "differs from the published file"
         print(f"{file}: {verdict} (SHA-256)")
 
 
 def run(prepare: Callable[[list[str] | None], None], argv: list[str] | None = None) -> int:
-    """Calls `prepare` and turns what can go wrong into a message and an exit code."""
+    """Calls `prepare` and turns its errors into a message and an exit code."""
     try:
         prepare(argv)
     except (PreparationError, DataFormatError, FileNotFoundError) as error:
