@@ -1,4 +1,4 @@
-"""DEFR's classifier: one row a HOI class, which begins as the vector of the class's sentence.
+"""DEFR's classifier: one row per HOI class, initialised with the vector of the class's sentence.
 
 DEFR (Jin et al., arXiv 2203.05676), section 3.1 and equation 1: s_i = gamma x.w_i + b_i.
 """

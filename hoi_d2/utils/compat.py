@@ -1,8 +1,8 @@
-"""The one place that knows of detectron2's, torch's and Pillow's versions.
+"""Handles differences between versions of detectron2, torch and Pillow.
 
-detectron2 0.6 from the package index is pure Python: its compiled part is missing, and it predates
-Pillow 10. `prepare_detectron2()` (called when `hoi_d2` is imported, before anything of detectron2)
-closes the gaps; with a compiled 0.6 or a current main it changes nothing.
+detectron2 0.6 from the package index is pure Python: its compiled part is missing, and it is older
+than Pillow 10. `prepare_detectron2()`, called when `hoi_d2` is imported and before any import of
+detectron2, adds what is missing; with a compiled 0.6 or a current main it changes nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NEEDS_COMPILER = (
 
 
 class _MissingExtension(types.ModuleType):
-    """Stands for `detectron2._C`: imports work, use of an operator raises a clear error."""
+    """Placeholder of `detectron2._C`: imports work, calling an operator raises a clear error."""
 
     __file__ = "not compiled"
     hoi_d2_placeholder = True
@@ -66,7 +66,7 @@ def prepare_detectron2() -> None:
     """Makes `import detectron2...` work on this machine; safe to call again.
 
     Raises:
-        ModuleNotFoundError: detectron2 is not installed; says how to get it.
+        ModuleNotFoundError: detectron2 is not installed; the message says how to install it.
     """
     if importlib.util.find_spec("detectron2") is None:
         raise ModuleNotFoundError(
@@ -86,12 +86,12 @@ def prepare_detectron2() -> None:
 def _restore_pillow_names() -> None:
     from PIL import Image
 
-    if not hasattr(Image, "LINEAR"):  # gone since Pillow 10; detectron2 0.6 names it
+    if not hasattr(Image, "LINEAR"):  # removed in Pillow 10; detectron2 0.6 uses it
         Image.LINEAR = Image.BILINEAR  # type: ignore[attr-defined]
 
 
 def create_local_process_group(workers_per_machine: int) -> None:
-    """Gives detectron2's `comm` its group of the ranks on this machine, in 0.6 and in main."""
+    """Creates the group of ranks on this machine for detectron2's `comm`, in 0.6 and in main."""
     from detectron2.utils import comm
 
     if hasattr(comm, "create_local_process_group"):
@@ -101,13 +101,13 @@ def create_local_process_group(workers_per_machine: int) -> None:
     world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
     for machine in range(world // workers_per_machine):
         ranks = list(range(machine * workers_per_machine, (machine + 1) * workers_per_machine))
-        group = torch.distributed.new_group(ranks)  # every rank takes part in making every group
+        group = torch.distributed.new_group(ranks)  # all ranks must create all groups
         if rank in ranks:
             comm._LOCAL_PROCESS_GROUP = group
 
 
 def environment_report() -> list[tuple[str, str]]:
-    """(what, version or what is missing) of everything the project runs on."""
+    """(name, version or "missing") of the packages and devices that the project uses."""
     from importlib.metadata import PackageNotFoundError, version
 
     def installed(package: str) -> str:

@@ -1,4 +1,4 @@
-"""What a user can mend is said in a line; the traceback goes to log.txt, for whoever wants it."""
+"""Prints errors that a user can fix as one line; the traceback goes to log.txt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hoi_d2.config.load import ConfigError
 
 logger = logging.getLogger(__name__)
 EXIT_CODE = 2
-"""Of a process that ended for a reason that its user can mend."""
+"""The exit status of a process that ended with an error that its user can fix."""
 
 IN_A_STEP = (
     OSError,  # a full disk, too many unreadable images
@@ -26,20 +26,20 @@ IN_A_STEP = (
     WeightsError,
     torch.OutOfMemoryError,
 )
-# While a run is set up, names, paths, numbers and files of the user are looked up and put together.
+# During setup, these errors come from names, paths, numbers and files that the user gave.
 IN_SETUP = (*IN_A_STEP, ImportError, KeyError, ValueError)
 
 
 @contextmanager
 def reported_mistakes(kinds: tuple[type[BaseException], ...], where: str = "") -> Iterator[None]:
-    """Inside, an error of these kinds becomes a line and exit status 2; others pass.
+    """Inside, an error of these kinds is printed as one line, with exit status 2.
 
     Args:
-        kinds: `IN_SETUP` or `IN_A_STEP`.
-        where: what holds the traceback, for the line; "" = nothing does.
+        kinds: `IN_SETUP` or `IN_A_STEP`; other errors are raised as usual.
+        where: the file with the traceback, for the message; "" = no file.
 
     Raises:
-        SystemExit: in place of the error.
+        SystemExit: instead of the error.
     """
     try:
         yield
@@ -52,7 +52,7 @@ def reported_mistakes(kinds: tuple[type[BaseException], ...], where: str = "") -
 
 
 def report(error: BaseException, where: str = "") -> None:
-    """Prints the line, and logs the traceback below what the console shows."""
+    """Prints the error as one line, and logs the traceback at level DEBUG, for the log file."""
     logger.debug("the run ended with an error", exc_info=error)
     several = comm.get_world_size() > 1
     rank = f" (process {comm.get_rank()} of {comm.get_world_size()})" if several else ""
@@ -61,7 +61,7 @@ def report(error: BaseException, where: str = "") -> None:
 
 
 def message(error: BaseException) -> str:
-    """The error in words."""
+    """The message of an error for its user."""
     if isinstance(error, torch.OutOfMemoryError):
         return (
             f"{str(error).splitlines()[0]} A smaller SOLVER.IMS_PER_BATCH or INPUT.MAX_SIZE_TRAIN, "

@@ -136,7 +136,7 @@ def _cache_file(
 
 
 def _read(path: Path) -> EncodedSentences | None:
-    """What the file holds; None where there is none, or a damaged one, which is written anew."""
+    """Reads the cached vectors; None if the file is missing or damaged, so it is written again."""
     if not path.is_file():
         return None
     try:

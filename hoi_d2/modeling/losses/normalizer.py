@@ -1,4 +1,4 @@
-"""The count that a loss is divided by, the same however a batch is cut up.
+"""The count that a loss is divided by, which does not depend on how a batch is split.
 
 A loss summed over its targets is divided by how many there are in the batch of a whole optimiser
 step: over all processes, and over all micro-batches where gradients are accumulated. Dividing by
@@ -19,7 +19,7 @@ _SCOPES: list[_Scope] = []
 
 
 def loss_normalizer(name: str, count: float | Tensor, device: torch.device | str = "cpu") -> Tensor:
-    """What to divide the loss of this part of the batch by.
+    """The number to divide the loss of this part of the batch by.
 
     The mean over the parts of the batch (processes x micro-batches) of the quotients is the sum of
     the losses over the sum of the counts, where that is at least 1; gradients are averaged in the
