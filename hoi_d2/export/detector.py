@@ -16,7 +16,7 @@ MAP = ("tokens", "feature_map", "feature_mask")
 
 
 class DetectorModule(nn.Module):
-    """A normalised image -> every query's box, score and class, and perhaps token and map.
+    """Computes each query's box, score and class, and optionally tokens and map, of an image.
 
     Args:
         detector: of the model.

@@ -1,4 +1,4 @@
-"""A model that finds interactions as a folder of ONNX graphs, settings and a runner.
+"""Exports a model as a folder of ONNX graphs, settings and a runner.
 
 Between the graphs images are resized, and entities are chosen and paired, which is a few lines of
 arrays; `runner.py` has them, and is copied next to the graphs.
@@ -55,7 +55,7 @@ KINDS = {
 
 
 def exportable(config: str, options: Sequence[Any] = ()) -> HOIPredictor:
-    """A model as `export_model` takes it: on the CPU, without what no graph can hold.
+    """Builds a model for `export_model`: on the CPU, without parts that ONNX cannot hold.
 
     Raises:
         ValueError: a model that cannot be exported; says what can.

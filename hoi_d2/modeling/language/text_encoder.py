@@ -1,4 +1,4 @@
-"""Sentences -> vectors of a frozen language model, encoded once and kept in a file.
+"""Encodes sentences with a frozen language model, once, and caches the vectors in a file.
 
 The sentences of a dataset are a closed list (600 for HICO-DET), so the language model is needed
 once in the life of a config; training reads the file, and inference needs neither.
@@ -50,7 +50,7 @@ _WIDTHS = {
 
 @dataclass(frozen=True)
 class EncodedSentences:
-    """What a language model makes of S sentences.
+    """The vectors of S sentences from a language model.
 
     Attributes:
         sentence: (S, D) float32, one vector a sentence.
