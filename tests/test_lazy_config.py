@@ -30,7 +30,6 @@ def from_lazy() -> nn.Module:
 
 def from_yaml() -> nn.Module:
     cfg = read_config(configs_root() / "toy" / "rmlr.yaml")
-    cfg.MODEL.DETR.ONEDNN = False  # a lazy config names no other kernels
     model = build_model(cfg)
     HOICheckpointer(model).load("hoi_d2://toy/rmlr.safetensors")
     return model

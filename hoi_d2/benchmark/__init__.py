@@ -1,1 +1,12 @@
-"""How long inference, training, data loading and evaluation take."""
+"""How long inference, training, data loading and evaluation take.
+
+Start with `stopwatch.py`; each command of `tools/benchmark.py` is a module that uses it.
+
+- `stopwatch`: measures named parts, by hooks on methods; the table and the options all share.
+- `infer`: a model's forward pass, and how other keys of the config change it.
+- `train`: a training step, and whether the loader keeps up with it.
+- `data`: decoding and augmenting images, and the loader as a whole.
+- `evaluate`: the metrics of HICO-DET and V-COCO.
+- `images`: the training data of `train` and `data`; made up where a dataset is not on disk.
+- `zoo`: parameter counts and the cost of a training step, for the model zoo.
+"""

@@ -1,22 +1,23 @@
-"""How long scoring takes, part by part, and how it grows: `tools/benchmark.py evaluate`."""
+"""Measures the scoring of results by its parts, and how the time grows with the data.
+
+The data are scored again in copies (`--factors`) under new image ids.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import resource
 import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hoi_d2.benchmark.stopwatch import CPU, Stopwatch, part_table
 from hoi_d2.data.datasets.hico_det import load_hico_det
 from hoi_d2.data.datasets.vcoco import load_vcoco
 from hoi_d2.data.vocabulary import hico_det_rare_hois, hico_det_vocabulary, vcoco_vocabulary
@@ -25,38 +26,9 @@ from hoi_d2.evaluation.results import HOIResults, read_results
 from hoi_d2.evaluation.results_check import check_results
 from hoi_d2.evaluation.scorers import HICODetScorer, VCOCOScorer
 from hoi_d2.utils.arguments import CommandParser
+from hoi_d2.utils.files import write_json
 
 _STRIDE = 10_000_000  # added to the image ids of each copy of the data
-
-
-@dataclass(frozen=True)
-class Part:
-    """One measured part.
-
-    Args:
-        name: what was done.
-        cpu_seconds: of this process.
-        wall_seconds: on the clock.
-    """
-
-    name: str
-    cpu_seconds: float
-    wall_seconds: float
-
-
-class Stopwatch:
-    """Measures parts one after the other."""
-
-    def __init__(self) -> None:
-        self.parts: list[Part] = []
-
-    def run(self, name: str, work: Callable[[], Any]) -> Any:
-        """Does the work and keeps how long it took."""
-        cpu, wall = time.process_time(), time.perf_counter()
-        result = work()
-        took = time.process_time() - cpu, time.perf_counter() - wall
-        self.parts.append(Part(name, *took))
-        return result
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,22 +39,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.vcoco_results:
         report["vcoco"] = _vcoco(args)
     if args.json:
-        Path(args.json).write_text(json.dumps(report, indent=2) + "\n")
+        write_json(args.json, report)
     return 0
 
 
 def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandParser(description=__doc__)
     add = parser.add_argument
-    add("--results", help="HICO-DET results; default: random ones, as many as HICO-DET's test set")
+    add("--results", help="HICO-DET results; without them, random ones of the test set's size")
     add("--annotations", help="HICO-DET annotations")
     add("--image-labels", help="anno.mat")
-    add("--vcoco-results")
-    add("--vcoco-annotations", help="official labels")
-    add("--coco-annotations", nargs="+")
+    add("--vcoco-results", help="V-COCO results")
+    add("--vcoco-annotations", help="official V-COCO labels")
+    add("--coco-annotations", nargs="+", help="COCO's instances files")
     add("--factors", type=int, nargs="+", default=[1, 2, 4, 8], help="copies of the data")
-    add("--json", help="writes the figures here as well")
-    add("--config-file", help="not used; the other benchmarks need one")
+    add("--json", help="file to write the figures to")
+    add("--config-file", help="not used; scoring depends on no config")
     args = parser.parse_args(argv)
     folder = os.environ.get("HOI_D2_TEST_DATA")
     if folder and not args.results:
@@ -106,8 +78,11 @@ def _hico_det(args: argparse.Namespace) -> list[dict[str, Any]]:
     vocabulary, rare = hico_det_vocabulary(), hico_det_rare_hois()
     watch = Stopwatch()
     if args.results:
-        records = watch.run("read annotations", lambda: load_hico_det(args.annotations))
-        results = watch.run("read results", lambda: read_results(args.results))
+        with watch.round("the rest"):
+            with watch.part("read annotations"):
+                records = load_hico_det(args.annotations)
+            with watch.part("read results"):
+                results = read_results(args.results)
     else:
         records = _random_records()
         results = _random_results(records)
@@ -121,11 +96,12 @@ def _hico_det(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _vcoco(args: argparse.Namespace) -> list[dict[str, Any]]:
     vocabulary, watch = vcoco_vocabulary(), Stopwatch()
-    records = watch.run(
-        "read annotations",
-        lambda: load_vcoco(args.vcoco_annotations, coco_annotations=args.coco_annotations),
-    )
-    results = watch.run("read results", lambda: read_results(args.vcoco_results))
+    with watch.round("the rest"):
+        with watch.part("read annotations"):
+            files = args.vcoco_annotations, args.coco_annotations
+            records = load_vcoco(files[0], coco_annotations=files[1])
+        with watch.part("read results"):
+            results = read_results(args.vcoco_results)
     return _runs(
         "V-COCO", args.factors, watch, records, results, lambda some: VCOCOScorer(some, vocabulary)
     )
@@ -139,42 +115,37 @@ def _runs(
     results: HOIResults,
     scorer_of: Callable[[list[dict[str, Any]]], HICODetScorer | VCOCOScorer],
 ) -> list[dict[str, Any]]:
-    """Scores the data copied so many times; files are read once, for the first run."""
-    runs, reading = [], watch.parts
+    """Scores copies of the data; the time of reading files is part of the first run."""
+    runs: list[dict[str, Any]] = []
     for factor in factors:
-        watch = Stopwatch()
-        watch.parts += reading
-        reading = []
+        watch = Stopwatch() if runs else watch
         some, rows = _copies(records, factor), _repeat(results, factor)
-        scorer = watch.run("ground truth, image labels", partial(scorer_of, some))
-        rows, _ = watch.run(
-            "check results", partial(check_results, rows, scorer.vocabulary, scorer.image_ids)
-        )
-        scored = watch.run("score", partial(scorer.score, rows))
-        runs.append(_report(title, factor, rows, watch.parts, scored.metrics))
+        with watch.round("the rest"):
+            with watch.part("ground truth, image labels"):
+                scorer = scorer_of(some)
+            with watch.part("check results"):
+                rows, _ = check_results(rows, scorer.vocabulary, scorer.image_ids)
+            with watch.part("score"):
+                metrics = scorer.score(rows).metrics
+        runs.append(_report(title, factor, len(rows), watch, metrics))
     return runs
 
 
 def _report(
-    title: str, factor: int, results: HOIResults, parts: list[Part], metrics: dict[str, float]
+    title: str, factor: int, detections: int, watch: Stopwatch, metrics: dict[str, float]
 ) -> dict[str, Any]:
     """Prints one run as a table with shares; returns it for JSON."""
-    total = sum(p.cpu_seconds for p in parts)
+    parts = watch.seconds(sum)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peak_mb = peak / (1e6 if sys.platform == "darwin" else 1e3)
-    print(f"{title}, data x {factor}: {len(results):,} detections")
-    for part in parts:
-        share = 100 * part.cpu_seconds / total
-        print(f"  {part.name:32s} {part.cpu_seconds:7.2f} s CPU {part.wall_seconds:7.2f} s", end="")
-        print(f"  {share:5.1f} %")
-    print(f"  {'total':32s} {total:7.2f} s CPU, peak memory so far {peak_mb:.0f} MB")
     name, value = next(iter(metrics.items()))
-    print(f"  {name} = {value:.4f}\n")
+    print(part_table(f"{title}, data x {factor}", parts))
+    print(f"{detections:,} detections, peak memory so far {peak_mb:.0f} MB, {name} = {value:.4f}\n")
     return {
         "factor": factor,
-        "detections": len(results),
-        "parts": [asdict(p) for p in parts],
-        "total_cpu_seconds": total,
+        "detections": detections,
+        "parts": parts,
+        "total_cpu_seconds": sum(parts[CPU].values()),
         "peak_memory_mb": peak_mb,
         "metrics": metrics,
     }
@@ -220,7 +191,7 @@ def _random_records(images: int = 9658, pairs: int = 4, seed: int = 0) -> list[d
 
 
 def _random_results(records: list[dict[str, Any]], per_pair: int = 19, seed: int = 1) -> HOIResults:
-    """The annotated pairs moved about, `per_pair` times each."""
+    """Each annotated pair `per_pair` times, with randomly shifted boxes."""
     rng, truth = np.random.default_rng(seed), HOIGroundTruth.from_dataset_dicts(records)
     rows = np.repeat(np.arange(len(truth.hoi_classes)), per_pair)
     shift = rng.normal(scale=25, size=(2, len(rows), 4))

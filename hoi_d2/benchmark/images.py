@@ -1,4 +1,4 @@
-"""Training data for benchmarks: the config's own where they are there, else made-up JPEGs.
+"""Training data for benchmarks: the config's own if they are on disk, else made-up JPEGs.
 
 Made-up images have the spectrum of photographs (amplitude falls with frequency), so that their
 JPEGs are about as large, and as slow to decode, as those of HICO-DET.
@@ -24,8 +24,8 @@ from hoi_d2.data.loading.build import load_records
 from hoi_d2.data.vocabulary import Vocabulary
 
 NAME = "benchmark_images"
-SIZES = ((480, 640), (640, 480), (427, 640))  # COCO's and HICO's usual ones
-_ENTITIES = 6  # of an image, every second one a person
+SIZES = ((480, 640), (640, 480), (427, 640))  # usual in COCO and HICO
+_ENTITIES = 6  # per image; every second one is a person
 
 
 @contextmanager
@@ -33,11 +33,11 @@ def training_data(cfg: CfgNode, number: int) -> Iterator[str]:
     """Inside, `cfg.DATASETS.TRAIN` can be read.
 
     Args:
-        cfg: where its training set is not on disk, the key is changed to made-up images.
-        number: of images to make.
+        cfg: a config; if its training set is not on disk, the key names made-up images instead.
+        number: how many images to make.
 
     Yields:
-        What the images are, in words.
+        A description of the images.
     """
     try:
         records = load_records(cfg.DATASETS.TRAIN)
@@ -45,7 +45,7 @@ def training_data(cfg: CfgNode, number: int) -> Iterator[str]:
         yield f"{', '.join(cfg.DATASETS.TRAIN)}, {len(records)} images"
         return
     except (OSError, KeyError) as error:
-        reason = f"{cfg.DATASETS.TRAIN[0]} is not there: {type(error).__name__}"
+        reason = f"{cfg.DATASETS.TRAIN[0]} cannot be read: {type(error).__name__}"
     with tempfile.TemporaryDirectory() as directory:
         vocabulary = vocabulary_of(cfg)
         records = make_records(Path(directory), number, vocabulary)
@@ -62,7 +62,7 @@ def training_data(cfg: CfgNode, number: int) -> Iterator[str]:
 
 
 def make_records(directory: Path, number: int, vocabulary: Vocabulary) -> list[dict[str, Any]]:
-    """Writes the images and gives their dataset dicts, always the same."""
+    """Writes images, always the same, and returns their dataset dicts."""
     rng = np.random.default_rng(0)
     records = []
     for index in range(number):

@@ -1,21 +1,20 @@
-"""What RmLR's inference takes, part by part, and what each speed key is worth; or what the pairs
-of a DEFR-Det cost (`benchmark_pairs`). Any other model is timed by its parts (`benchmark_forward`).
+"""Measures the forward pass of a model by its parts, and what other config keys change.
 
-The yardstick, "plain", is transformers' own DETR as it comes and the same head, in float32. All
-variants run in turn, round by round, in one process, so that a busy machine hurts all alike. The
-CPU time of the process is measured beside the time on the clock.
+`--compare KEY=VALUE` measures the same config with another value, in turn with the config itself,
+so that a busy machine slows all of them down alike. For a detector that is a DETR, the forward pass
+of transformers' own DETR is measured as well ("plain"). Weights are random.
 
-The head runs on the most pairs that it can get (MAX_INSTANCES persons and as many objects at random
-places), because what a detector with random weights finds says nothing.
+A model of human-object pairs gets the most pairs that it can have (MAX_INSTANCES persons and
+as many objects), because the detections of random weights say nothing.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -23,266 +22,203 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, ImageList
 from tabulate import tabulate
-from torch import Tensor
+from torch import nn
 
-from hoi_d2.benchmark.forward import forward_parts, forward_table
-from hoi_d2.benchmark.pairs import curve_table, pair_curve
+from hoi_d2.benchmark.stopwatch import (
+    CLOCK,
+    CPU,
+    Seconds,
+    Stopwatch,
+    argument_parser,
+    model_parts,
+    part_table,
+    replaced,
+    shares,
+)
 from hoi_d2.config.load import load_config
 from hoi_d2.modeling.entity_detector.build import Entities
-from hoi_d2.modeling.meta_arch.rmlr import RmLR
-from hoi_d2.modeling.roi_heads.pair_generator import PairGenerator
-from hoi_d2.utils.arguments import CommandParser
 from hoi_d2.utils.files import write_json
 
-PARTS = ("detector", "pairs", "head", "post-processing")
-PLAIN = "plain"
-# name -> keys of MODEL.DETR
-_NONE: dict[str, object] = {"FOLD_BATCHNORM": False, "CHANNELS_LAST": False, "ONEDNN": False}
-_ALL: dict[str, object] = dict.fromkeys(_NONE, True)
-VARIANTS: dict[str, dict[str, object]] = {
-    PLAIN: _NONE,
-    "folded": _NONE | {"FOLD_BATCHNORM": True},
-    "channels_last": _NONE | {"CHANNELS_LAST": True},
-    "folded + channels_last": _ALL | {"ONEDNN": False},
-    "+ onednn": _ALL,
-    "+ bfloat16": _ALL | {"PRECISION": "bfloat16"},
-    "+ compiled": _ALL | {"COMPILE": True},
-}
-
-
-@dataclass
-class Times:
-    """Seconds of each part, one entry a round: on the clock and of the processor."""
-
-    clock: dict[str, list[float]] = field(default_factory=lambda: {p: [] for p in PARTS})
-    cpu: dict[str, list[float]] = field(default_factory=lambda: {p: [] for p in PARTS})
-
-    def run(self, part: str, call: Callable[[], Any]) -> Any:
-        """Calls and adds what it took."""
-        _wait()
-        clock, cpu = time.perf_counter(), time.process_time()
-        result = call()
-        _wait()
-        self.clock[part].append(time.perf_counter() - clock)
-        self.cpu[part].append(time.process_time() - cpu)
-        return result
-
-    def shortest(self, kind: str) -> dict[str, float]:
-        """Of each part, and of a whole round; what is above it, other programs took."""
-        rounds = getattr(self, kind)
-        total = [sum(row) for row in zip(*rounds.values())]
-        return {p: min(rounds[p]) for p in PARTS} | {"all": min(total)}
-
-
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def argument_parser() -> argparse.ArgumentParser:
-    """The command line of `tools/benchmark.py infer`."""
-    parser = CommandParser(
-        prog="benchmark.py infer",
-        description=__doc__,
-    )
-    parser.add_argument("--config-file", default="RmLR/R50.yaml")
-    parser.add_argument("--size", nargs=2, type=int, default=[800, 1066], metavar=("H", "W"))
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=0, help="0 = as torch has it")
-    parser.add_argument(
-        "--variants",
-        nargs="+",
-        choices=list(VARIANTS),
-        default=[v for v in VARIANTS if v != "+ compiled"],
-    )
-    parser.add_argument(
-        "--naive-up-to",
-        type=int,
-        default=10,
-        metavar="N",
-        help="DEFR-Det: run the naive way for up to N pairs, to compare with",
-    )
-    parser.add_argument("--json", default="", help="also write the figures there")
-    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE ...")
-    return parser
+REST, POST, PLAIN = "the rest", "post-processing", "plain DETR forward"
+Batch = list[dict[str, Any]]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints the table; returns the exit status."""
-    args = argument_parser().parse_args(argv)
+    """Prints the tables; returns the exit status."""
+    parser = argument_parser("infer", __doc__)
+    parser.add_argument("--size", nargs=2, type=int, default=[800, 1066], metavar=("H", "W"))
+    parser.add_argument("--batch", type=int, default=1, help="images at once")
+    parser.add_argument(
+        "--compare", nargs="+", default=[], metavar="KEY=VALUE", help="also measure with this key"
+    )
+    args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
-    cfg = load_config(args.config_file, args.opts)
-    if cfg.MODEL.META_ARCHITECTURE == "DEFR-Det":
-        result = pair_curve(
-            cfg,
-            size=tuple(args.size),
-            batch=args.batch,
-            rounds=args.rounds,
-            naive_up_to=args.naive_up_to,
-        )
-        print(curve_table(result))
-    elif cfg.MODEL.META_ARCHITECTURE != "RmLR" or not _has_detr(cfg):
-        result = forward_parts(cfg, size=tuple(args.size), batch=args.batch, rounds=args.rounds)
-        print(forward_table(result))
-    else:
-        names = [PLAIN, *(v for v in args.variants if v != PLAIN)]
-        result = benchmark(cfg, names, tuple(args.size), args.batch, args.rounds)
-        print(table(result))
+    cases = {"config": load_config(args.config_file, args.opts)}
+    for change in args.compare:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise ValueError(f"--compare: expected KEY=VALUE, got {change!r}")
+        cases[change] = load_config(args.config_file, [*args.opts, key, value])
+    result = benchmark(cases, size=tuple(args.size), batch=args.batch, rounds=args.rounds)
+    print(table(result))
     if args.json:
         write_json(args.json, result)
     return 0
 
 
-def _has_detr(cfg: CfgNode) -> bool:
-    """Whether the speed keys of MODEL.DETR mean anything."""
-    return cfg.MODEL.ENTITY_DETECTOR.NAME == "DetrEntityDetector"
-
-
 def benchmark(
-    cfg: CfgNode, names: Sequence[str], size: tuple[int, int], batch: int, rounds: int
-) -> dict:
-    """Times the variants.
+    cases: dict[str, CfgNode], *, size: tuple[int, int], batch: int, rounds: int
+) -> dict[str, Any]:
+    """Times the forward pass in evaluation mode.
 
     Args:
-        cfg: of an RmLR with a DETR.
-        names: of `VARIANTS`; the first is the yardstick.
-        size: height and width of the images.
+        cases: name -> config, of any META_ARCHITECTURE; the others are compared to the first.
+        size: height and width of the images; image-level models have squares of their own.
         batch: images at once.
-        rounds: how often each variant runs, after a first one that does not count.
+        rounds: how often each case runs, after a first time that does not count.
 
     Returns:
-        For each variant `clock` and `cpu` seconds of each part, their `ratio` to the yardstick,
-        and `difference`: the largest of tokens, boxes (shares) and verb scores.
+        `parts` and `shares` of the first case: part -> median seconds or share, for `clock` and
+        `cpu`; `plain`: seconds of transformers' DETR or None; `compared`: for each case its
+        `seconds` and their `ratio` to those of the first case.
     """
-    models = _models(cfg, names)
-    inputs = _images(size, batch)
-    times, outputs = {name: Times() for name in names}, {}
-    for number in range(rounds + 1):
-        for name in names:
-            record = times[name] if number else Times()
-            outputs[name] = _run(models[name], inputs, record, plain=name == PLAIN)
-    first = names[0]
-    result: dict = {"device": cfg.MODEL.DEVICE, "threads": torch.get_num_threads(), "size": size}
-    result |= {"batch": batch, "rounds": rounds, "pairs": outputs[first][2].shape[0]}
-    result["variants"] = {
-        name: {
-            "clock": times[name].shortest("clock"),
-            "cpu": times[name].shortest("cpu"),
-            "difference": _difference(outputs[name], outputs[first]),
-        }
-        for name in names
-    }
-    for kind in ("clock", "cpu"):
-        yardstick = result["variants"][first][kind]["all"]
-        for row in result["variants"].values():
-            row[f"{kind}_ratio"] = row[kind]["all"] / yardstick
-    return result
-
-
-def table(result: dict) -> str:
-    """The figures as text: seconds on the clock with each part's share, and the ratios."""
-    rows = []
-    for name, row in result["variants"].items():
-        clock = row["clock"]
-        parts = [f"{clock[p]:.3f} ({100 * clock[p] / clock['all']:.0f} %)" for p in PARTS]
-        ratios = [
-            f"{row['clock_ratio']:.2f}",
-            f"{row['cpu']['all']:.3f}",
-            f"{row['cpu_ratio']:.2f}",
-        ]
-        rows.append([name, *parts, f"{clock['all']:.3f}", *ratios, f"{row['difference']:.1e}"])
-    headers = ["variant", *PARTS, "all (s)", "ratio", "cpu (s)", "cpu ratio", "max difference"]
-    height, width = result["size"]
-    head = (
-        f"{result['batch']} x {height} x {width}, {result['pairs']} pairs, {result['device']}, "
-        f"{result['threads']} threads, shortest of {result['rounds']} rounds"
+    cfg = next(iter(cases.values()))
+    models = {name: build_model(case).eval() for name, case in cases.items()}
+    first: Any = next(iter(models.values()))
+    side = getattr(getattr(first, "image_encoder", None), "image_size", None)
+    size = (side, side) if side and cfg.MODEL.META_ARCHITECTURE == "DEFR" else size
+    inputs = random_images(size, batch)
+    watches, plain, plain_watch = (
+        {name: Stopwatch() for name in models},
+        plain_detr(first),
+        Stopwatch(),
     )
-    return f"{head}\n{tabulate(rows, headers=headers)}"
+    for _ in range(rounds + 1):
+        for name, model in models.items():
+            watch_forward(model, inputs, watches[name])
+        if plain:
+            with plain_watch.round(PLAIN):
+                plain(inputs)
+    parts = {name: _without_first(watch) for name, watch in watches.items()}
+    totals = {n: {k: sum(p[k].values()) for k in (CLOCK, CPU)} for n, p in parts.items()}
+    if plain:
+        totals[PLAIN] = {k: s[PLAIN] for k, s in _without_first(plain_watch).items()}
+    base = next(iter(totals.values()))
+    own = next(iter(parts.values()))
+    return {
+        "model": cfg.MODEL.META_ARCHITECTURE,
+        "device": cfg.MODEL.DEVICE,
+        "threads": torch.get_num_threads(),
+        "size": size,
+        "batch": batch,
+        "rounds": rounds,
+        "parts": own,
+        "shares": {kind: shares(seconds) for kind, seconds in own.items()},
+        "compared": {
+            name: {"seconds": total, "ratio": {k: total[k] / base[k] for k in total}}
+            for name, total in totals.items()
+        },
+    }
 
 
-def _models(cfg: CfgNode, names: Sequence[str]) -> dict[str, RmLR]:
-    """One model for each variant, all with the same weights."""
-    models: dict[str, RmLR] = {}
-    for name in names:
-        variant = copy.deepcopy(cfg)
-        for key, value in VARIANTS[name].items():
-            variant.MODEL.DETR[key] = value
-        model = build_model(variant).eval()
-        if models:
-            model.load_state_dict(models[names[0]].state_dict())
-        models[name] = model
-    return models
+@torch.no_grad()
+def watch_forward(model: Any, inputs: Batch, watch: Stopwatch) -> None:
+    """One forward pass as one round of `watch`."""
+    owners = model_parts(model)
+    if hasattr(model, "interactions"):
+        owners.append((model, "interactions", POST))
+    with watch.methods(owners), most_pairs(model), watch.round(REST):
+        model(inputs)
 
 
-def _images(size: tuple[int, int], batch: int) -> list[dict]:
+@contextmanager
+def most_pairs(model: Any) -> Iterator[None]:
+    """Inside, the entity detector's boxes, classes and scores give the most pairs."""
+    if not hasattr(model, "pair_generator"):
+        yield
+        return
+    detector, number = model.entity_detector, 2 * model.pair_generator.max_instances
+    name = "detect" if hasattr(detector, "detect") else "forward"
+    method = getattr(detector, name)
+    with replaced(detector, name, lambda *args, **kwargs: crowded(method(*args, **kwargs), number)):
+        yield
+
+
+def crowded(entities: Entities, number: int) -> Entities:
+    """The same tokens and map under other detections: persons and objects in turn, on a grid.
+
+    Args:
+        entities: what a detector found.
+        number: of entities per image, where there are as many.
+    """
+    instances = []
+    for found in entities.instances:
+        few = found[:number]
+        height, width = few.image_size
+        index, device = torch.arange(len(few)), few.scores.device
+        side = max(math.ceil(math.sqrt(len(few))), 1)
+        # Boxes of two cells' width: neighbours have an IoU of 1/3, so suppression leaves them.
+        corners = torch.stack([index % side, index // side], dim=1) / (side + 1)
+        boxes = torch.cat([corners, corners + 2 / (side + 1)], dim=1)
+        few.pred_boxes = Boxes((boxes * torch.tensor([width, height] * 2)).to(device))
+        few.scores = (0.9 - 0.01 * index).to(device)
+        few.pred_classes = (index % 2).to(device)
+        instances.append(few)
+    return dataclasses.replace(entities, instances=instances)
+
+
+def plain_detr(model: Any) -> Callable[[Batch], Any] | None:
+    """The forward pass of transformers' own DETR, of the size of a model's detector.
+
+    Returns:
+        A function of detectron2's inputs; None where the detector is no DETR.
+    """
+    detector: Any = getattr(model, "entity_detector", None)
+    if not hasattr(getattr(detector, "network", None), "detr"):
+        return None
+    config = copy.deepcopy(detector.network.config)
+    config.auxiliary_loss = False
+    network: nn.Module = type(detector.network.detr)(config).eval()
+    device = next(detector.parameters()).device
+    network.to(device)
+
+    @torch.no_grad()
+    def forward(batch: Batch) -> Any:
+        images = [x["image"].to(device).float() / 255 for x in batch]
+        pixels = ImageList.from_tensors(images).tensor
+        mask = ImageList.from_tensors([torch.ones_like(x[0]) for x in images]).tensor
+        return network(pixel_values=pixels, pixel_mask=mask.long())
+
+    return forward
+
+
+def random_images(size: tuple[int, int], batch: int) -> Batch:
+    """Inputs of detectron2's models: random images of (height, width), always the same."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (batch, 3, *size), generator=generator, dtype=torch.uint8)
     return [{"image": image, "height": size[0], "width": size[1]} for image in images]
 
 
-@torch.no_grad()
-def _run(
-    model: RmLR, inputs: list[dict], times: Times, *, plain: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One pass: tokens, boxes as shares, and verb scores (M, K)."""
-    detector = model.entity_detector
-
-    def find() -> Entities:
-        images, mask = detector.preprocess(inputs)
-        return _plain_detect(detector, images, mask) if plain else detector.detect(images, mask)
-
-    entities = times.run("detector", find)
-    tokens = torch.cat([found.tokens for found in entities.instances])
-    boxes = torch.cat([found.pred_boxes.tensor for found in entities.instances])
-    crowd = crowded(entities, model.pair_generator)
-    pairs = times.run("pairs", lambda: model.pair_generator(crowd.instances))
-    logits = times.run("head", lambda: model.interaction_heads(crowd, pairs)).verb_logits
-    times.run("post-processing", lambda: model.interactions(logits, pairs, inputs))
-    height, width = inputs[0]["image"].shape[1:]
-    return tokens, boxes / boxes.new_tensor([width, height] * 2), logits.sigmoid()
-
-
-def _plain_detect(detector: Any, images: ImageList, mask: Tensor) -> Entities:
-    """The same entities by transformers' own forward pass."""
-    kept: list[Any] = []
-    theirs = detector.network.detr
-    hook = theirs.model.backbone.register_forward_hook(lambda m, i, out: kept.append(out[-1]))
-    theirs.config.auxiliary_loss = False
-    output = theirs(pixel_values=images.tensor, pixel_mask=mask.long())
-    hook.remove()
-    feature_map, feature_mask = kept[0]
-    from hoi_d2.modeling.entity_detector.detr_network import DetrOutput
-
-    found = DetrOutput(
-        feature_map,
-        feature_mask,
-        output.encoder_last_hidden_state,
-        output.last_hidden_state,
-        output.logits[None],
-        output.pred_boxes[None],
+def table(result: dict[str, Any]) -> str:
+    """The figures as text."""
+    height, width = result["size"]
+    head = (
+        f"{result['model']}, {result['batch']} x {height} x {width}, {result['device']}, "
+        f"{result['threads']} threads, median of {result['rounds']} rounds"
     )
-    return detector.entities(found, images)
+    rows = [
+        (name, row["seconds"][CLOCK], row["ratio"][CLOCK], row["seconds"][CPU], row["ratio"][CPU])
+        for name, row in result["compared"].items()
+    ]
+    text = [head, part_table("part", result["parts"])]
+    if len(rows) > 1:
+        headers = ("compared", "seconds", "ratio", "cpu seconds", "ratio")
+        text.append(tabulate(rows, headers=headers, floatfmt=".3f"))
+    return "\n\n".join(text)
 
 
-def crowded(entities: Entities, pair_generator: PairGenerator) -> Entities:
-    """The same tokens and map under boxes, classes and scores that give the most pairs."""
-    generator = torch.Generator().manual_seed(0)
-    instances = []
-    for found in entities.instances:
-        few = found[: 2 * pair_generator.max_instances]
-        height, width = found.image_size
-        cells = torch.rand(len(few), 2, generator=generator) * 0.8
-        boxes = torch.cat([cells, cells + 0.2], dim=1) * torch.tensor([width, height] * 2)
-        device = few.scores.device
-        few.pred_boxes = Boxes(boxes.to(device))
-        few.scores = (0.9 - 0.01 * torch.arange(len(few))).to(device)
-        # Persons and as many different objects: suppression within a class leaves them.
-        few.pred_classes = (torch.arange(len(few)) % 2).to(device)
-        instances.append(few)
-    return Entities(instances, entities.feature_map, entities.feature_mask)
-
-
-def _difference(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> float:
-    return max(float((a - b).abs().max()) for a, b in zip(found, expected))
+def _without_first(watch: Stopwatch) -> Seconds:
+    """The first round, which warms up, does not count."""
+    watch.rounds = watch.rounds[1:]
+    return watch.seconds()

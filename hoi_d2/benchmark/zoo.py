@@ -1,4 +1,4 @@
-"""What a config costs, measured: its parameters, and the time and memory of a training step.
+"""Measures what a config costs: its parameters, and the time and memory of a training step.
 
 `tools/make_model_zoo.py --measure` writes it into `zoo.json`. Weights are random here: neither
 figure depends on them.
@@ -21,23 +21,23 @@ from hoi_d2.config.load import load_config
 from hoi_d2.data.builtin import MissingDatasetError
 from hoi_d2.modeling.entity_detector.stored_boxes import MissingBoxesError
 
-_NOT_TRAINED = ("DEFR-Det",)  # built from what others have trained
+_NOT_TRAINED = ("DEFR-Det",)  # built from trained parts
 
 
 def parameter_counts(name: str) -> dict[str, int] | None:
-    """Builds a model at full size on the CPU and counts.
+    """Counts the parameters of a model, built at full size on the CPU.
 
     Args:
-        name: of a config, such as `RmLR/R50.yaml`.
+        name: the name of a config, such as `RmLR/R50.yaml`.
 
     Returns:
         `all` parameters, and those that are `trained`: with a gradient, in a model that learns.
-        None where it is built from a data set's files or from detections that are not there:
-        MPII's classes, ground truth, stored boxes.
+        None where the model needs dataset files or detections that are not on disk: MPII's classes,
+        ground truth, stored boxes.
 
     Raises:
         FileNotFoundError: the config itself or another file that it names, such as the image
-            encoder's weights. Those of the entity detector change no count and are not read.
+            encoder's weights. The entity detector's weights change no count and are not read.
     """
     cfg = load_config(name)
     cfg.MODEL.DEVICE = "cpu"
@@ -56,16 +56,16 @@ def parameter_counts(name: str) -> dict[str, int] | None:
 def training_step(name: str, *, steps: int = 3) -> dict[str, Any] | None:
     """Takes a few steps of a config's own training, on the CPU, as `train_net.py` does.
 
-    On one thread: several wait for each other by spinning, which counts as CPU time.
-    Peak memory is that of the whole process so far: call it in a new one.
+    It uses one thread, because several wait for each other by spinning, which counts as CPU time.
+    Peak memory is that of the whole process so far, so call this in a new process.
 
     Args:
-        name: of a config whose training set can be read.
-        steps: that count, after one that does not.
+        name: the name of a config whose training set can be read.
+        steps: how many steps count, after one that does not.
 
     Returns:
-        Median CPU seconds of a step (without the loader's workers), `peak_memory_mb` (resident) and
-        images of a step (`batch`); None for a model that is not trained.
+        Median `cpu_seconds` of a step (without the loader's workers), `peak_memory_mb` (resident)
+        and `batch`, the images of a step; None for a model that is not trained.
     """
     cfg = load_config(name)
     if cfg.MODEL.META_ARCHITECTURE in _NOT_TRAINED:
@@ -100,7 +100,7 @@ def _timed_steps(cfg: CfgNode, steps: int) -> tuple[list[float], float]:
 
 
 def machine() -> str:
-    """Where steps are measured, in words."""
+    """A description of the machine that measures the steps."""
     with open("/proc/cpuinfo") as file:
         names = {line.partition(":")[2].strip() for line in file if line.startswith("model name")}
     return (

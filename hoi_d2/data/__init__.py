@@ -1,0 +1,16 @@
+"""Datasets: reading annotations and images, and turning them into model inputs.
+
+Start with `builtin`, which registers the named splits, and `vocabulary`, their classes.
+
+- `builtin`: registers built-in and own datasets; `trees` has the paths of their files.
+- `vocabulary`, `open_vocabulary`, `class_spaces`, `catalog`: classes of datasets, users, detectors.
+- `datasets`: loaders of annotation files, one module per format.
+- `images`, `image_sizes`: read images, and the sizes that annotation files lack.
+- `mappers`, `classification_mapper`, `transforms`: dataset dict -> augmented model input.
+- `loading`: the training and test loaders.
+- `samplers`: over-sampling of rare classes.
+- `zero_shot`, `holdout`: parts of a training set.
+- `statistics`, `validation`: numbers and errors of a dataset, for the command line.
+- `prepare`, `converters`: downloaded archives and exports of labelling tools.
+- `toy`: the toy world, a small dataset that is drawn by the program.
+"""

@@ -1,7 +1,7 @@
 """Registers the named splits: hico_det_{train,test}, vcoco_{train,val,trainval,test}, ...
 
-Registration reads nothing. A file that is missing is named, with every path that was looked for and
-the command that makes it, when the split is first asked for.
+Registration reads no files. When a split is first loaded and its file is missing, the error names
+every path that was searched and the command that makes the file.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _COCO_2017 = "unpacking annotations_trainval2017.zip and train2017.zip of https:
 
 
 class MissingDatasetError(UserError, FileNotFoundError):
-    """A split whose files are not on disk; says where they were looked for and what makes them."""
+    """The files of a split are not on disk; the message says how to get them."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class Split:
 
     Args:
         name: the registered name.
-        files: datasets root -> metadata key -> candidates; `json_file` and `image_root` are always
-            there.
-        prepare: the command that makes them.
+        files: datasets root -> metadata key -> candidates; the keys `json_file` and `image_root`
+            are required.
+        prepare: the command that makes the files.
         load: (files found, datasets root) -> dataset dicts.
-        metadata: gives what MetadataCatalog gets besides the files.
+        metadata: returns further metadata for MetadataCatalog.
     """
 
     name: str
@@ -64,15 +64,15 @@ class Split:
     metadata: Callable[[], dict[str, Any]] = field(repr=False)
 
     def find(self, root: Path) -> dict[str, str]:
-        """The files as they lie on disk now; the first candidate where there is none."""
+        """The files on disk now; the first candidate where none exists."""
         return {key: str(trees.first_existing(root, c)) for key, c in self.files(root).items()}
 
 
 def register_all(root: str | os.PathLike | None = None) -> None:
     """Registers every built-in split under `root`, by default DETECTRON2_DATASETS.
 
-    The variable is read when a split is asked for, so it may be set later. Registering again, under
-    another root, replaces what was there.
+    The variable is read when a split is loaded, so it may be set later. Registering again, under
+    another root, replaces the earlier registration.
     """
     base = None if root is None else Path(root)
     for split in builtin_splits():
@@ -85,12 +85,12 @@ def register_hoi_instances(
 ) -> None:
     """Registers own data in hoi_d2's JSON (datasets/README.md), as `register_coco_instances` does.
 
-    The classes are the file's own, so it is read once here. The metric's mean runs over the HOI
+    The file is read once here, because it defines the classes. The metric is the mean over the HOI
     classes that occur in it.
 
     Raises:
-        FileNotFoundError: no such file.
-        DataFormatError: names every record that is broken.
+        FileNotFoundError: the file does not exist.
+        DataFormatError: records are broken; the message names each of them.
     """
     vocabulary = read_vocabulary(json_file)
 
@@ -110,15 +110,17 @@ def register_hoi_instances(
 
 
 def register_own_datasets(cfg: CfgNode) -> None:
-    """Registers what `cfg.DATASETS.OWN` lists: [name, JSON file, folder of the images] each.
+    """Registers the datasets of `cfg.DATASETS.OWN`: [name, JSON file, image folder] each.
 
     Raises:
         ValueError: an entry has another form.
-        FileNotFoundError, DataFormatError: as `register_hoi_instances`.
+        FileNotFoundError, DataFormatError: see `register_hoi_instances`.
     """
     for entry in cfg.DATASETS.OWN:
         if not isinstance(entry, list | tuple) or len(entry) != 3:
-            raise ValueError(f"DATASETS.OWN: {entry!r} is not [name, JSON file, folder of images]")
+            raise ValueError(
+                f"DATASETS.OWN: expected [name, JSON file, image folder], got {entry!r}"
+            )
         register_hoi_instances(*entry)
 
 
@@ -280,7 +282,7 @@ def _mpii_split(part: str) -> Split:
             split=part,
             val_images=val_images if val_images.is_file() else None,
         )
-        # The classes are in the file, so they are not known before it is read.
+        # The file defines the classes, so they are known only after reading it.
         vocabulary = mpii_vocabulary(found["json_file"])
         classes = {"thing_classes": list(vocabulary.objects), "vocabulary": vocabulary}
         MetadataCatalog.get(f"mpii_{part}").__dict__.update(classes)

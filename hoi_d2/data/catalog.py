@@ -1,4 +1,4 @@
-"""What a config's datasets say of their classes."""
+"""Finds the vocabulary of a config."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _NAMED = {"hico_det": hico_det_vocabulary, "vcoco": vcoco_vocabulary}
 def vocabulary_of(cfg: CfgNode) -> Vocabulary:
     """The vocabulary of a model: `MODEL.HOI.VOCABULARY`, or that of the training set.
 
-    With `MODEL.HOI.CLASSES`, the own classes that are named there over its objects.
+    With `MODEL.HOI.CLASSES`, its verbs are the classes named there.
 
     Raises:
-        KeyError: neither names one; lists the choices.
-        FileNotFoundError: the classes are in the dataset's file, which is not on disk.
+        KeyError: neither names a vocabulary; the message lists the choices.
+        FileNotFoundError: the dataset's file defines the classes and is not on disk.
         ValueError: own classes are empty or occur twice.
     """
     name = cfg.MODEL.HOI.VOCABULARY or (cfg.DATASETS.TRAIN[0] if cfg.DATASETS.TRAIN else "")
@@ -33,7 +33,7 @@ def _vocabulary_named(name: str) -> Vocabulary:
         return _NAMED[name]()
     vocabulary = MetadataCatalog.get(name).get("vocabulary") if name else None
     if vocabulary is None and name in DatasetCatalog.list():
-        DatasetCatalog.get(name)  # MPII's classes are in its file
+        DatasetCatalog.get(name)  # MPII's file defines its classes
         vocabulary = MetadataCatalog.get(name).get("vocabulary")
     if vocabulary is None:
         raise KeyError(

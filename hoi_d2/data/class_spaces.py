@@ -1,7 +1,7 @@
-"""Which class each output of a detector means, and how it becomes a class of the dataset.
+"""Maps the output classes of detectors to the classes of a dataset.
 
-Detectors number their classes in several ways (COCO's 91 ids, its 80 in a row, HICO's alphabetical
-80, ...). Names are the only thing that they share, so every mapping goes by name.
+Detectors number their classes in several ways (COCO's 91 ids, its 80 without gaps, HICO's
+alphabetical 80, ...). They share only the names, so every mapping is by name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hoi_d2.data.vocabulary import coco_category_ids, coco_objects, hico_object_
 UNUSED = "N/A"
 """Name of an output that means no class (eleven of COCO's 91)."""
 
-# The names that other collections have for COCO's objects.
+# Names of COCO's objects in other datasets.
 _ALIASES = {
     "aeroplane": "airplane",
     "cellphone": "cell phone",
@@ -44,7 +44,7 @@ def class_space(name: str) -> tuple[str, ...]:
             name of a dataset that is registered with detectron2.
 
     Raises:
-        KeyError: no such space; lists the choices.
+        KeyError: the name is unknown; the message lists the choices.
     """
     if name == "coco_80":
         return coco_objects()
@@ -62,26 +62,26 @@ def class_space(name: str) -> tuple[str, ...]:
     names = MetadataCatalog.get(name).get("thing_classes") if name in MetadataCatalog else None
     if not names:
         raise KeyError(
-            f"no class space {name!r}: one of coco_80, coco_91, hico_80, vcoco_81, or the name of "
-            "a registered dataset with thing_classes"
+            f"no class space {name!r}: expected coco_80, coco_91, hico_80, vcoco_81, or the name "
+            "of a registered dataset with thing_classes"
         )
     return tuple(names)
 
 
 def normal_name(name: str) -> str:
-    """One spelling for each class: lower case, blanks, COCO's word for it."""
+    """The common spelling of a class name: lower case, blanks, COCO's word."""
     name = " ".join(name.lower().replace("_", " ").split())
     return _ALIASES.get(name, name)
 
 
 def class_map(source: Sequence[str], target: Sequence[str]) -> Tensor:
-    """For each source class the target class of the same name, -1 where there is none.
+    """Maps each source class to the target class of the same name, or to -1.
 
     Returns:
         (len(source),) int64.
 
     Raises:
-        ValueError: a name occurs twice on one side, so that it would not be clear which is meant.
+        ValueError: a name occurs twice on one side, so the mapping would be ambiguous.
     """
     position = {name: i for i, name in enumerate(_normal_names(target)) if name is not None}
     rows = [-1 if name is None else position.get(name, -1) for name in _normal_names(source)]
@@ -104,13 +104,17 @@ def _normal_names(names: Sequence[str]) -> list[str | None]:
 
 
 def likely_order_of_80(rows: Tensor) -> str:
-    """Whether 80 trained classifier rows are in COCO's or in HICO's order; "" = cannot tell.
+    """Guesses whether 80 trained classifier rows are in COCO's or in HICO's order.
 
-    The rows of related classes (fork, knife, spoon) grow alike in training. In the right order the
-    rows of one supercategory are more alike than rows at random; in the wrong one they are not.
+    The rows of related classes (fork, knife, spoon) become similar in training. In the correct
+    order the rows of one supercategory are more similar than random rows; in the wrong one they
+    are not.
 
     Args:
-        rows: (80, d).
+        rows: (80, d) weights.
+
+    Returns:
+        "coco_80", "hico_80", or "" if the rows do not show it.
     """
     rows = torch.nn.functional.normalize(rows.double() - rows.double().mean(dim=0), dim=1)
     likeness = rows @ rows.T
@@ -118,13 +122,14 @@ def likely_order_of_80(rows: Tensor) -> str:
     group = torch.bucketize(torch.arange(80), starts, right=True)
     hico_group = group[torch.as_tensor(hico_object_order())]
     coco, hico = (_grouped(likeness, g) for g in (group, hico_group))
-    # Rows at random differ from 0 by 1 / sqrt(d) each; over some 270 pairs by a 16th of it.
+    # The cosine of random rows has a deviation of 1 / sqrt(d); its mean over some 270 pairs has a
+    # 16th of that.
     if abs(coco - hico) < 0.5 / rows.shape[1] ** 0.5:
         return ""
     return "coco_80" if coco > hico else "hico_80"
 
 
 def _grouped(likeness: Tensor, group: Tensor) -> float:
-    """Mean likeness of two different rows of one group."""
+    """Mean cosine similarity of two different rows of one group."""
     same = (group[:, None] == group[None]).fill_diagonal_(False)
     return float(likeness[same].mean())

@@ -1,4 +1,4 @@
-"""Dataset dict -> model input for HOI recognition: a square image and its labels (DEFR)."""
+"""Maps dataset dicts to model inputs for HOI recognition: a square image and its labels (DEFR)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from hoi_d2.data.vocabulary import Vocabulary
 
 
 class HOIClassificationMapper:
-    """Reads an image, squashes it to a square, and packs it with its image-level labels.
+    """Reads an image, resizes it to a square, and adds its image-level labels.
 
-    Gives `image` (3, R, R) uint8 RGB and, in training and testing, `image_labels` (C,) int8:
-    1 = positive, 0 = ambiguous, -1 = negative, -2 = unknown. Which of them count as negatives is
-    the loss's and the evaluator's choice. `height`, `width`, `file_name`, `image_id` come along.
+    The result has `image` (3, R, R) uint8 RGB and, in training and testing, `image_labels` (C,)
+    int8: 1 = positive, 0 = ambiguous, -1 = negative, -2 = unknown. The loss and the evaluator
+    decide which of them are negatives. `height`, `width`, `file_name`, `image_id` are kept.
 
     Args:
         is_train: whether to augment.
         transform: PIL image -> square PIL image.
-        vocabulary: for records that have pairs instead of `image_labels`.
+        vocabulary: the classes, to make labels for records with pairs instead of `image_labels`.
     """
 
     @configurable
@@ -43,9 +43,9 @@ class HOIClassificationMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
-        """Raises ValueError where the config asks for a channel order other than RGB."""
+        """Raises ValueError if the config has a channel order other than RGB."""
         if cfg.INPUT.FORMAT != "RGB":
-            raise ValueError(f'INPUT.FORMAT {cfg.INPUT.FORMAT!r}: hoi_d2 reads "RGB"')
+            raise ValueError(f'INPUT.FORMAT: expected "RGB", got {cfg.INPUT.FORMAT!r}')
         return {
             "is_train": is_train,
             "transform": classification_transform(cfg, is_train),
@@ -53,7 +53,7 @@ class HOIClassificationMapper:
         }
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
-        """Maps one dataset dict, which stays as it is.
+        """Maps one dataset dict, which is not changed.
 
         Raises:
             ImageFileError: the image is missing, cannot be decoded, or is not the annotated one.
@@ -69,7 +69,7 @@ class HOIClassificationMapper:
 
 
 def classification_transform(cfg: CfgNode, is_train: bool) -> Callable[[Image.Image], Image.Image]:
-    """The augmentation of DEFR's release, in its order; testing is the squash alone."""
+    """The augmentations of DEFR's release, in its order; in testing, only the resize."""
     node = cfg.INPUT
     size = node.SQUARE_SIZE
     squash = TV.Resize((size, size), interpolation=InterpolationMode.BICUBIC)
@@ -80,7 +80,7 @@ def classification_transform(cfg: CfgNode, is_train: bool) -> Callable[[Image.Im
         steps.append(TV.RandomHorizontalFlip())
     steps.append(squash)
     brightness, contrast, saturation = node.COLOR_JITTER
-    # One after the other, as there: a single ColorJitter would shuffle their order.
+    # Separate, as in the release: a single ColorJitter would shuffle their order.
     steps += [TV.ColorJitter(brightness=brightness), TV.ColorJitter(contrast=contrast)]
     steps.append(TV.ColorJitter(saturation=saturation))
     crop = node.RANDOM_RESIZED_CROP
@@ -90,7 +90,7 @@ def classification_transform(cfg: CfgNode, is_train: bool) -> Callable[[Image.Im
 
 
 def image_labels_of(dataset_dict: dict[str, Any], vocabulary: Vocabulary) -> np.ndarray:
-    """The labels (C,) int8 of a record, made from its pairs where it has no `image_labels`.
+    """The labels (C,) int8 of a record, made from its pairs if it has no `image_labels`.
 
     An HOI that is annotated is positive; another HOI of an object that is in an annotated pair is
     negative; all others are unknown.

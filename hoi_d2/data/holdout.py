@@ -1,4 +1,4 @@
-"""A part of the training images that is held out, always the same one."""
+"""Splits off a held-out part of the training images, always the same one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 def hold_out(
     records: list[dict[str, Any]], *, share: float = 0.1, seed: int = 0
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Cuts records in two, by a hash of their file names.
+    """Splits records in two, by a hash of their file names.
 
-    DEFR (arXiv 2203.05676, section 4.1) holds out 10 % at random. A hash does not depend on the
+    DEFR (arXiv 2203.05676, section 4.1) holds out 10 % at random. A hash depends neither on the
     order of the file nor on a library's random numbers.
 
     Args:
-        records: with `file_name`.
-        share: of the images, to be held out.
-        seed: another one gives another cut.
+        records: dataset dicts with `file_name`.
+        share: the share of the images to hold out.
+        seed: another seed gives another split.
 
     Returns:
-        What is left, and what is held out: round(share * N) records; both in their order.
+        The remaining records, and the round(share * N) held-out ones; both in the original order.
     """
     names = [os.path.basename(record["file_name"]) for record in records]
     digests = [hashlib.sha256(f"{seed}/{name}".encode()).digest() for name in names]

@@ -1,4 +1,4 @@
-"""Image sizes and names for annotation files that lack them."""
+"""Adds image sizes and names to the records of annotation files that lack them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _SIZES: dict[str, tuple[int, int]] = {}  # file name -> height, width, read in t
 
 
 def sizes_file(json_file: str | os.PathLike) -> Path:
-    """Where the image sizes of an annotation file are kept: `X.json` -> `X.sizes.json`."""
+    """The file with the image sizes of an annotation file: `X.json` -> `X.sizes.json`."""
     return Path(json_file).with_suffix(".sizes.json")
 
 
 def hico_sizes_key(mat_file: str | os.PathLike, part: str) -> Path:
-    """The name by which the sizes of one split of `anno.mat` are kept."""
+    """The annotation file name under which the sizes of one split of `anno.mat` are stored."""
     return Path(mat_file).with_name(f"anno_{part}.mat")
 
 
 def add_image_sizes(records: list[dict], json_file: str | os.PathLike) -> list[dict]:
-    """Adds `height, width` to the records without, in place.
+    """Adds missing `height, width` to records, in place.
 
-    They come from `X.sizes.json` beside the annotation file, which the preparation tools write,
-    else from the headers of the images. Records whose image is not there stay without, so that
-    results can be scored where there are no images.
+    They come from `X.sizes.json` next to the annotation file, which the preparation tools write,
+    else from the headers of the images. Records whose image is missing get none, so that results
+    can be scored without the images.
     """
     lacking = [r for r in records if "width" not in r]
     if not lacking:
@@ -49,7 +49,7 @@ def add_image_sizes(records: list[dict], json_file: str | os.PathLike) -> list[d
 
 
 def _on_disk(records: list[dict]) -> list[dict]:
-    """The records whose image is there; one listing of a folder, not one look for each."""
+    """The records whose image exists; each folder is listed once, which is fast."""
     folders = {os.path.dirname(r["file_name"]) for r in records}
     there = {f: set(os.listdir(f)) if os.path.isdir(f) else set() for f in folders}
     return [r for r in records if _is_in(there, r["file_name"])]
@@ -74,7 +74,7 @@ def _header_size(record: dict) -> tuple[int, int] | None:
     try:
         return image_size(record["file_name"], apply_exif=not record.get("ignore_exif", False))
     except ImageFileError:
-        return None  # whoever reads the image reports it
+        return None  # reported when the image is read
 
 
 def _read_sizes(file: Path) -> dict[str, tuple[int, int]]:
@@ -83,7 +83,7 @@ def _read_sizes(file: Path) -> dict[str, tuple[int, int]]:
     try:
         return {name: (h, w) for name, (h, w) in read_json(file).items()}
     except (DataFormatError, AttributeError, TypeError, ValueError):
-        logger.warning("%s is not readable as image sizes and is left out", file)
+        logger.warning("%s is not a file of image sizes and is ignored", file)
         return {}
 
 
@@ -100,7 +100,7 @@ def write_image_sizes(records: list[dict], json_file: str | os.PathLike) -> Path
 
 
 def store_image_sizes(records: list[dict], json_file: str | os.PathLike) -> Path | None:
-    """Reads the sizes that records lack and keeps them; None where there is nothing to keep."""
+    """Reads missing sizes and writes `X.sizes.json`; returns None if there is nothing to write."""
     if all("width" in r for r in records):
         return None
     add_image_sizes(records, json_file)
@@ -108,9 +108,9 @@ def store_image_sizes(records: list[dict], json_file: str | os.PathLike) -> Path
 
 
 def use_coco_2017_names(records: list[dict]) -> None:
-    """Points records to COCO 2017's images, in place, where their folder is `train2017`.
+    """Changes file names to COCO 2017's, in place, if their folder is `train2017`.
 
-    COCO 2017 has 2014's images under bare 12-digit names, mixed anew into train and val.
+    COCO 2017 has the images of 2014 under 12-digit names, with other train and val splits.
     """
     if not records or os.path.basename(os.path.dirname(records[0]["file_name"])) != "train2017":
         return

@@ -1,4 +1,4 @@
-"""Reading images of every kind as RGB bytes, with errors that name the file."""
+"""Reads images of all kinds as RGB bytes; errors name the file."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ TOY_SCHEME = "toy://"
 
 
 class ImageFileError(DataFormatError, OSError):
-    """An image that is missing, cannot be decoded or has not the size that the data says.
+    """An image is missing, cannot be decoded, or has another size than annotated.
 
-    It is an OSError as well, so that a training run can treat it as any other unreadable file.
+    It is also an OSError, so that a training run treats it like any other unreadable file.
     """
 
 
 def is_there(file_name: str | os.PathLike) -> bool:
-    """Whether there is an image to read: a file, or a `toy://` name."""
+    """Whether an image can be read: it is a file, or a `toy://` name."""
     name = os.fspath(file_name)
     return name.startswith(TOY_SCHEME) or os.path.isfile(name)
 
 
 def image_error(file_name: str, field: str, value: object, expected: str) -> ImageFileError:
-    """The error for one image."""
+    """Makes the error for one image."""
     return ImageFileError([Problem(file_name, "", field, value, expected)])
 
 
 def read_image(file_name: str | os.PathLike, *, apply_exif: bool = True) -> np.ndarray:
-    """An image as RGB.
+    """Reads an image as RGB.
 
-    Grey, palette, CMYK and 16-bit images come out as ordinary RGB; transparency is dropped.
+    Grey, palette, CMYK and 16-bit images are converted; transparency is dropped.
 
     Args:
-        file_name: any format that Pillow knows, or a `toy://` name.
-        apply_exif: turn the image as its EXIF orientation says, as every viewer does. HICO, MPII
-            and COCO were annotated without: their loaders mark their records `ignore_exif`.
+        file_name: an image file of any format that Pillow reads, or a `toy://` name.
+        apply_exif: rotate the image by its EXIF orientation, as image viewers do. HICO, MPII and
+            COCO were annotated without; their loaders set `ignore_exif` in the records.
 
     Returns:
         (H, W, 3) uint8.
 
     Raises:
-        ImageFileError: missing or undecodable; names the file.
+        ImageFileError: the file is missing or cannot be decoded.
     """
     name = os.fspath(file_name)
     if name.startswith(TOY_SCHEME):
@@ -53,11 +53,11 @@ def read_image(file_name: str | os.PathLike, *, apply_exif: bool = True) -> np.n
 
         return np.ascontiguousarray(read_toy_image(name)[:, :, ::-1])  # drawn as BGR
     if not os.path.isfile(name):
-        raise image_error(name, "file", "not there", "an image")
+        raise image_error(name, "file", "does not exist", "an image")
     try:
         with Image.open(name) as image:
             return pil_to_rgb(image, apply_exif=apply_exif)
-    except Exception as error:  # decoders raise nearly anything on a broken file
+    except Exception as error:  # decoders raise many kinds of errors on a broken file
         what = f"{type(error).__name__}: {error}"
         raise image_error(name, "content", what, "an image that can be decoded") from error
 
@@ -66,7 +66,7 @@ def read_dataset_image(dataset_dict: dict[str, Any]) -> np.ndarray:
     """The image of a dataset dict, (H, W, 3) uint8 RGB, of the size that its boxes are in.
 
     Raises:
-        ImageFileError: missing, undecodable, or of another size than annotated.
+        ImageFileError: the image is missing, cannot be decoded, or has another size than annotated.
     """
     name = dataset_dict["file_name"]
     image = read_image(name, apply_exif=not dataset_dict.get("ignore_exif", False))
@@ -75,7 +75,7 @@ def read_dataset_image(dataset_dict: dict[str, Any]) -> np.ndarray:
 
 
 def check_size(dataset_dict: dict[str, Any], height: int, width: int) -> None:
-    """Raises ImageFileError where an image has another size than its record says."""
+    """Raises ImageFileError if an image has another size than its record."""
     expected = dataset_dict.get("height"), dataset_dict.get("width")
     if None in expected or expected == (height, width):
         return
@@ -86,17 +86,17 @@ def check_size(dataset_dict: dict[str, Any], height: int, width: int) -> None:
 
 
 def image_size(file_name: str | os.PathLike, *, apply_exif: bool = True) -> tuple[int, int]:
-    """(height, width) of an image from its header, without decoding it.
+    """Reads (height, width) of an image from its header, without decoding it.
 
     Raises:
-        ImageFileError: missing or no image.
+        ImageFileError: the file is missing or is not an image.
     """
     name = os.fspath(file_name)
     if name.startswith(TOY_SCHEME):
         height, width = read_image(name).shape[:2]
         return height, width
     if not os.path.isfile(name):
-        raise image_error(name, "file", "not there", "an image")
+        raise image_error(name, "file", "does not exist", "an image")
     try:
         with Image.open(name) as image:
             width, height = image.size
@@ -108,11 +108,11 @@ def image_size(file_name: str | os.PathLike, *, apply_exif: bool = True) -> tupl
 
 
 def pil_to_rgb(image: Image.Image, *, apply_exif: bool = True) -> np.ndarray:
-    """(H, W, 3) uint8 of a Pillow image of any mode; of an animation the first frame."""
+    """Converts a Pillow image of any mode to (H, W, 3) uint8; of an animation, the first frame."""
     if apply_exif:
         image = ImageOps.exif_transpose(image)
     if image.mode == "F" or image.mode.startswith("I"):
-        # Pillow would clip these at 255, which makes a 16-bit photograph white.
+        # Pillow would clip these at 255, which makes a 16-bit image white.
         grey = _to_bytes(np.asarray(image), image.mode)
         return np.repeat(grey[:, :, None], 3, axis=2)
     return np.array(image.convert("RGB"))
@@ -124,7 +124,7 @@ def _to_bytes(values: np.ndarray, mode: str) -> np.ndarray:
     largest = values.max(initial=0)
     if mode.startswith("I;16"):
         full = 65535.0
-    else:  # nothing says what white is: the smallest usual range that holds every value
+    else:  # the value of white is unknown: take the smallest usual range that holds every value
         usual = (1.0, 255.0, 65535.0) if mode == "F" else (255.0, 65535.0)
         full = next((u for u in usual if largest <= u), largest)
     return np.clip(np.rint(values * (255.0 / full)), 0, 255).astype(np.uint8)

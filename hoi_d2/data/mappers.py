@@ -1,4 +1,4 @@
-"""Dataset dict -> model input. Which mapper a run uses is `cfg.DATALOADER.MAPPER`."""
+"""Maps dataset dicts to model inputs; `cfg.DATALOADER.MAPPER` names the mapper of a run."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ __all__ = ["HOIClassificationMapper", "HOIDatasetMapper"]
 
 
 class HOIDatasetMapper:
-    """Reads, augments and packs one image for HOI detection.
+    """Reads and augments one image for HOI detection and makes its targets.
 
     In training it gives `image` (3, H, W) uint8 RGB, `instances` (`gt_boxes`, `gt_classes`) and
     `hoi_instances` (`gt_pairs`, `gt_verbs`), both on the augmented image; in testing the resized
     `image`. `height` and `width` are those of the image on disk, `file_name` and `image_id` come
     along.
 
-    Where a crop leaves nothing of a box, the entity goes and every pair that it was in; the pairs
-    that stay point to the new rows. An image that is left without pairs is legal.
+    If a crop removes all of a box, the entity and its pairs are removed; the indices of the other
+    pairs are updated. An image may end up without pairs.
 
     Args:
-        is_train: whether to give ground truth.
-        augmentations: detectron2's.
-        num_verbs: K of `gt_verbs`; only training needs it.
+        is_train: whether to return ground truth.
+        augmentations: the augmentations of detectron2.
+        num_verbs: the number K of verbs in `gt_verbs`; needed in training only.
     """
 
     @configurable
@@ -47,16 +47,16 @@ class HOIDatasetMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
-        """Raises ValueError where the config asks for a channel order other than RGB."""
+        """Raises ValueError if the config has a channel order other than RGB."""
         if cfg.INPUT.FORMAT != "RGB":
-            raise ValueError(f'INPUT.FORMAT {cfg.INPUT.FORMAT!r}: hoi_d2 reads "RGB"')
+            raise ValueError(f'INPUT.FORMAT: expected "RGB", got {cfg.INPUT.FORMAT!r}')
         steps = detection_augmentations(cfg, is_train)
         if not is_train:
             return {"is_train": False, "augmentations": steps}
         return {"is_train": True, "augmentations": steps, "num_verbs": _number_of_verbs(cfg)}
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
-        """Maps one dataset dict, which stays as it is.
+        """Maps one dataset dict, which is not changed.
 
         Raises:
             ImageFileError: the image is missing, cannot be decoded, or is not the annotated one.
@@ -78,14 +78,15 @@ class HOIDatasetMapper:
         self, dataset_dict: dict[str, Any], transforms: T.TransformList, image_size: tuple[int, int]
     ) -> tuple[Instances, Instances]:
         entities = dataset_dict["annotations"]
-        pairs = dataset_dict.get("hoi_annotations", ())  # a plain detection set has none
+        pairs = dataset_dict.get("hoi_annotations", ())  # a detection dataset has none
         boxes = np.asarray([_xyxy(e) for e in entities], dtype=np.float64).reshape(-1, 4)
         height, width = image_size
         boxes = transforms.apply_box(boxes).reshape(-1, 4)
         boxes = boxes.clip(min=0, max=[width, height, width, height])
         kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         kept &= _are_wanted(entities, pairs)
-        row_of = np.where(kept, np.cumsum(kept) - 1, -2)  # -2 = gone; -1 means no visible object
+        # The new row of each entity; -2 = removed, because -1 means no visible object.
+        row_of = np.where(kept, np.cumsum(kept) - 1, -2)
         instances = Instances(image_size)
         instances.gt_boxes = Boxes(torch.as_tensor(boxes[kept], dtype=torch.float32))
         classes = np.asarray([e["category_id"] for e in entities], dtype=np.int64)
@@ -116,7 +117,7 @@ class HOIDatasetMapper:
 
 
 def _number_of_verbs(cfg: CfgNode) -> int:
-    """K of the config's vocabulary; a plain detection set has none."""
+    """The number of verbs of the config's vocabulary; 0 for a detection dataset."""
     if not cfg.MODEL.HOI.VOCABULARY and cfg.DATASETS.TRAIN:
         if MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("evaluator_type") == "coco":
             return 0
@@ -130,7 +131,7 @@ def _xyxy(entity: dict[str, Any]) -> Sequence[float]:
 
 
 def _are_wanted(entities: Sequence[dict], pairs: Sequence[dict[str, int]]) -> np.ndarray:
-    """Crowds are no entities a detector could find; one that takes part in a pair stays."""
+    """Which entities to keep: all but crowds, which no detector finds, except those in a pair."""
     wanted = np.asarray([not e.get("iscrowd", 0) for e in entities], dtype=bool)
     for pair in pairs:
         wanted[pair["human"]] = True

@@ -1,4 +1,4 @@
-"""Classes in a user's own words -> a vocabulary: "riding a horse", "feeding the dogs", ...
+"""Makes a vocabulary from classes in a user's own words, such as "riding a horse".
 
 Nothing here needs torch or detectron2.
 """
@@ -25,14 +25,14 @@ _SUBJECT = re.compile(
     r"((a|the|some) )?(person|human|man|woman|boy|girl|child|people|someone|somebody)"
     r"( who)?( is| are)? "
 )
-# They end a group of words whose last ones may name the object.
+# Words that end a group; the last words of a group may name the object.
 _BREAKS = frozenset(
     "a an the this that these those his her their its my your our one two three several many some "
     "on in at with of to from into onto over under by for off near behind along around across "
     "against inside through beside between above below up down out and or while".split()
 )
 _IRREGULAR = {"people": "person", "knives": "knife", "mice": "mouse", "children": "child"}
-# What people call COCO's objects.
+# Other words for COCO's objects.
 _SYNONYMS = {
     "aeroplane": "airplane",
     "aircraft": "airplane",
@@ -93,8 +93,8 @@ class OwnClass:
 
     Attributes:
         phrase: "riding a brown horse", without a subject.
-        verb: "riding"; the whole phrase where the object is not known.
-        object: id of the object, or `ANY_OBJECT`.
+        verb: "riding"; the whole phrase if it names no known object.
+        object: the id of the object, or `ANY_OBJECT`.
     """
 
     phrase: str
@@ -103,12 +103,12 @@ class OwnClass:
 
 
 def read_classes(given: Sequence[str]) -> list[str]:
-    """What `--classes` says: the phrases themselves, or text files with one on each line.
+    """Reads the values of `--classes`: phrases, or text files with one phrase per line.
 
-    Empty lines and those that begin with # are no classes.
+    Empty lines and lines that begin with # are skipped.
 
     Raises:
-        FileNotFoundError: something that ends in .txt is no file.
+        FileNotFoundError: a name that ends in .txt is not a file.
     """
     phrases: list[str] = []
     for item in given:
@@ -125,17 +125,17 @@ def read_classes(given: Sequence[str]) -> list[str]:
 def open_vocabulary(
     phrases: Sequence[str], objects: Sequence[str] = (), *, person: int = 0
 ) -> Vocabulary:
-    """A vocabulary whose verbs are the phrases, each with the object that its words name.
+    """A vocabulary whose verbs are the phrases, each with the object that it names.
 
-    A phrase without an object that the detector knows goes with every object, which a warning says.
+    A phrase that names no known object is combined with every object, with a warning.
 
     Args:
-        phrases: "riding a horse"; a subject ("a person is ...") is left out.
-        objects: of the detector; () = COCO's 80.
+        phrases: phrases such as "riding a horse"; a subject ("a person is ...") is ignored.
+        objects: the objects of the detector; () = COCO's 80.
         person: the entity id of a person.
 
     Raises:
-        ValueError: none, or one is empty or occurs twice.
+        ValueError: there are no phrases, or one is empty or occurs twice.
     """
     return _open_vocabulary(tuple(phrases), tuple(objects) or coco_objects(), person)
 
@@ -161,10 +161,11 @@ def _open_vocabulary(phrases: tuple[str, ...], objects: tuple[str, ...], person:
 
 
 def parse_class(phrase: str, objects: Sequence[str]) -> OwnClass:
-    """Verb and object of a phrase.
+    """Finds the verb and the object of a phrase.
 
-    The object is named by the last words of the first group between prepositions and articles that
-    names any: the ball of "kicking an orange ball", the pizza of "eating a slice of pizza".
+    Prepositions and articles split the phrase into groups of words. The first group whose last
+    words name an object gives it: "ball" in "kicking an orange ball", "pizza" in "eating a slice of
+    pizza".
     """
     clean = " ".join(re.sub(r"[^\w' -]", " ", phrase.lower()).replace("_", " ").split())
     clean = _SUBJECT.sub("", clean + " ").strip()
@@ -179,7 +180,7 @@ def parse_class(phrase: str, objects: Sequence[str]) -> OwnClass:
 
 
 def _groups(words: list[str]) -> list[tuple[int, int]]:
-    """(start, end) of each run of words that no preposition or article breaks, but the verb."""
+    """(start, end) of each group of words between prepositions and articles, without the verb."""
     groups, start = [], 1 if words and words[0] not in _BREAKS else 0
     for end in range(start, len(words) + 1):
         if end == len(words) or words[end] in _BREAKS:
@@ -190,7 +191,7 @@ def _groups(words: list[str]) -> list[tuple[int, int]]:
 
 
 def _anywhere(words: list[str]) -> list[tuple[int, int]]:
-    """A last resort: "horse riding"."""
+    """(start, end) of all beginnings of the phrase, tried last: "horse riding"."""
     return [(0, end) for end in range(len(words), 0, -1)]
 
 
@@ -204,7 +205,7 @@ def _without_breaks(words: list[str]) -> str:
 
 @lru_cache(maxsize=16)
 def _names(objects: tuple[str, ...]) -> dict[tuple[str, ...], int]:
-    """Words of an object, in the singular where it has one -> its id."""
+    """The object id by the words of its name and of its synonyms, in the singular."""
     found: dict[tuple[str, ...], int] = {}
     for number, name in enumerate(objects):
         for form in _forms(name.replace("_", " ").lower().split()):
@@ -216,7 +217,7 @@ def _names(objects: tuple[str, ...]) -> dict[tuple[str, ...], int]:
 
 
 def _forms(words: Sequence[str]) -> list[tuple[str, ...]]:
-    """The words as they are, then with the last one in every singular that it may be of."""
+    """The words as they are, then with the last word in each possible singular."""
     if not words:
         return []
     *before, last = words
@@ -241,7 +242,7 @@ def _check(classes: Sequence[OwnClass]) -> None:
     for own in classes:
         if own.object == ANY_OBJECT:
             logger.warning(
-                "%r names no object that the detector knows: every pair of a person and anything "
-                "else is tried",
+                "%r names no object that the detector knows; it is tried for every pair of a "
+                "person and an object",
                 own.phrase,
             )

@@ -22,7 +22,7 @@ _RELEASE_CAP = 40
 
 
 class LabelCounts(NamedTuple):
-    """How many of the training images have a label, for each of C classes."""
+    """Numbers of training images with each label, for C classes."""
 
     positives: np.ndarray
     """(C,) int64."""
@@ -32,19 +32,19 @@ class LabelCounts(NamedTuple):
 
 
 def label_table(records: Sequence[dict[str, Any]], vocabulary: Vocabulary) -> np.ndarray:
-    """(N, C) int8 labels of records that have `image_labels` or pairs."""
+    """The labels of records with `image_labels` or pairs, (N, C) int8."""
     rows = [image_labels_of(record, vocabulary) for record in records]
     return np.stack(rows) if rows else np.zeros((0, len(vocabulary.hois)), dtype=np.int8)
 
 
 def label_counts(labels: np.ndarray) -> LabelCounts:
-    """Counts of a (N, C) table."""
+    """Counts the labels of a table (N, C)."""
     positives, ambiguous = ((labels == v).sum(axis=0) for v in (POSITIVE, AMBIGUOUS))
     return LabelCounts(positives, ambiguous, len(labels))
 
 
 def training_label_counts(cfg: CfgNode) -> LabelCounts:
-    """Counts over DATASETS.TRAIN.
+    """Counts the labels of DATASETS.TRAIN.
 
     Raises:
         FileNotFoundError: a dataset is not on disk.
@@ -57,25 +57,25 @@ def training_label_counts(cfg: CfgNode) -> LabelCounts:
 def oversampling_repeats(
     labels: np.ndarray, *, min_per_class: int = 40, rule: str = "guarantee"
 ) -> np.ndarray:
-    """How often an epoch shows each image, so that no class is too rare in it.
+    """How often each image is repeated in an epoch, so that no class is too rare.
 
-    A class with n positive images needs each of them ceil(min / n) times; an image is shown as
-    often as the neediest of its classes wants. A class without a positive image cannot be helped.
+    A class with n positive images needs each of them ceil(min / n) times. An image is repeated as
+    often as its rarest class needs. Classes without a positive image stay without.
 
     Args:
         labels: (N, C), positive = 1.
-        min_per_class: positive samples of a class in an epoch, at least.
-        rule: "guarantee"; or "release", which adds at most 40 copies of an image, and none where
-            one copy would do: classes with min / 2 to min - 1 images stay below.
+        min_per_class: the minimum number of positive samples of a class in an epoch.
+        rule: "guarantee" reaches the minimum; "release" adds at most 40 copies of an image, and
+            none where one copy is enough, so classes with min / 2 to min - 1 images stay below.
 
     Returns:
         (N,) int64, at least 1.
 
     Raises:
-        ValueError: no such rule.
+        ValueError: the rule is unknown.
     """
     if rule not in RULES:
-        raise ValueError(f"DATALOADER.OVERSAMPLING.RULE {rule!r}: one of {RULES}")
+        raise ValueError(f"DATALOADER.OVERSAMPLING.RULE: expected one of {RULES}, got {rule!r}")
     positive = labels == POSITIVE
     counts = positive.sum(axis=0)
     copies = -(-min_per_class // np.maximum(counts, 1)) - 1

@@ -1,4 +1,4 @@
-"""What a data set holds, in numbers: classes, pairs an image, verbs a pair, box sizes."""
+"""Statistics of a dataset: classes, pairs per image, verbs per pair, box sizes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DatasetStatistics:
         verbs_per_pair: (P,).
         entity_counts: (num_objects,) entities of each class.
         verb_object: (num_verbs, num_objects) interactions with a visible object.
-        no_object: (num_verbs,) interactions without.
+        no_object: (num_verbs,) interactions without a visible object.
         human_sizes: (E_h,) square root of the area of each person's box, in pixels.
         object_sizes: (E_o,) the same of all other boxes.
     """
@@ -39,7 +39,7 @@ class DatasetStatistics:
 
     @classmethod
     def of(cls, records: Sequence[dict[str, Any]], vocabulary: Vocabulary) -> DatasetStatistics:
-        """Counts dataset dicts; image-level labels do not count."""
+        """Counts dataset dicts; image-level labels are ignored."""
         objects, verbs = len(vocabulary.objects), len(vocabulary.verbs)
         entity_counts = np.zeros(objects, dtype=np.int64)
         verb_object = np.zeros((verbs, objects), dtype=np.int64)
@@ -82,7 +82,7 @@ class DatasetStatistics:
         return list(vocabulary.verbs), self.verb_object.sum(axis=1) + self.no_object
 
     def summary(self, vocabulary: Vocabulary) -> dict[str, float]:
-        """The numbers that fit into a table."""
+        """The statistics that are single numbers, by name."""
         _, counts = self.class_counts(vocabulary)
         boxes = np.concatenate([self.human_sizes, self.object_sizes])
         return {
@@ -93,9 +93,9 @@ class DatasetStatistics:
             "pairs": len(self.verbs_per_pair),
             "interactions": int(self.verb_object.sum() + self.no_object.sum()),
             "interactions without an object": int(self.no_object.sum()),
-            "pairs an image, mean": _mean(self.pairs_per_image),
-            "pairs an image, most": int(self.pairs_per_image.max(initial=0)),
-            "verbs a pair, mean": _mean(self.verbs_per_pair),
+            "pairs per image, mean": _mean(self.pairs_per_image),
+            "pairs per image, most": int(self.pairs_per_image.max(initial=0)),
+            "verbs per pair, mean": _mean(self.verbs_per_pair),
             "classes that occur": int((counts > 0).sum()),
             "classes with fewer than 10": int(((counts > 0) & (counts < 10)).sum()),
             "share of the 10 most frequent classes, %": _share_of_most(counts, 10),

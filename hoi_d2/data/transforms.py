@@ -1,7 +1,7 @@
-"""Augmentations of detection training, in detectron2's terms: DETR's, which UPT and RmLR share.
+"""DETR's augmentations of detection training, which UPT and RmLR share.
 
-Images are resized as detectron2 and DETR both do it, by Pillow's bilinear filter, which
-antialiases when it shrinks; OpenCV's and torch's default do not, and shift a detector's scores.
+Images are resized by Pillow's bilinear filter, as in detectron2 and DETR. It antialiases when it
+shrinks; the defaults of OpenCV and torch do not, and change a detector's scores.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from torchvision.transforms import ColorJitter
 
 
 class RandomColorJitter(T.Augmentation):
-    """Brightness, contrast and saturation times a factor from [1 - x, 1 + x], in random order.
+    """Scales brightness, contrast and saturation by factors in [1 - x, 1 + x], in random order.
 
     Args:
-        brightness, contrast, saturation: x of each; UPT has 0.4 for all three.
+        brightness, contrast, saturation: x of each; UPT uses 0.4 for all three.
     """
 
     def __init__(self, brightness: float, contrast: float, saturation: float) -> None:
@@ -27,19 +27,19 @@ class RandomColorJitter(T.Augmentation):
         self.jitter = ColorJitter(brightness, contrast, saturation)
 
     def get_transform(self, image: np.ndarray) -> Transform:
-        """The transform of one image; boxes stay where they are."""
+        """The transform of one image; boxes do not change."""
         return T.PILColorTransform(self.jitter)
 
 
 class DetrResize(T.ResizeShortestEdge):
     """Resizes to DETR's output size, by Pillow's bilinear filter.
 
-    DETR cuts the longer side off to whole pixels, where detectron2 rounds it: an image of
+    DETR rounds the longer side down, while detectron2 rounds it to the nearest pixel: an image of
     375 x 500 becomes 800 x 1066, not 800 x 1067.
     """
 
     def get_transform(self, image: np.ndarray) -> Transform:
-        """The resize of one image; size 0 leaves it as it is where `max_size` allows that."""
+        """The resize of one image; size 0 keeps its size if `max_size` allows that."""
         height, width = image.shape[:2]
         if self.is_range:
             size = np.random.randint(self.short_edge_length[0], self.short_edge_length[1] + 1)
@@ -68,15 +68,15 @@ def detr_size(height: int, width: int, size: int, max_size: int) -> tuple[int, i
 
 
 class MaybeCrop(T.Augmentation):
-    """With some probability: shrink to a small size, then cut out a random window.
+    """Resizes to a small size and crops a random window, with some probability.
 
-    DETR's way of showing parts of images. The ordinary resize follows in either case.
+    It is DETR's crop augmentation. The ordinary resize follows in either case.
 
     Args:
-        probability: of doing it.
+        probability: the probability of a crop.
         sizes: shorter sides to choose from before the crop; empty = the image's own size.
-        crop_type: detectron2's, `absolute_range`, `relative_range`, ...
-        crop_size: of that type; DETR has [384, 600].
+        crop_type: detectron2's crop type: `absolute_range`, `relative_range`, ...
+        crop_size: the size for that type; DETR uses [384, 600].
     """
 
     def __init__(
@@ -93,17 +93,17 @@ class MaybeCrop(T.Augmentation):
         self.probability, self.steps = probability, T.AugmentationList(steps)
 
     def __call__(self, aug_input: T.AugInput) -> Transform:
-        """Applies it to the image and says what was done."""
+        """Changes the image in `aug_input` and returns the transform."""
         if np.random.uniform() < self.probability:
             return self.steps(aug_input)
         return NoOpTransform()
 
 
 def detection_augmentations(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
-    """The augmentations that `cfg.INPUT` asks for, in order.
+    """The augmentations of `cfg.INPUT`, in order.
 
     Raises:
-        ValueError: a key has a value that it cannot have.
+        ValueError: a key has an unknown value.
     """
     node = cfg.INPUT
     if not is_train:
@@ -114,7 +114,9 @@ def detection_augmentations(cfg: CfgNode, is_train: bool) -> list[T.Augmentation
     if node.RANDOM_FLIP == "horizontal":
         steps.append(T.RandomFlip())
     elif node.RANDOM_FLIP != "none":
-        raise ValueError(f'INPUT.RANDOM_FLIP {node.RANDOM_FLIP!r}: "horizontal" or "none"')
+        raise ValueError(
+            f'INPUT.RANDOM_FLIP: expected "horizontal" or "none", got {node.RANDOM_FLIP!r}'
+        )
     if node.CROP.ENABLED:
         crop = node.CROP
         steps.append(MaybeCrop(crop.PROBABILITY, crop.RESIZE_BEFORE, crop.TYPE, crop.SIZE))

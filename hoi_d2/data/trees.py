@@ -1,7 +1,7 @@
-"""Where the files of the built-in splits may lie under the datasets root.
+"""Paths under the datasets root where the files of the built-in splits may be.
 
-The trees are those that the field's code bases ask for; datasets/README.md shows them. Of several
-candidates the first that exists is taken.
+The folders are those of widely used code bases; datasets/README.md shows them. The first candidate
+that exists is used.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def datasets_root() -> Path:
 
 
 def first_existing(root: Path, candidates: list[str]) -> Path:
-    """The first candidate that is on disk; the first of all where none is."""
+    """The first candidate that exists, or the first one if none does."""
     paths = [root / c for c in candidates]
     return next((p for p in paths if p.exists()), paths[0])
 
@@ -35,7 +35,7 @@ def first_existing(root: Path, candidates: list[str]) -> Path:
 def hico_det_annotations(part: str) -> list[str]:
     """Annotation files of `train` or `test`.
 
-    The UPT file comes first: it has the image sizes and the images without a visible pair.
+    The UPT file comes first, because it has image sizes and the images without a visible pair.
     """
     qpic = "trainval_hico.json" if part == "train" else "test_hico.json"
     names = (f"instances_{part}2015.json", qpic, "anno_bbox.mat")
@@ -58,8 +58,8 @@ def hico_image_labels() -> list[str]:
 def vcoco_annotations(part: str, root: Path) -> list[str]:
     """Annotation files of a V-COCO split.
 
-    The official file comes first where COCO's boxes are at hand, and the QPIC form next: the
-    official metric counts persons whose object is not visible, which the UPT form leaves out.
+    The official file comes first if COCO's boxes are on disk, and the QPIC form next: the official
+    metric counts persons whose object is not visible, which the UPT form lacks.
     """
     official, upt = f"vcoco_{part}.json", f"instances_vcoco_{part}.json"
     qpic = [f"{part}_vcoco.json"] if part in ("trainval", "test") else []
@@ -71,7 +71,7 @@ def vcoco_annotations(part: str, root: Path) -> list[str]:
 
 
 def mpii_annotations() -> list[str]:
-    """MPII's activities as prepared, or the official file."""
+    """MPII's prepared activities, or the official file."""
     names = ("mpii_activities.json", "mpii_human_pose_v1_u12_1.mat")
     folders = ("", "annotations/", "mpii_human_pose_v1_u12_1/", "mpii_human_pose_v1_u12_2/")
     return [f"mpii/{folder}{name}" for name in names for folder in folders]
@@ -83,7 +83,7 @@ def mpii_images() -> list[str]:
 
 
 def mpii_val_lists() -> list[str]:
-    """The names of the images of mpii_val, one on each line."""
+    """The list of mpii_val's images, one name per line."""
     return ["mpii/val_images.txt", "mpii/annotations/val_images.txt"]
 
 
@@ -93,7 +93,7 @@ def coco_images(year_folder: str) -> list[str]:
 
 
 def coco_instances(root: Path) -> list[Path]:
-    """The COCO instances files that hold V-COCO's boxes: one for all images, or one a part."""
+    """The COCO instances files with V-COCO's boxes: one for all images, or one per split."""
     folders = [
         f"{tree}/{sub}"
         for tree in (*VCOCO_TREES, *COCO_TREES)

@@ -1,4 +1,4 @@
-"""Says which records of a data file are wrong, and why; tools/validate_data.py is its face."""
+"""Finds the broken records of a data file and their errors, for tools/validate_data.py."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ Progress = Callable[[Iterator, int], Iterator]
 
 
 class UnknownFormError(DataFormatError):
-    """A sound file that holds no annotations of a known form."""
+    """A valid file holds no annotations of a known format."""
 
 
 @dataclass
 class Report:
-    """What was found in one file.
+    """The result of checking one file.
 
     Args:
-        file: its path.
-        format: one of FORMATS; empty where it is none of them.
-        images, entities, interactions, no_object: how many there are of each; `no_object` counts
+        file: the path of the file.
+        format: one of FORMATS; empty if it is none of them.
+        images, entities, interactions, no_object: the number of each; `no_object` counts
             the interactions without a visible object.
-        problems: everything that is wrong or odd.
-        images_checked: how many images were opened; None = there are none to look at.
+        problems: all errors, flaws and notes.
+        images_checked: the number of images that were opened; None = no images were found.
     """
 
     file: str
@@ -61,11 +61,11 @@ class Report:
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing is wrong; notes do not count."""
+        """Whether the file has no errors and no flaws; notes do not count."""
         return all(p.level == "note" for p in self.problems)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as JSON can hold it."""
+        """The report as JSON data."""
         problems = [p.as_dict() for p in self.problems]
         return {**self.__dict__, "is_sound": self.is_sound, "problems": problems}
 
@@ -82,16 +82,16 @@ def validate_file(
     """Reads an annotation file and reports every broken record.
 
     Args:
-        path: the file.
+        path: the path of the file.
         file_format: one of FORMATS; empty = by content.
-        image_root: the folder of its images, which are then looked at as well. None = the folder
-            of the file or `images` in it, if the images are there.
+        image_root: the folder of its images, which are also checked. None = the folder of the
+            file or `images` in it, if the images are there.
         coco_annotations: COCO's instances files, which official V-COCO labels need.
-        decode: decode every image; else its header is enough.
-        progress: wraps the iteration over images.
+        decode: decode every image; False = read only its header.
+        progress: a wrapper of the iteration over images.
 
     Returns:
-        The report; it never raises for what a file holds.
+        The report, which lists all errors in the file instead of raising them.
     """
     report = Report(os.fspath(path))
     try:
@@ -114,12 +114,12 @@ def validate_file(
 
 
 def detect_format(path: str | os.PathLike) -> str:
-    """Which of FORMATS a file is, by its content.
+    """Detects which of FORMATS a file has, by its content.
 
     Raises:
-        FileNotFoundError: no such file.
-        UnknownFormError: it is none of them.
-        DataFormatError: it cannot be read.
+        FileNotFoundError: the file does not exist.
+        UnknownFormError: the file has none of the formats.
+        DataFormatError: the file cannot be read.
     """
     if os.fspath(path).lower().endswith(".mat"):
         return _mat_format(path)
@@ -138,7 +138,7 @@ def detect_format(path: str | os.PathLike) -> str:
     if is_qpic_form(data):
         return "vcoco" if _is_of_coco(data) else "hico_det"
     found = list(data)[:6] if isinstance(data, dict) else type(data).__name__
-    raise _unknown(path, "content", found, f"one of {', '.join(FORMATS)} (--format says which)")
+    raise _unknown(path, "content", found, f"one of {', '.join(FORMATS)} (--format sets it)")
 
 
 def _unknown(path: str | os.PathLike, field: str, found: Any, expected: str) -> UnknownFormError:
@@ -146,13 +146,13 @@ def _unknown(path: str | os.PathLike, field: str, found: Any, expected: str) -> 
 
 
 def annotation_files(folder: str | os.PathLike) -> tuple[list[str], list[str]]:
-    """The files of a folder, at any depth, that hold annotations.
+    """Finds the annotation files in a folder, at any depth.
 
     Args:
-        folder: where to look for `.json`, `.odgt` and `.mat`.
+        folder: the folder to search for `.json`, `.odgt` and `.mat` files.
 
     Returns:
-        Those that do or cannot be read, and those that hold something else.
+        The files with annotations or that cannot be read, and the files with other content.
     """
     known, others = [], []
     for path in sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES):
@@ -162,13 +162,13 @@ def annotation_files(folder: str | os.PathLike) -> tuple[list[str], list[str]]:
             others.append(str(path))
             continue
         except (DataFormatError, OSError):
-            pass  # validate_file says what is wrong
+            pass  # validate_file reports the error
         known.append(str(path))
     return known, others
 
 
 def _is_of_coco(data: list) -> bool:
-    """QPIC's form serves both data sets; images of V-COCO are COCO's, and not HICO's."""
+    """Whether a file in QPIC's form is V-COCO, whose images are COCO's, and not HICO-DET."""
     names = [str(r.get("file_name")) for r in data[:50] if isinstance(r, dict)]
     return not any("HICO" in n for n in names) and any("COCO" in n for n in names)
 
@@ -180,7 +180,7 @@ def _mat_format(path: str | os.PathLike) -> str:
         raise FileNotFoundError(f"no such annotation file: {os.fspath(path)}")
     try:
         names = {entry[0] for entry in whosmat(os.fspath(path))}
-    except Exception as error:  # a damaged file makes scipy raise nearly anything
+    except Exception as error:  # scipy raises many kinds of errors for damaged files
         what = f"{type(error).__name__}: {error}"
         raise file_problem(path, "content", what, "a MATLAB file (version 7 or older)") from error
     for variable, name in (("bbox_", "hico_det"), ("anno_", "hico"), ("RELEASE", "mpii")):
@@ -191,7 +191,7 @@ def _mat_format(path: str | os.PathLike) -> str:
 
 
 def _read(report: Report, coco_annotations: Sequence[str]) -> tuple[list[dict], list[Problem]]:
-    """All records that are sound enough to be looked at, and all problems."""
+    """All records that can be checked further, and all problems."""
     findings = Findings(report.file, strict=True)
     records: list[dict] = []
     with paused_gc():
@@ -208,7 +208,7 @@ def _read(report: Report, coco_annotations: Sequence[str]) -> tuple[list[dict], 
 def _parts(
     report: Report, findings: Findings, coco_annotations: Sequence[str]
 ) -> Iterator[list[dict]]:
-    """The records of each split that the file holds; names are unique within one."""
+    """The records of each split in the file; names must be unique within one split."""
     kind, is_mat = report.format, report.file.lower().endswith(".mat")
     if kind == "hico" or (kind == "hico_det" and is_mat):
         read = read_hico if kind == "hico" else read_hico_det
@@ -233,7 +233,7 @@ def _count(report: Report, records: Sequence[dict]) -> None:
 
 
 def _find_images(records: Sequence[dict], file: str) -> str | None:
-    """The file's own folder or `images` in it, if any of the first images is there."""
+    """The file's own folder, or `images` in it, if it has any of the first images."""
     folder = os.path.dirname(os.path.abspath(file))
     for root in (folder, os.path.join(folder, "images")):
         if any(os.path.isfile(os.path.join(root, r["file_name"])) for r in records[:100]):
@@ -248,13 +248,13 @@ def check_images(
     decode: bool = True,
     progress: Progress = lambda items, total: items,
 ) -> list[Problem]:
-    """The problems of the images: missing, unreadable, or of another size than annotated.
+    """Finds images that are missing, unreadable, or of another size than annotated.
 
     Args:
         records: dataset dicts.
-        image_root: put before every file name.
-        decode: decode every image; else its header is enough.
-        progress: wraps the iteration.
+        image_root: the folder that is put before every file name.
+        decode: decode every image; False = read only its header.
+        progress: a wrapper of the iteration.
     """
 
     def look(record: dict) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""Objects, verbs and HOI classes of each dataset, in the one order used everywhere in the project.
+"""Objects, verbs and HOI classes of each dataset, in the order used everywhere in the project.
 
 Objects are COCO's 80 in COCO's order (0 = person) in every built-in dataset; HICO-DET's 117 verbs
 are alphabetical and its 600 HOIs in the official order; V-COCO has 29 action-roles and no HOI
@@ -26,17 +26,17 @@ NO_INTERACTION = "no_interaction"
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """The classes of one dataset and which of them go together.
+    """The classes of one dataset and their possible combinations.
 
     Args:
-        name: for messages and cache keys.
+        name: the name for messages and cache keys.
         objects: entity names; ids are positions.
         verbs: verb (or action-role) names as the dataset writes them, e.g. `sit_on`.
         verbs_ing: the same in -ing form, with underscores, e.g. `sitting_on`.
         hois: (C, 2) object id and verb id of each HOI class; (0, 2) where there are none.
         valid_verbs: (num_objects, num_verbs) bool; which verbs an object can take.
         person: the entity id of a person.
-        phrases: of an open vocabulary: each verb with its object in the user's own words.
+        phrases: in an open vocabulary, each verb with its object in the user's own words.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Vocabulary:
         return cls(name, tuple(objects), tuple(verbs), ing, table, valid, person)
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON can hold it; checkpoints keep it, so that names never need a data set on disk."""
+        """The vocabulary as JSON data; checkpoints store it, so names need no dataset on disk."""
         return {
             "name": self.name,
             "objects": list(self.objects),
@@ -81,7 +81,7 @@ class Vocabulary:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Vocabulary:
-        """The vocabulary that `as_dict` has written; older files hold HOI classes only."""
+        """The vocabulary from `as_dict`'s data; older files have HOI classes only."""
         objects, verbs = tuple(content["objects"]), tuple(content["verbs"])
         hois = np.asarray(content["hois"], dtype=np.int64).reshape(-1, 2)
         valid = np.zeros((len(objects), len(verbs)), dtype=bool)
@@ -100,13 +100,13 @@ class Vocabulary:
 
     @cached_property
     def hoi_of(self) -> np.ndarray:
-        """(num_objects, num_verbs) HOI id of each combination, -1 where it is no class."""
+        """(num_objects, num_verbs) HOI id of each combination, -1 if it is not a class."""
         table = np.full((len(self.objects), len(self.verbs)), -1, dtype=np.int64)
         table[self.hois[:, 0], self.hois[:, 1]] = np.arange(len(self.hois))
         return table
 
     def hoi_name(self, hoi: int) -> str:
-        """`"sit_on chair"` for an HOI id."""
+        """The name of an HOI id, such as "sit_on chair"."""
         obj, verb = self.hois[hoi]
         return f"{self.verbs[verb]} {self.objects[obj]}"
 
@@ -123,7 +123,7 @@ def coco_objects() -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def coco_category_ids() -> tuple[int, ...]:
-    """COCO's 80 category ids (1..90 with ten left out), one per object."""
+    """COCO's 80 category ids (1..90 with ten gaps), one per object."""
     return tuple(_read("coco")["coco_ids"])
 
 
@@ -189,7 +189,7 @@ def vcoco_test_images() -> frozenset[int]:
 def hico_few_shot_hois() -> dict[int, tuple[int, ...]]:
     """HICO's few-shot groups: i -> the HOIs with at most i positive training images.
 
-    49, 125 and 162 classes for i = 1, 5 and 10; each group holds the one before.
+    They have 49, 125 and 162 classes for i = 1, 5 and 10; each group contains the previous one.
     """
     groups = _read("hico")["few_shot_hois"]
     return {int(limit): tuple(hois) for limit, hois in groups.items()}
@@ -199,7 +199,7 @@ def hico_few_shot_hois() -> dict[int, tuple[int, ...]]:
 def hico_det_unseen_hois(split: str) -> tuple[int, ...]:
     """The HOI classes that are unseen in a zero-shot setting of HICO-DET, ascending.
 
-    | split | unseen | what |
+    | split | unseen | classes |
     |---|---|---|
     | `rf_uc` | 120 | combinations, rare ones first; each verb and object is seen elsewhere |
     | `nf_uc` | 120 | the same, of non-rare classes |
@@ -210,8 +210,9 @@ def hico_det_unseen_hois(split: str) -> tuple[int, ...]:
     and nf_uc are VCL's (Hou et al., ECCV 2020), uo is ATL's (Hou et al., CVPR 2021).
 
     Raises:
-        KeyError: no such split; lists them.
+        KeyError: the split is unknown; the message lists the choices.
     """
     if split not in ZERO_SHOT_SPLITS:
-        raise KeyError(f"no zero-shot split {split!r}; there is {', '.join(ZERO_SHOT_SPLITS)}")
+        known = ", ".join(ZERO_SHOT_SPLITS)
+        raise KeyError(f"no zero-shot split {split!r}; expected one of {known}")
     return tuple(_read("zero_shot")[split])

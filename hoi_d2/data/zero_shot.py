@@ -1,4 +1,4 @@
-"""Training records of a zero-shot setting: what is left when some HOI classes may not be seen."""
+"""Training records of a zero-shot setting, without the unseen HOI classes."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ POLICIES = (PAIR, LABEL)
 def without_unseen(
     records: list[dict], unseen: Collection[int], *, policy: str = PAIR, keep_empty: bool = False
 ) -> list[dict]:
-    """Records without the interactions of unseen HOI classes.
+    """Removes the interactions of unseen HOI classes.
 
     Args:
         records: dataset dicts; they are not changed.
         unseen: HOI ids.
-        policy: `pair` takes away every interaction of a pair that has an unseen one, so that
-            what is left of it does not teach that the unseen one is absent (GEN-VLKT and the
-            papers after it); `label` takes away the unseen ones alone.
-        keep_empty: keep images that have no interaction left. Papers drop them.
+        policy: `pair` removes every interaction of a pair with an unseen one, so that training
+            does not treat the unseen one as negative (GEN-VLKT and later papers); `label` removes
+            only the unseen interactions.
+        keep_empty: keep images without remaining interactions. Papers drop them.
 
     Raises:
-        ValueError: no such policy.
+        ValueError: the policy is unknown.
     """
     if policy not in POLICIES:
-        raise ValueError(f"policy {policy!r}: one of {', '.join(POLICIES)}")
+        raise ValueError(f"policy: expected one of {', '.join(POLICIES)}, got {policy!r}")
     unseen, kept = frozenset(unseen), []
     for record in records:
         pairs = record["hoi_annotations"]

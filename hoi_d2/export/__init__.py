@@ -1,1 +1,6 @@
-"""Models as ONNX files, and a runner that needs onnxruntime and OpenCV alone."""
+"""Exports models to ONNX, with a runner that needs only onnxruntime and OpenCV.
+
+- `onnx`: the export and its check; start here.
+- `rmlr`, `defr_det`, `detector`: the graphs of each model; `graph` describes one graph.
+- `runner`: the runner, which is copied into the exported folder.
+"""

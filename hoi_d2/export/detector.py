@@ -20,7 +20,7 @@ MAP = ("tokens", "feature_map", "feature_mask")
 
 
 class DetectorModule(nn.Module):
-    """A normalised image -> every candidate's box, score and class, and perhaps token and map.
+    """Computes each candidate's box, score and class, and optionally tokens and map, of an image.
 
     Args:
         detector: of the model; its candidates are DETR's queries or NanoDet's cells.

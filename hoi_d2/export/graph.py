@@ -16,7 +16,7 @@ OPSET = 17
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """A module with names for what goes in and comes out.
+    """A module with names for its inputs and outputs.
 
     Args:
         name: of the file, without its ending.
@@ -57,7 +57,7 @@ class Graph:
 
     @torch.no_grad()
     def differences(self, folder: Path, *, pairs: tuple[int, ...]) -> dict[str, float]:
-        """How far onnxruntime's numbers are from torch's.
+        """The largest difference between onnxruntime's and torch's outputs.
 
         Args:
             folder: of the file.

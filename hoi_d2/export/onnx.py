@@ -1,7 +1,7 @@
-"""A model that finds interactions as a folder of ONNX graphs, settings and a runner.
+"""Exports a model as a folder of ONNX graphs, settings and a runner.
 
 Between the graphs images are resized, and entities are chosen and paired, which is a few lines of
-arrays; `runner.py` has them, and is copied beside the graphs.
+arrays; `runner.py` has them, and is copied next to the graphs.
 """
 
 from __future__ import annotations
@@ -24,11 +24,9 @@ from hoi_d2.inference.predictor import HOIPredictor, read_config
 
 RUNNER = "run_hoi.py"
 _STRIDE = 32  # of ResNet-50 and -101; 16 divides it
-# Faster ways that torch alone has, and what comes from disk: no graph can hold them, and
-# onnxruntime folds and arranges for itself.
+# Speed keys and files that an ONNX graph cannot hold; onnxruntime has its own optimisations.
 PLAIN: dict[str, Any] = {
     "MODEL.DEVICE": "cpu",
-    "MODEL.DETR.ONEDNN": False,
     "MODEL.DETR.FOLD_BATCHNORM": False,
     "MODEL.DETR.CHANNELS_LAST": False,
     "MODEL.DETR.COMPILE": False,
@@ -58,7 +56,7 @@ KINDS = {
 
 
 def exportable(config: str, options: Sequence[Any] = ()) -> HOIPredictor:
-    """A model as `export_model` takes it: on the CPU, without what no graph can hold.
+    """Builds a model for `export_model`: on the CPU, without parts that ONNX cannot hold.
 
     Raises:
         ValueError: a model that cannot be exported; says what can.
@@ -70,7 +68,7 @@ def exportable(config: str, options: Sequence[Any] = ()) -> HOIPredictor:
 
 
 def check_config(cfg: CfgNode) -> None:
-    """Raises ValueError where a config's model cannot be exported; says what can be."""
+    """Raises ValueError if a config's model cannot be exported; the message says what can be."""
     kind, detector = cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.ENTITY_DETECTOR.NAME
     if kind not in KINDS:
         raise ValueError(
@@ -149,7 +147,7 @@ def check_export(
     size: tuple[int, int],
     pairs: tuple[int, ...] = (1, 40),
 ) -> dict[str, float]:
-    """How far onnxruntime's numbers are from torch's, for each output of each graph.
+    """The largest difference between onnxruntime and torch, for each output of each graph.
 
     Args:
         predictor, folder, size: as exported.
@@ -168,7 +166,7 @@ def check_export(
 
 
 def settings(predictor: HOIPredictor, size: tuple[int, int]) -> dict[str, Any]:
-    """What the runner has to know beside the graphs."""
+    """The settings that the runner needs in addition to the graphs."""
     cfg, model = predictor.cfg, predictor.model
     generator = model.pair_generator
     return {

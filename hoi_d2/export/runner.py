@@ -206,7 +206,7 @@ class ExportedModel:
         logits = logits.astype(np.float64) / self.settings["temperature"]
         if "class_of" in self.settings:  # (M, C) classes with an object each, not yet verbs
             classes = np.asarray(self.settings["class_of"])[object_classes]
-            # "A person and a horse", which own classes have beside them, takes its share.
+            # Own classes compete with the sentence "a person and a horse", which is dropped.
             rest = np.asarray(self.settings["together"])[object_classes, None]
             classes = np.concatenate([classes, rest], axis=1)
             logits = np.take_along_axis(logits, classes.clip(min=0), axis=1)

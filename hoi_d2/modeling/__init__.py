@@ -1,4 +1,17 @@
-"""Models and their parts; importing this registers all of them with detectron2."""
+"""Models and their parts; importing this package registers all of them with detectron2.
+
+Start with `meta_arch`, the complete models; the other modules are their parts.
+
+- `meta_arch`: DEFR, DEFR-Det, RmLR and the detectors, as detectron2 meta-architectures.
+- `entity_detector`: detectors that find the persons and objects of pairs.
+- `roi_heads`: from entities to pairs, and RmLR's head.
+- `image_encoder`: the encoders of DEFR and DEFR-Det.
+- `language`: sentences of the classes, text encoders, and the alignment of pairs with text.
+- `classifier`: the classifier of image-level HOI classes, optionally built from text.
+- `losses`: the losses of pairs and of images.
+- `pair_matching`, `postprocessing`: match pairs with annotations, and make the results.
+- `transformer`: self-attention over padded sets.
+"""
 
 from hoi_d2.modeling.entity_detector.build import ENTITY_DETECTOR_REGISTRY, build_entity_detector
 from hoi_d2.modeling.entity_detector.detectron2_detectors import DetectronEntityDetector

@@ -1,4 +1,4 @@
-"""DEFR's classifier: one row a HOI class, which begins as the vector of the class's sentence.
+"""DEFR's classifier: one row per HOI class, initialised with the vector of the class's sentence.
 
 DEFR (Jin et al., arXiv 2203.05676), section 3.1 and equation 1: s_i = gamma x.w_i + b_i.
 """
@@ -24,7 +24,7 @@ _PROJECTION = "visual_projection.weight"  # of transformers' CLIP, (E, D)
 
 
 class CosineClassifier(nn.Module):
-    """gamma times the cosine of feature and row; the length of neither matters, at any time.
+    """gamma times the cosine of feature and row; the lengths of both are ignored.
 
     Args:
         rows: (C, D) first weights.
@@ -38,7 +38,7 @@ class CosineClassifier(nn.Module):
         self.scale, self.is_random = scale, is_random
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, D) image features -> (N, C) scaled logits in float32.
+        """Computes scaled logits (N, C) in float32 from image features (N, D).
 
         Not in half precision: at gamma 100, bfloat16 would be wrong by 0.4.
         """
@@ -48,7 +48,7 @@ class CosineClassifier(nn.Module):
 
 
 class LinearClassifier(nn.Module):
-    """gamma x.w + b with free rows and a bias that begins at zero.
+    """gamma x.w + b with unnormalised rows and a bias that starts at zero.
 
     Args:
         rows: (C, D) first weights.
@@ -72,7 +72,7 @@ class LinearClassifier(nn.Module):
         self.is_random = is_random
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, D) image features -> (N, C) scaled logits in float32."""
+        """Computes scaled logits (N, C) in float32 from image features (N, D)."""
         with torch.autocast(features.device.type, enabled=False):
             features = features.float()
             if self.normalize_features:
@@ -83,7 +83,7 @@ class LinearClassifier(nn.Module):
 def build_hoi_classifier(
     cfg: CfgNode, *, width: int, visual_projection: Tensor | None = None
 ) -> CosineClassifier | LinearClassifier:
-    """The head that `cfg.MODEL.CLASSIFIER` asks for, over the HOI classes of the vocabulary.
+    """Builds the head of `cfg.MODEL.CLASSIFIER` for the HOI classes of the vocabulary.
 
     Args:
         cfg: the whole config.
@@ -176,7 +176,7 @@ def language_rows(
 
 
 def read_projection(source: str, *, shape: tuple[int, int]) -> tuple[Tensor, bool]:
-    """CLIP's visual projection (D, E) alone, out of a CLIP of transformers.
+    """Reads only the visual projection (D, E) of a CLIP from transformers.
 
     Args:
         source: a file, a folder or a hub id.

@@ -1,4 +1,4 @@
-"""Which candidate pairs are annotated pairs: many to many, for the verb loss and the alignment."""
+"""Matches candidate pairs with annotated pairs, many to many, for verb loss and alignment."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hoi_d2.structures import NO_OBJECT
 
 @dataclass(frozen=True)
 class PairMatches:
-    """The matches of a batch and the annotated pairs they are with, packed.
+    """The matches of a batch and its annotated pairs, packed.
 
     Attributes:
         num_candidates: M, rows of the packed candidate pairs.
         candidates: (E,) candidate of each match.
-        annotations: (E,) annotated pair of each match, a row of what follows.
+        annotations: (E,) annotated pair of each match, a row of the following.
         gt_verbs: (P, K) verbs of the annotated pairs that have a visible object.
         gt_object_classes: (P,) classes of their objects.
     """
@@ -45,12 +45,12 @@ def match_pairs(
     *,
     iou_threshold: float,
 ) -> PairMatches:
-    """A candidate matches where min(IoU of humans, IoU of objects) reaches the threshold (UPT).
+    """Matches pairs whose IoU of humans and IoU of objects both reach a threshold (UPT).
 
-    Annotated pairs without a visible object match nothing.
+    Annotated pairs without a visible object have no matches.
 
     Args:
-        pairs: candidates of the batch.
+        pairs: the candidates of the batch.
         entities: for each image `gt_boxes`, `gt_classes`.
         interactions: for each image `gt_pairs` (P, 2) and `gt_verbs` (P, K).
     """
@@ -61,7 +61,7 @@ def match_pairs(
     ):
         visible = targets[targets.gt_pairs[:, 1] != NO_OBJECT]
         boxes = _in_size(found, gt.image_size)
-        iou = pairwise_iou(boxes, gt.gt_boxes)  # (N, G): once an image, not per pair
+        iou = pairwise_iou(boxes, gt.gt_boxes)  # (N, G): once per image, not once per pair
         human, object_ = visible.gt_pairs.unbind(dim=1)
         overlap = torch.minimum(iou[index[:, 0]][:, human], iou[index[:, 1]][:, object_])
         row, column = (overlap >= iou_threshold).nonzero(as_tuple=True)
@@ -77,7 +77,7 @@ def match_pairs(
 
 
 def _in_size(found: Instances, size: tuple[int, int]) -> Boxes:
-    """The boxes in an image of another size: some detectors resize their input themselves."""
+    """Scales boxes to another image size, because some detectors resize their input."""
     if tuple(found.image_size) == tuple(size):
         return found.pred_boxes
     scale = [size[1] / found.image_size[1], size[0] / found.image_size[0]] * 2

@@ -1,4 +1,4 @@
-"""Pairs and verb logits -> `instances` and `hoi_instances` in the size of the original images."""
+"""Turns pairs and scores into `instances` and `hoi_instances` of the original image size."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def hoi_postprocess(
     score_threshold: float,
     max_detections: int,
 ) -> list[ImageResults]:
-    """One {"instances", "hoi_instances"} for each image.
+    """Makes {"instances", "hoi_instances"} of each image.
 
     Args:
-        pairs: of the batch.
-        scores: (M, K); entries that are 0 are impossible and left out.
-        output_sizes: (height, width) to scale each image's boxes to.
+        pairs: the pairs of the batch.
+        scores: (M, K) scores of the verbs; entries that are 0 are impossible and dropped.
+        output_sizes: (height, width) of each original image, for the boxes.
         hoi_of: (num_objects, K) HOI class of an object and verb, -1 = none.
-        score_threshold: interactions below it are dropped.
-        max_detections: the best so many of an image; 0 = all.
+        score_threshold: the minimum score of an interaction.
+        max_detections: the number of interactions to keep per image, the best ones; 0 = all.
     """
     results = []
     for found, index, image_scores, size in zip(
@@ -61,7 +61,7 @@ def hoi_postprocess(
 def original_sizes(
     batched_inputs: list[dict[str, Any]], pairs: CandidatePairs
 ) -> list[tuple[int, int]]:
-    """(height, width) of each image before it was resized; the input's where it is not said."""
+    """(height, width) of each image before resizing; the input's size if it is not given."""
     return [
         (x.get("height", found.image_size[0]), x.get("width", found.image_size[1]))
         for x, found in zip(batched_inputs, pairs.instances)
@@ -69,7 +69,7 @@ def original_sizes(
 
 
 def _rescale(found: Instances, size: tuple[int, int]) -> Instances:
-    """The entities in another image size; none is dropped, so that pair indices stay true."""
+    """Scales entities to another image size; none is dropped, so that pair indices stay valid."""
     height, width = size
     boxes = found.pred_boxes.tensor.float()
     scale = boxes.new_tensor([width / found.image_size[1], height / found.image_size[0]] * 2)

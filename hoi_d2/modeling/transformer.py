@@ -11,8 +11,8 @@ class SelfAttentionLayer(nn.Module):
     """A post-norm transformer encoder layer with DETR's positions: added to queries and keys only.
 
     Args:
-        dim: of the elements.
-        num_heads, ffn_dim, dropout: as usual.
+        dim: the width of the elements.
+        num_heads, ffn_dim, dropout: the settings of a transformer layer.
     """
 
     def __init__(self, *, dim: int, num_heads: int, ffn_dim: int, dropout: float) -> None:
@@ -34,8 +34,8 @@ class SelfAttentionLayer(nn.Module):
         """
         Args:
             x: (B, N, dim).
-            valid: (B, N) bool; elements that are False are not attended to. A set without any
-                valid element is legal: its output means nothing but is finite.
+            valid: (B, N) bool; elements that are False are not attended to. A set may have no
+                valid element: its output is finite but has no meaning.
             positions: (B, N, dim), optional.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Optimiser and learning-rate schedule."""
+"""Optimisers and learning-rate schedules; start with `build`."""
 
 from hoi_d2.solver.build import build_lr_scheduler, build_optimizer, parameter_groups
 

@@ -1,4 +1,4 @@
-"""Builds the optimiser and the schedule that a config asks for."""
+"""Builds the optimiser and the schedule of a config."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     """The optimiser of all parameters that require gradients.
 
     Raises:
-        ValueError: the name is unknown, or nothing is to be trained.
+        ValueError: the name is unknown, or no parameter requires gradients.
     """
     solver = cfg.SOLVER
     groups = parameter_groups(
@@ -54,7 +54,8 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     if name in ("ADAMW", "ADAM"):
         kind = torch.optim.AdamW if name == "ADAMW" else torch.optim.Adam
         return kind(groups, lr=solver.BASE_LR)
-    raise ValueError(f"SOLVER.OPTIMIZER {solver.OPTIMIZER}: one of {', '.join(OPTIMIZERS)}")
+    known = ", ".join(OPTIMIZERS)
+    raise ValueError(f"SOLVER.OPTIMIZER: expected one of {known}, got {solver.OPTIMIZER!r}")
 
 
 def parameter_groups(
@@ -68,21 +69,21 @@ def parameter_groups(
     backbone_factor: float = 1.0,
     factors: dict[str, float] | None = None,
 ) -> list[dict[str, Any]]:
-    """Trained parameters, as few groups as there are different (learning rate, decay) pairs.
+    """Groups the trained parameters by learning rate and weight decay.
 
     Args:
-        model: its parameters with `requires_grad` are taken, each once.
-        lr: base learning rate.
-        weight_decay: of everything but what follows.
-        weight_decay_norm: of normalisation layers; None = like the rest.
-        weight_decay_bias: of biases; None = like the rest.
-        bias_factor: learning-rate factor of biases.
-        backbone_factor: learning-rate factor below a module called "backbone".
-        factors: learning-rate factor by name prefix; the longest prefix that fits wins, also over
-            `backbone_factor`.
+        model: the model; each parameter with `requires_grad` is in one group.
+        lr: the base learning rate.
+        weight_decay: the weight decay of all other parameters.
+        weight_decay_norm: the weight decay of normalisation layers; None = `weight_decay`.
+        weight_decay_bias: the weight decay of biases; None = `weight_decay`.
+        bias_factor: the learning-rate factor of biases.
+        backbone_factor: the learning-rate factor of parameters in a module called "backbone".
+        factors: learning-rate factors by name prefix; the longest matching prefix is used, instead
+            of `backbone_factor` as well.
 
     Raises:
-        ValueError: a prefix of `factors` fits no trained parameter.
+        ValueError: a prefix of `factors` matches no trained parameter.
     """
     factors, used = factors or {}, set()
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -108,7 +109,7 @@ def parameter_groups(
 
 
 def _trained_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter]]:
-    """(name, the module it belongs to, parameter), each parameter once however often it is used."""
+    """Yields (name, module, parameter); a shared parameter is yielded once."""
     seen: set[nn.Parameter] = set()
     for prefix, module in model.named_modules():
         for name, parameter in module.named_parameters(prefix, recurse=False):
@@ -120,7 +121,7 @@ def _trained_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.P
 def build_lr_scheduler(
     cfg: CfgNode, optimizer: torch.optim.Optimizer
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """detectron2's schedules, stepped once per iteration, and cosine with warm restarts."""
+    """Builds one of detectron2's schedules, stepped per iteration, or cosine with warm restarts."""
     solver = cfg.SOLVER
     if solver.LR_SCHEDULER_NAME != "WarmupCosineRestartsLR":
         return build_detectron2_scheduler(cfg, optimizer)

@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all, whenever the process is killed."""
+"""Writes files that are complete or absent, even if the process is killed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], Any]) -> Non
     """Writes a file under a temporary name, syncs it to disk, and renames it.
 
     Args:
-        path: of the finished file; it is replaced if it exists.
-        write: called with the open file.
+        path: the path of the finished file; an existing file is replaced.
+        write: a function that is called with the open file.
     """
     path = Path(path)
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
@@ -33,13 +33,13 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], Any]) -> Non
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Writes `content` as JSON, whole or not at all."""
+    """Writes `content` as JSON, completely or not at all."""
     text = json.dumps(content, indent=1) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def _sync_directory(directory: Path) -> None:
-    """Makes the rename itself last; only then may an older checkpoint be deleted."""
+    """Makes the rename durable; only then may an older checkpoint be deleted."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)

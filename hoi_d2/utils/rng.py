@@ -1,4 +1,4 @@
-"""Random number generators of a process: read, set, keep untouched, and seed per sample."""
+"""Reads, sets, preserves and seeds the random number generators of a process."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch
 
 
 def rng_state() -> dict[str, Any]:
-    """State of Python's, numpy's, torch's and this process's GPU generator.
+    """The state of the generators of Python, numpy, torch and this process's GPU.
 
-    Holds tensors, numbers and tuples only, so that a checkpoint with it loads with
+    It holds only tensors, numbers and tuples, so that a checkpoint with it can be loaded with
     `weights_only=True`.
     """
     words: Any = np.random.get_state()
@@ -30,7 +30,7 @@ def rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Sets what `rng_state` gave."""
+    """Sets a state that `rng_state` returned."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, *rest = state["numpy"]
@@ -42,7 +42,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def preserved_rng() -> Iterator[None]:
-    """What runs inside draws random numbers without changing those drawn after it."""
+    """Inside, random numbers can be drawn without changing those drawn afterwards."""
     state = rng_state()
     try:
         yield
@@ -54,8 +54,8 @@ def preserved_rng() -> Iterator[None]:
 def sample_rng(*key: int) -> Iterator[None]:
     """Inside, the CPU generators start from `key`; afterwards they are as before.
 
-    With it an augmentation depends on the sample's place in the data stream alone: not on which
-    worker drew it, nor on how many were drawn before a restart.
+    So an augmentation depends only on the sample's position in the data stream, not on the worker
+    or on the number of samples before a restart.
     """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     words = np.random.SeedSequence(key).generate_state(4)

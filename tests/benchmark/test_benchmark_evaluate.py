@@ -25,7 +25,8 @@ def test_evaluate(tool, tmp_path, capsys):
     assert runs[1]["detections"] == 2 * runs[0]["detections"] > 0
     # twice the same data has the same precision and recall
     assert runs[0]["metrics"]["recall_full"] == pytest.approx(runs[1]["metrics"]["recall_full"])
-    assert "score" in {p["name"] for p in runs[0]["parts"]}
+    assert {"ground truth, image labels", "check results", "score"} < set(runs[0]["parts"]["cpu"])
+    assert runs[0]["total_cpu_seconds"] == pytest.approx(sum(runs[0]["parts"]["cpu"].values()))
     assert "peak memory" in capsys.readouterr().out
 
 

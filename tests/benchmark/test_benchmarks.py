@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog
+from detectron2.modeling import build_model
 
 from hoi_d2.benchmark import data as benchmark_data
 from hoi_d2.benchmark import infer as benchmark_infer
@@ -86,16 +87,14 @@ def test_data(tmp_path, capsys):
 @pytest.mark.parametrize("accumulate, pairs", [(1, "most"), (2, "found")])
 def test_train(tmp_path, accumulate, pairs):
     cfg = few_cfg(tmp_path, "SOLVER.ACCUMULATE", accumulate, "SOLVER.EMA.ENABLED", True)
-    result = benchmark_train.benchmark(
-        cfg, rounds=1, steps=1, warm_up=0, most_pairs=pairs == "most"
-    )
-    expected = {"data wait", "preprocessing", "frozen detector", "pair_generator", "losses"}
+    result = benchmark_train.benchmark(cfg, rounds=1, steps=1, warm_up=0, crowd=pairs == "most")
+    expected = {"data wait", "entity_detector", "pair_generator", "losses"}
     expected |= {"interaction_heads", "backward", "clip, optimiser, log", "weight average"}
     assert set(result["parts"]["clock"]) == set(result["parts"]["cpu"]) == expected
     assert all(seconds > 0 for seconds in result["parts"]["clock"].values())
     assert result["ratio_to_plain"] > 0
     assert result["head_share"] > 0 and result["head_to_plain"] > 0
-    assert result["operations"]["plain DETR forward"] > 0.1
+    assert set(result["plain"]) == {"clock", "cpu"} and result["plain"]["cpu"] > 0
     text = benchmark_train.table({"data": "few", "pairs": pairs, **result})
     assert "step / plain" in text and "weight average" in text
 
@@ -116,7 +115,8 @@ def test_the_watch_leaves_the_model_as_it_was(tmp_path):
     trainer = HOITrainer(few_cfg(tmp_path))
     model, step = trainer.model.train(), trainer._trainer
     with EventStorage(0):
-        benchmark_train.watch_step(trainer, Stopwatch(), None)
+        with benchmark_infer.most_pairs(model):
+            benchmark_train.watch_step(trainer, Stopwatch(), None)
     assert not {"forward", "detect"} & ({*vars(model)} | {*vars(model.entity_detector)})
     assert "_backward" not in vars(step) and torch.is_tensor(next(step.batches)[0]["image"])
 
@@ -127,6 +127,8 @@ def test_the_watch_leaves_the_model_as_it_was(tmp_path):
         ("toy/defr.yaml", {"image_encoder", "classifier", "the rest"}),
         ("toy/detr.yaml", {"network", "the rest"}),
         ("toy/rmlr_rt_detr.yaml", {"interaction_heads", "pair_generator", "the rest"}),
+        ("toy/rmlr.yaml", {"entity_detector", "interaction_heads", "post-processing"}),
+        ("toy/defr_det.yaml", {"entity_detector", "image_encoder", "classifier"}),
     ],
 )
 def test_infer_of_any_model_by_its_parts(tmp_path, capsys, config, parts):
@@ -137,7 +139,33 @@ def test_infer_of_any_model_by_its_parts(tmp_path, capsys, config, parts):
     assert parts <= set(result["parts"]["clock"])
     for shares in result["shares"].values():
         assert sum(shares.values()) == pytest.approx(1) and min(shares.values()) >= 0
+    assert ("plain DETR forward" in result["compared"]) == (
+        config in ("toy/rmlr.yaml", "toy/defr_det.yaml")
+    )
     assert "share" in capsys.readouterr().out
+
+
+def test_other_keys_are_compared(tmp_path, capsys):
+    path, key = tmp_path / "infer.json", "MODEL.RMLR.PAIRS.MAX_PAIRS"
+    arguments = ["--config-file", "toy/rmlr.yaml", "--size", "64", "96", "--rounds", "1"]
+    arguments += ["--compare", f"{key}=1", f"{key}=10"]
+    assert benchmark_infer.main([*arguments, "--json", str(path)]) == 0
+    compared = json.loads(path.read_text())["compared"]
+    assert list(compared) == ["config", f"{key}=1", f"{key}=10", "plain DETR forward"]
+    assert compared["config"]["ratio"] == {"clock": 1, "cpu": 1}
+    assert f"{key}=10" in capsys.readouterr().out
+
+
+@torch.no_grad()
+def test_a_crowd_gives_the_most_pairs():
+    model = build_model(load_config("toy/rmlr.yaml", [])).eval()
+    most = model.pair_generator.max_instances
+    counts = []
+    model.pair_generator.register_forward_hook(lambda m, i, pairs: counts.extend(pairs.counts))
+    inputs = benchmark_infer.random_images((64, 96), 2)
+    with benchmark_infer.most_pairs(model):
+        model(inputs)
+    assert counts == [most * (2 * most - 1)] * 2
 
 
 @pytest.mark.parametrize(
@@ -145,6 +173,7 @@ def test_infer_of_any_model_by_its_parts(tmp_path, capsys, config, parts):
     [
         (["train", "--config-file", "nope.yaml"], "no config nope.yaml"),
         (["infer", "--config-file", "toy/rmlr.yaml", "--opts", "SOLVER.X", "1"], "SOLVER.X"),
+        (["infer", "--config-file", "toy/rmlr.yaml", "--compare", "X"], "expected KEY=VALUE"),
         (["train", "--config-file", "toy/defr_det.yaml", "--images", "1"], "train a DEFR"),
         (["evaluate", "--results", "nope.json", "--annotations", "nope.json"], "nope.json"),
     ],

@@ -235,5 +235,5 @@ def test_own_data_from_a_config(tmp_path):
     register_own_datasets(cfg)
     assert [r["image_id"] for r in DatasetCatalog.get("from_config")] == [3]
     cfg.merge_from_list(["DATASETS.OWN", ["from_config", str(file)]])
-    with pytest.raises(ValueError, match="name, JSON file, folder"):
+    with pytest.raises(ValueError, match="name, JSON file, image folder"):
         register_own_datasets(cfg)

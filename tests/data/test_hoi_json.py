@@ -133,7 +133,7 @@ BROKEN = [
     ("hoi_annotations", 0, {"verb_id": 2}, "hoi_annotations[0]: verb_id"),
     ("hoi_annotations", 0, {"human_annotation_id": 2}, "'mug'"),
     ("hoi_annotations", 0, {"human_annotation_id": 4}, "of image 10"),
-    ("hoi_annotations", 0, {"object_annotation_id": 1}, "another annotation"),
+    ("hoi_annotations", 0, {"object_annotation_id": 1}, "other than the human"),
     ("hoi_annotations", 0, {"object_annotation_id": 99}, "object_annotation_id = 99"),
 ]
 

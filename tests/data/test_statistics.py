@@ -44,7 +44,7 @@ def test_small_file(write_json):
     summary = statistics.summary(vocabulary)
     assert summary["images without a pair"] == 1
     assert summary["interactions"] == 4
-    assert summary["pairs an image, mean"] == 1
+    assert summary["pairs per image, mean"] == 1
 
 
 def test_data_set_without_hoi_classes_counts_verbs():

@@ -1,6 +1,6 @@
-"""CVAT's export "CVAT for images 1.1" (`annotations.xml`).
+"""Converts CVAT's export "CVAT for images 1.1" (`annotations.xml`).
 
-CVAT draws no relations, so interactions are written in one of two ways, which may be mixed:
+CVAT has no relations, so interactions are written in one of two ways, which may be mixed:
 
 - attribute `interactions` (text) of a person: `ride:7; hold:9; wave`, each a verb and the value of
   the attribute `id` of the object's box; without a number there is no visible object.
@@ -24,14 +24,15 @@ def convert_cvat(path: str | os.PathLike, builder: DocumentBuilder) -> None:
 
     Args:
         path: `annotations.xml`.
-        builder: where to.
+        builder: the document that gets the images.
 
     Raises:
         FileNotFoundError: no such file.
         DataFormatError: names each image that cannot be converted.
     """
     text = read_text(path)
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:  # an export has none; entities can explode
+    # Exports have neither; nested entities can expand to gigabytes.
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise file_problem(path, "content", "<!DOCTYPE>", "XML without a document type")
     try:
         root = ElementTree.fromstring(text)
@@ -100,7 +101,7 @@ def _number(value: str | int | None) -> Any:
 def _add_attributes(
     image_id: int, boxes: list[_Box], builder: DocumentBuilder, findings: Findings
 ) -> None:
-    """The interactions that persons name in their attribute `interactions`."""
+    """Adds the interactions in the attribute `interactions` of persons."""
     by_id = {b.attributes["id"]: b for b in boxes if b.attributes.get("id")}
     for box in boxes:
         for part in box.attributes.get("interactions", "").split(";"):
@@ -119,7 +120,7 @@ def _add_attributes(
 def _add_groups(
     image_id: int, boxes: list[_Box], builder: DocumentBuilder, findings: Findings
 ) -> None:
-    """The interactions that groups mean."""
+    """Adds the interactions of each group."""
     for group in dict.fromkeys(b.group for b in boxes if b.group not in ("", "0")):
         members = [b for b in boxes if b.group == group]
         persons = [b for b in members if b.is_person]
@@ -139,7 +140,7 @@ def _add_groups(
 def _add_persons(
     image_id: int, group: str, persons: list[_Box], builder: DocumentBuilder, findings: Findings
 ) -> None:
-    """A group of persons: whoever has a verb does it to the others, or alone."""
+    """Adds a group of persons: one with a verb does it to each of the others, or alone."""
     if persons and not any(p.verbs() for p in persons):
         findings.add(f"group {group}", "", "the attribute `verb` on a person who acts")
     for person in persons:

@@ -13,8 +13,8 @@ class DocumentBuilder:
 
     Args:
         persons: the labels that mean a person; they become the category `person`.
-        classes_from: an earlier document whose categories and verbs come first, in its order, so
-            that a training and a validation file number them alike.
+        classes_from: an earlier document. Its categories and verbs come first, in its order, so
+            that a training and a validation file have the same ids.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class DocumentBuilder:
         self.interactions: list[dict[str, Any]] = []
 
     def add_image(self, file_name: str, width: int | None, height: int | None) -> int:
-        """An image; returns its id."""
+        """Adds an image and returns its id."""
         image: dict[str, Any] = {"id": len(self.images) + 1, "file_name": file_name}
         if width is not None and height is not None:
             image |= {"width": width, "height": height}
@@ -37,7 +37,7 @@ class DocumentBuilder:
         return image["id"]
 
     def add_entity(self, image_id: int, label: str, box: Sequence[float]) -> int:
-        """A box [x, y, w, h]; returns its id."""
+        """Adds a box [x, y, w, h] and returns its id."""
         name = self.category(label)
         ident = len(self.entities) + 1
         rounded = [round(float(v), 3) for v in box]
@@ -54,7 +54,7 @@ class DocumentBuilder:
         return self.entities[entity_id - 1]["category_id"] == PERSON
 
     def add_interaction(self, image_id: int, human: int, target: int | None, verb: str) -> None:
-        """An interaction of entities; `target` None = no visible object."""
+        """Adds an interaction of entities; `target` None = no visible object."""
         self.interactions.append(
             {
                 "id": len(self.interactions) + 1,
@@ -66,7 +66,7 @@ class DocumentBuilder:
         )
 
     def document(self) -> dict[str, list[dict]]:
-        """The finished document: names become ids 1, 2, ..., new ones in alphabetical order."""
+        """The complete document: names become ids 1, 2, ..., new names in alphabetical order."""
         objects = _numbered(self.objects, [PERSON, *(e["category_id"] for e in self.entities)])
         verbs = _numbered(self.verbs, [i["verb_id"] for i in self.interactions])
         return {

@@ -1,4 +1,4 @@
-"""Label Studio's JSON export with `RectangleLabels` and labelled `Relations`.
+"""Converts Label Studio's JSON export with `RectangleLabels` and labelled `Relations`.
 
 A relation goes from the person to the object (its direction arrow may point either way) and its
 labels are the verbs; a relation of a person with itself is a verb without a visible object.
@@ -22,7 +22,7 @@ def convert_label_studio(path: str | os.PathLike, builder: DocumentBuilder) -> N
 
     Args:
         path: the export ("JSON", not "JSON-MIN").
-        builder: where to.
+        builder: the document that gets the images.
 
     Raises:
         FileNotFoundError: no such file.
@@ -54,7 +54,7 @@ def _image_name(data: Any, findings: Findings) -> str | None:
 
 
 def _path_of(address: str) -> str:
-    """The path in an address; local files stand in `?d=`."""
+    """The path in an address; that of a local file is in `?d=`."""
     try:
         parts = urlsplit(address)
     except ValueError:
@@ -68,7 +68,7 @@ def _is_hexadecimal(text: str) -> bool:
 
 
 def _results(task: dict, findings: Findings) -> list[dict]:
-    """The regions and relations of the one annotation of a task that counts."""
+    """The regions and relations of a task, from its only annotation that is not cancelled."""
     key = "annotations" if "annotations" in task else "completions"  # the name before 1.0
     annotations = findings.list_of(task.get(key, []), dict, key)
     done = [a for a in annotations if not a.get("was_cancelled")]
@@ -101,7 +101,7 @@ def _convert_task(
 
 
 def _box(region: dict, size: tuple[int, int], findings: Findings, at: str) -> list[float] | None:
-    """[x, y, w, h] in pixels of a rectangle in per cent."""
+    """Converts a rectangle in per cent to [x, y, w, h] in pixels."""
     value: Any = region.get("value")
     value = value if isinstance(value, dict) else {}
     numbers: list[Any] = [value.get(k) for k in ("x", "y", "width", "height")]

@@ -1,4 +1,4 @@
-"""What can be wrong with a record that loads: the flaws that tools/validate_data.py reports."""
+"""Checks records for the flaws that tools/validate_data.py reports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hoi_d2.data.datasets.records import NO_OBJECT, Findings
 
 TOLERANCE = 1.0
-"""Pixels a box may reach out of its image: what rounding and the two pixel conventions cost."""
+"""Pixels that a box may extend beyond its image, due to rounding and the two pixel conventions."""
 
 
 def check_record(
@@ -21,16 +21,16 @@ def check_record(
     """Notes the flaws of one record.
 
     Args:
-        record: a dataset dict; entities that are broken have no `category_id`.
-        findings: where to.
-        entity_fields: where in the file each entity's box stands.
-        pair_fields: where in the file each interaction stands.
-        duplicates: the level of an interaction that is there twice.
+        record: a dataset dict; the `category_id` of broken entities is None.
+        findings: the problems of the file.
+        entity_fields: the place of each entity's box in the file.
+        pair_fields: the place of each interaction in the file.
+        duplicates: the level of a repeated interaction.
     """
     width, height = record.get("width"), record.get("height")
     for entity, field in zip(record["annotations"], entity_fields):
         if entity["category_id"] is None or len(entity["bbox"]) != 4:
-            continue  # reported as an error
+            continue  # already reported as an error
         x0, y0, x1, y1 = entity["bbox"]
         if x1 <= x0 or y1 <= y0:
             findings.add(field, entity["bbox"], "a box with an area (XYXY)", level="flaw")
@@ -53,15 +53,15 @@ def _check_pairs(
         human, obj, verb = pair["human"], pair["object"], pair["verb"]
         shown = {"human": human, "object": obj, "verb": verb}
         if obj != NO_OBJECT and human == obj:
-            findings.add(field, shown, "another object than the human itself", level="flaw")
+            findings.add(field, shown, "an object other than the human itself", level="flaw")
         before = first.setdefault((human, obj, verb), field)
         if before is not field:
-            what = f"an interaction that is not there yet; it equals {before}"
+            what = f"an interaction that is not repeated; it equals {before}"
             findings.add(field, shown, what, level=duplicates)
 
 
 def check_names(records: Sequence[dict], findings: Findings) -> None:
-    """Notes images that are there twice."""
+    """Notes repeated images."""
     findings.record = ""
     for key in ("file_name", "image_id"):
         first: dict = {}
@@ -69,6 +69,6 @@ def check_names(records: Sequence[dict], findings: Findings) -> None:
             before = first.setdefault(record[key], index)
             if before != index:
                 findings.record = f"record {index}"
-                what = f"an image that is not there yet; record {before} has it"
+                what = f"an image that is not repeated; it equals record {before}"
                 findings.add(key, record[key], what, level="flaw")
     findings.record = ""

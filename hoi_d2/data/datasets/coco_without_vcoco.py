@@ -1,7 +1,7 @@
-"""COCO without V-COCO's test images: what a detector for V-COCO may be trained on.
+"""Loads COCO without V-COCO's test images, to train a detector for V-COCO.
 
 COCO 2017's training set holds most of COCO 2014's val set, and with it nearly all of V-COCO's test
-set. A detector that has seen those images gives V-COCO figures that are too good.
+set. A detector trained on those images makes the results on V-COCO too good.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ logger = logging.getLogger(__name__)
 def load_coco_without_vcoco_test(
     json_file: str | os.PathLike, image_root: str | os.PathLike, *, name: str | None = None
 ) -> list[dict]:
-    """A COCO instances file's images but those of V-COCO's test set.
+    """Loads a COCO instances file without the images of V-COCO's test set.
 
     Args:
         json_file: COCO's `instances_*.json`.
         image_root: the folder of the images.
-        name: the registered name, whose metadata gets COCO's category ids.
+        name: the registered name; COCO's category ids are added to its metadata.
 
     Returns:
-        detectron2's dataset dicts, in the file's order; none is of V-COCO's test set.
+        detectron2's dataset dicts, in the file's order.
     """
     records = load_coco_json(os.fspath(json_file), os.fspath(image_root), name)
     kept = [r for r in records if r["image_id"] not in vcoco_test_images()]
@@ -38,13 +38,13 @@ def load_coco_without_vcoco_test(
 
 
 def check_no_vcoco_test(records: list[dict], source: str | os.PathLike) -> None:
-    """Makes sure that no record is of V-COCO's test set, by id and by file name.
+    """Checks that no record is in V-COCO's test set, by id and by file name.
 
     COCO's file names end in the id in every edition (`COCO_val2014_000000000192.jpg`,
-    `000000000192.jpg`), so that a file with ids of its own does not get through.
+    `000000000192.jpg`), so a file with other ids is found as well.
 
     Raises:
-        ValueError: some are; names the first.
+        ValueError: a record is in the test set; the message names the first.
     """
     test = vcoco_test_images()
     seen = [r for r in records if r["image_id"] in test or _id_in_name(r["file_name"]) in test]

@@ -1,4 +1,4 @@
-"""HICO: which of 600 interactions an image shows, from the official `anno.mat`."""
+"""Loads HICO's image-level labels of 600 interactions, from the official `anno.mat`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POSITIVE, AMBIGUOUS, NEGATIVE, UNKNOWN = 1, 0, -1, -2
 def load_hico(
     mat_file: str | os.PathLike, image_root: str | os.PathLike = "", *, split: str
 ) -> list[dict]:
-    """HICO's image-level labels as dataset dicts.
+    """Loads HICO's image-level labels as dataset dicts.
 
     Args:
         mat_file: `anno.mat`, of HICO (20150920) or HICO-DET (20160224_det).
@@ -24,13 +24,13 @@ def load_hico(
         split: `train` or `test`.
 
     Returns:
-        One dict an image: `file_name, image_id` and `image_labels` (600,) int8: 1 = positive,
+        One dict per image: `file_name, image_id` and `image_labels` (600,) int8: 1 = positive,
         0 = ambiguous, -1 = negative (the object is there, the interaction is not), -2 = unknown.
-        `annotations` and `hoi_annotations` are there and empty.
+        `annotations` and `hoi_annotations` are empty lists.
 
     Raises:
-        FileNotFoundError: no such file.
-        DataFormatError: it is not that file; names the place.
+        FileNotFoundError: the file does not exist.
+        DataFormatError: the file is not HICO's `anno.mat`.
     """
     file, root = os.fspath(mat_file), os.fspath(image_root)
     if not os.path.isfile(file):
@@ -46,7 +46,7 @@ def load_hico(
 
 
 def read_hico(findings: Findings, image_root: str, *, split: str) -> list[dict]:
-    """As `load_hico`, but notes problems in `findings` and returns the sound images."""
+    """Like `load_hico`, but notes problems in `findings` and returns the valid images."""
     names, labels = read_image_labels(findings.file, split)
     records = []
     for index, (name, row) in enumerate(zip(names, labels)):
@@ -67,8 +67,8 @@ def read_image_labels(
     """File names and labels (N, 600) int8 of one split, in the file's order.
 
     Raises:
-        FileNotFoundError: no such file.
-        DataFormatError: it is not HICO's `anno.mat`.
+        FileNotFoundError: the file does not exist.
+        DataFormatError: the file is not HICO's `anno.mat`.
     """
     if split not in ("train", "test"):
         raise file_problem(mat_file, "split", split, "split='train' or split='test'")

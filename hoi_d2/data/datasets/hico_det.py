@@ -1,4 +1,4 @@
-"""HICO-DET in the three forms it goes around in, as detectron2 dataset dicts.
+"""Loads HICO-DET, in any of its three published forms, as detectron2 dataset dicts.
 
 - QPIC form (PPDM, QPIC, CDN, GEN-VLKT, ...): a list of images with `hoi_annotation`.
 - UPT form (UPT, PViC, SCG, ...): an object of parallel lists with `correspondence`.
@@ -6,7 +6,7 @@
 
 Boxes come out as continuous 0-based XYXY: an inclusive pixel box [x0, y0, x1, y1] is
 [x0 - 1, y0 - 1, x1, y1] where the file counts from 1 and [x0, y0, x1 + 1, y1 + 1] where it counts
-from 0. Which of the two a QPIC file does is read off its smallest coordinate.
+from 0. The smallest coordinate of a QPIC file shows which of the two it does.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ def load_hico_det(
     one_based: bool | None = None,
     split: str | None = None,
 ) -> list[dict]:
-    """HICO-DET annotations in any of their forms, recognised by content.
+    """Loads HICO-DET annotations in any of their forms, recognised by content.
 
     Args:
         json_file: `trainval_hico.json`, `instances_test2015.json`, `anno_bbox.mat`, ...
         image_root: the folder of the images; it is put before every file name.
-        one_based: whether boxes count pixels from 1; only the QPIC form does both, and None reads
-            it off the file.
-        split: `train` or `test`; only `anno_bbox.mat` holds both.
+        one_based: whether boxes count pixels from 1, which differs only between files of the QPIC
+            form; None = by the file's content.
+        split: `train` or `test`; needed for `anno_bbox.mat` only, which holds both.
 
     Returns:
-        One dict an image: `file_name, image_id, annotations, hoi_annotations`, and
-        `height, width` where the file has them (the mapper reads them off the image otherwise).
-        `image_id` is the number in the file name. The list is the caller's to change.
+        One dict per image: `file_name, image_id, annotations, hoi_annotations`, and
+        `height, width` where the file has them (else the mapper reads them from the image).
+        `image_id` is the number in the file name. The caller may change the list.
 
     Raises:
-        FileNotFoundError: no such file.
-        DataFormatError: names every record that is broken.
+        FileNotFoundError: the file does not exist.
+        DataFormatError: records are broken; the message names each of them.
     """
     file, root = os.fspath(json_file), os.fspath(image_root)
     if not os.path.isfile(file):
@@ -70,7 +70,7 @@ def load_hico_det(
 def read_hico_det(
     findings: Findings, image_root: str, *, one_based: bool | None = None, split: str | None = None
 ) -> list[dict]:
-    """As `load_hico_det`, but notes problems in `findings` and returns the sound images."""
+    """Like `load_hico_det`, but notes problems in `findings` and returns the valid images."""
     with paused_gc():
         if findings.file.lower().endswith(".mat"):
             from hoi_d2.data.datasets.hico_det_mat import read_anno_bbox
@@ -93,22 +93,22 @@ def read_hico_det(
 def missing_test_images(records: list[dict], image_root: str = "") -> list[dict]:
     """The 112 test images without a visible pair, which the QPIC file lacks.
 
-    The official metric has them: what is detected in them is wrong.
+    The official metric includes them: every detection in them is a false positive.
     """
     without = hico_det_test_images_without_pairs()
     if len(records) != _QPIC_TEST_IMAGES or any(r["image_id"] in without for r in records):
-        return []  # a file that has them, or somebody's own selection
+        return []  # the file has them, or it is a selection of images
     heads = [image_head(image_root, f"HICO_test2015_{i:08d}.jpg", i) for i in without]
     return [head | {"annotations": [], "hoi_annotations": []} for head in heads]
 
 
 def is_qpic_form(data: Any) -> bool:
-    """A list of images with `hoi_annotation`; an empty list is an empty data set."""
+    """Whether data are a list of images with `hoi_annotation`; the list may be empty."""
     if not isinstance(data, list):
         return False
     return not data or any(isinstance(r, dict) and "hoi_annotation" in r for r in data[:50])
 
 
 def is_upt_form(data: Any) -> bool:
-    """An object with `correspondence` and parallel lists."""
+    """Whether data are an object with `correspondence` and parallel lists."""
     return isinstance(data, dict) and "correspondence" in data and "filenames" in data

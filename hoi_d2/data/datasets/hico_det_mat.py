@@ -1,4 +1,4 @@
-"""HICO-DET's official file: `anno_bbox.mat` with the struct arrays `bbox_train`, `bbox_test`.
+"""Reads HICO-DET's official file, `anno_bbox.mat`, with `bbox_train` and `bbox_test`.
 
 Each image has `filename`, `size` (width, height, depth) and `hoi`, whose members have `id`
 (1..600), `bboxhuman` and `bboxobject` (x1, x2, y1, y2; 1-based, inclusive), `connection` (n x 2,
@@ -25,12 +25,12 @@ def read_anno_bbox(findings: Findings, image_root: str, *, split: str | None) ->
     """Dataset dicts of one split of `anno_bbox.mat`.
 
     Args:
-        findings: of the file.
-        image_root: put before every file name.
+        findings: the problems of the file.
+        image_root: the folder that is put before every file name.
         split: `train` or `test`.
 
     Raises:
-        DataFormatError: the file is not that file.
+        DataFormatError: the file is not `anno_bbox.mat`.
     """
     if split not in ("train", "test"):
         raise file_problem(findings.file, "split", split, "split='train' or split='test'")
@@ -79,7 +79,7 @@ def _read_image(
 
 
 def _read_hoi(hoi: np.void, findings: Findings, at: str, table: EntityTable) -> dict[str, dict]:
-    """The interactions of one HOI, by where they stand."""
+    """The interactions of one HOI, by their place in the file."""
     vocabulary = hico_det_vocabulary()
     count = len(vocabulary.hois)
     hoi_id = findings.integer(integer(member(hoi, "id")), 1, count + 1, f"{at}.id", "an HOI id")
@@ -101,7 +101,7 @@ def _read_hoi(hoi: np.void, findings: Findings, at: str, table: EntityTable) -> 
             continue
         box_h, box_o = humans[int(human) - 1], objects[int(obj) - 1]
         if box_h is None or box_o is None:
-            continue  # reported
+            continue  # already reported
         first = table.row(vocabulary.person, box_h, f"{at}.bboxhuman({int(human)})")
         second = table.row(object_id, box_o, f"{at}.bboxobject({int(obj)})")
         pairs[place] = {"human": first, "object": second, "verb": verb, "hoi": hoi_id - 1}

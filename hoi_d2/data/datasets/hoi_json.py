@@ -1,4 +1,4 @@
-"""Own data: COCO's JSON plus verbs and interactions (datasets/README.md has the page on it).
+"""Loads own data: COCO's JSON with verbs and interactions (described in datasets/README.md).
 
     {"images":          [{"id", "file_name", "width", "height", "ignore_exif" (optional)}],
      "categories":      [{"id", "name"}],                    one of them is "person"
@@ -8,10 +8,10 @@
                           "object_annotation_id" or null, "verb_id"}],
      "hoi_categories":  [{"id", "category_id", "verb_id"}]}  optional
 
-Ids are any integers; inside the project they become 0, 1, ... in ascending order. Categories that
-all have names of COCO's objects get COCO's numbers instead, so that detectors trained on COCO fit.
-Without `hoi_categories` every verb is possible with every category, so that a training and a
-validation file with the same categories always number their HOI classes alike.
+Ids are any integers; inside the project they become 0, 1, ... in ascending order. If all categories
+have names of COCO's objects, they get COCO's order instead, so that detectors trained on COCO can
+be used. Without `hoi_categories` every verb is possible with every category, so that a training and
+a validation file with the same categories have the same HOI classes.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from hoi_d2.data.datasets.records import (
 )
 from hoi_d2.data.vocabulary import Vocabulary
 
-_BROKEN = (0, -9)  # the place of an annotation that was reported: what refers to it is not
+_BROKEN = (0, -9)  # place of a reported annotation; what refers to it is not reported again
 
 
 def load_hoi_json(json_file: str | os.PathLike, image_root: str | os.PathLike = "") -> list[dict]:
-    """Dataset dicts of a file in the project's own JSON.
+    """Loads a file in the project's own JSON as dataset dicts.
 
     Args:
-        json_file: the file.
+        json_file: the path of the file.
         image_root: the folder of the images; it is put before every file name.
 
     Returns:
-        One dict an image, with or without interactions, in the file's order.
+        One dict per image, with or without interactions, in the file's order.
 
     Raises:
-        FileNotFoundError: no such file.
-        DataFormatError: names every record that is broken.
+        FileNotFoundError: the file does not exist.
+        DataFormatError: records are broken; the message names each of them.
     """
     file, root = os.fspath(json_file), os.fspath(image_root)
     if not os.path.isfile(file):
@@ -64,11 +64,11 @@ def load_hoi_json(json_file: str | os.PathLike, image_root: str | os.PathLike = 
 
 
 def read_vocabulary(json_file: str | os.PathLike) -> Vocabulary:
-    """The objects, verbs and HOI classes that a file of own data declares.
+    """Reads the objects, verbs and HOI classes of a file of own data.
 
     Raises:
-        FileNotFoundError: no such file.
-        DataFormatError: names what is wrong with them.
+        FileNotFoundError: the file does not exist.
+        DataFormatError: the classes are not valid.
     """
     findings = Findings(json_file)
     data = _read(findings)
@@ -78,7 +78,7 @@ def read_vocabulary(json_file: str | os.PathLike) -> Vocabulary:
 
 
 def read_hoi_json(findings: Findings, image_root: str) -> list[dict]:
-    """As `load_hoi_json`, but notes problems in `findings` and returns what is sound."""
+    """Like `load_hoi_json`, but notes problems in `findings` and returns the valid records."""
     data = _read(findings)
     with paused_gc():
         classes = HOIClasses(data, findings)
@@ -107,7 +107,7 @@ def _check(
 
 
 def is_hoi_json(data: Any) -> bool:
-    """An object with COCO's keys and `hoi_annotations` or `verb_categories`."""
+    """Whether data are an object with `hoi_annotations` or `verb_categories`."""
     return isinstance(data, dict) and bool({"hoi_annotations", "verb_categories"} & data.keys())
 
 
@@ -128,7 +128,7 @@ def _read_images(data: dict, findings: Findings, root: str) -> dict[int, dict]:
         findings.record = f"images[{i}]"
         ident, name = new_id(raw, seen, findings), findings.name(raw.get("file_name"), "file_name")
         if name in names:
-            findings.add("file_name", name, "a file that no other image has")
+            findings.add("file_name", name, "a unique file name")
         if ident is None or name is None:
             continue
         names.add(name)
@@ -146,7 +146,7 @@ def _read_images(data: dict, findings: Findings, root: str) -> dict[int, dict]:
 def _read_entities(
     data: dict, findings: Findings, images: dict[int, dict], classes: HOIClasses
 ) -> dict[int, tuple[int, int]]:
-    """Fills in the entities; returns annotation id -> (image id, index of the entity)."""
+    """Adds the entities to the images; returns annotation id -> (image id, entity index)."""
     places: dict[int, tuple[int, int]] = {}
     seen: set[int] = set()
     for i, raw in enumerate(findings.list_of(data.get("annotations"), dict, "annotations")):
@@ -182,7 +182,7 @@ def _read_pairs(
     places: dict[int, tuple[int, int]],
     classes: HOIClasses,
 ) -> dict[int, list[str]]:
-    """Fills in the interactions; returns image id -> where each of them stands."""
+    """Adds the interactions to the images; returns image id -> the place of each in the file."""
     seen: set[int] = set()
     fields: dict[int, list[str]] = {i: [] for i in images}
     findings.record = ""
@@ -228,7 +228,7 @@ def _add_pair(
         findings.add("human_annotation_id", name, f"an annotation of the category {PERSON!r}")
         return False
     if obj == human:
-        findings.add("object_annotation_id", obj, "another annotation than the human")
+        findings.add("object_annotation_id", obj, "an annotation other than the human's")
         return False
     if obj != NO_OBJECT:
         target = entities[obj]["category_id"]
@@ -242,5 +242,5 @@ def _add_pair(
 
 
 def occurring_hois(records: list[dict]) -> list[int]:
-    """The HOI classes that occur in dataset dicts, ascending."""
+    """The ids of the HOI classes that occur in dataset dicts, ascending."""
     return sorted({p["hoi"] for r in records for p in r["hoi_annotations"] if p["hoi"] >= 0})

@@ -1,4 +1,4 @@
-"""The class lists of a file of own data: objects, verbs and HOI classes, by ascending id."""
+"""Reads the classes of a file of own data: objects, verbs and HOI classes, by ascending id."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ PERSON = "person"
 
 
 class HOIClasses:
-    """What the ids of a file mean.
+    """The classes that the ids of a file stand for.
 
-    Where every category has the name of a COCO object, the objects are COCO's 80 in COCO's order,
-    so that every detector trained on COCO fits; else they are the file's own, by ascending id.
+    If every category has the name of a COCO object, the objects are COCO's 80 in COCO's order, so
+    that detectors trained on COCO can be used. Else they are the file's own, by ascending id.
 
     Attributes:
         object_of: category id -> object id.
         verb_of: verb category id -> verb id.
-        vocabulary: all of them.
+        vocabulary: the objects, verbs and HOI classes.
     """
 
     def __init__(self, data: dict, findings: Findings) -> None:
@@ -60,7 +60,9 @@ class HOIClasses:
             verb = lookup(raw, "verb_id", self.verb_of, findings, "the id of a verb category")
             if obj is not None and verb is not None:
                 if (obj, verb) in rows:
-                    findings.add("category_id, verb_id", raw, "a combination that is not there yet")
+                    findings.add(
+                        "category_id, verb_id", raw, "a combination that does not occur twice"
+                    )
                 rows.setdefault((obj, verb), len(rows))
         findings.record = ""
         return np.asarray(list(rows), dtype=np.int64).reshape(-1, 2)
@@ -74,7 +76,7 @@ def object_list(names: list[str]) -> list[str]:
 
 
 def _positions(names: list[str], objects: list[str]) -> list[int]:
-    """The object id of each category; the lists are the same one, or COCO's names differ by `_`."""
+    """The object id of each category; names may have `_` where COCO's have blanks."""
     if objects is names:
         return list(range(len(names)))
     return [objects.index(n.replace("_", " ")) for n in names]
@@ -85,7 +87,7 @@ def _sort_key(value: Any) -> int:
 
 
 def _named(data: dict, key: str, findings: Findings) -> list[dict]:
-    """Members with an id and a name of their own, by ascending id."""
+    """The members of a list with a unique id and a unique name, by ascending id."""
     sound: list[dict] = []
     ids: set[int] = set()
     names: set[str] = set()
@@ -93,7 +95,7 @@ def _named(data: dict, key: str, findings: Findings) -> list[dict]:
         findings.record = f"{key}[{i}]"
         ident, name = new_id(raw, ids, findings), raw.get("name")
         if not isinstance(name, str) or not name.strip() or name in names:
-            findings.add("name", name, "a name of its own")
+            findings.add("name", name, "a unique name")
         elif ident is not None:
             names.add(name)
             sound.append(raw)
@@ -110,17 +112,17 @@ def _ing_form(verb: dict, findings: Findings) -> str:
 
 
 def new_id(raw: dict, seen: set[int], findings: Findings) -> int | None:
-    """The `id` of a member, which no earlier one may have."""
+    """The `id` of a member, which must be unique."""
     ident = raw.get("id")
     if type(ident) is not int or abs(ident) >= ID_LIMIT or ident in seen:
-        findings.add("id", ident, "an integer that no other one has")
+        findings.add("id", ident, "a unique integer")
         return None
     seen.add(ident)
     return ident
 
 
 def lookup(raw: dict, key: str, table: dict, findings: Findings, what: str) -> Any:
-    """What an id in a field refers to."""
+    """The member of a table that an id in a field refers to."""
     value = raw.get(key)
     found = table.get(value) if type(value) is int else None
     if found is None:

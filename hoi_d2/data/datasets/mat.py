@@ -1,4 +1,4 @@
-"""Reading MATLAB's nested structs with errors that name the place."""
+"""Reads MATLAB's nested structs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hoi_d2.data.datasets.records import file_problem
 
 
 def load_mat(path: str | os.PathLike, names: list[str]) -> dict[str, np.ndarray]:
-    """Some variables of a .mat file.
+    """Loads some variables of a .mat file.
 
     Raises:
-        FileNotFoundError: no such file.
-        DataFormatError: it is no .mat file, or a variable is not in it.
+        FileNotFoundError: the file does not exist.
+        DataFormatError: the file is not a .mat file, or lacks a variable.
     """
     from scipy.io import loadmat  # slow to import
 
@@ -23,7 +23,7 @@ def load_mat(path: str | os.PathLike, names: list[str]) -> dict[str, np.ndarray]
         raise FileNotFoundError(f"no such annotation file: {path}")
     try:
         content = loadmat(path, variable_names=names)
-    except Exception as error:  # a damaged file makes scipy raise nearly anything
+    except Exception as error:  # scipy raises many kinds of errors for damaged files
         what = f"{type(error).__name__}: {error}"
         raise file_problem(path, "content", what, "a MATLAB file (version 7 or older)") from error
     for name in names:
@@ -40,7 +40,7 @@ def elements(value: Any) -> list[np.void]:
 
 
 def member(struct: np.void, name: str) -> Any:
-    """A field of one struct; None where it has no such field."""
+    """A field of one struct, or None if the struct has no such field."""
     return struct[name] if name in (struct.dtype.names or ()) else None
 
 

@@ -1,13 +1,13 @@
-"""MPII Human Pose as activity recognition: one activity an image.
+"""Loads MPII Human Pose for activity recognition: one activity per image.
 
-Two forms, recognised by content: the official `mpii_human_pose_v1_u12_1.mat` (slow to read, for it
-holds every joint), and the JSON that tools/prepare_mpii.py makes of it:
+Two forms are recognised by content: the official `mpii_human_pose_v1_u12_1.mat`, which is slow to
+read because it holds every joint, and the JSON that tools/prepare_mpii.py makes from it:
 `{"activities": [names], "images": [{"file_name", "activity": index}]}`.
 
 The activities of the test images are withheld, so the classes are the activities that occur in
 the training images, by ascending `act_id`. Papers train and report on two parts of the training
-images (8,218 and 6,987 of the 15,205 that have an activity); the list of the second part is not
-in the file and has to be given.
+images (8,218 and 6,987 of the 15,205 with an activity); the list of the second part is not in the
+file and must be given.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ def load_mpii(
     split: str = "trainval",
     val_images: str | os.PathLike | None = None,
 ) -> list[dict]:
-    """MPII's activities as dataset dicts.
+    """Loads MPII's activities as dataset dicts.
 
     Args:
-        file: the official .mat, or the prepared JSON.
+        file: the official .mat file, or the prepared JSON file.
         image_root: the folder of the images; it is put before every file name.
         split: `trainval` (all images with an activity), `train` or `val`.
-        val_images: a text file with the file names of `val`, one on each line.
+        val_images: a text file with the file names of `val`, one per line.
 
     Returns:
-        One dict an image: `file_name, image_id` and `image_labels` (C,) int8, 1 for the activity
-        and -1 for the others. `annotations` and `hoi_annotations` are there and empty.
+        One dict per image: `file_name, image_id` and `image_labels` (C,) int8, 1 for the activity
+        and -1 for the others. `annotations` and `hoi_annotations` are empty lists.
 
     Raises:
-        FileNotFoundError: no such file.
-        DataFormatError: names every record that is broken.
+        FileNotFoundError: a file does not exist.
+        DataFormatError: records are broken; the message names each of them.
     """
     path, root = os.fspath(file), os.fspath(image_root)
     files = [path] if val_images is None else [path, os.fspath(val_images)]
@@ -73,7 +73,7 @@ def load_mpii(
 
 
 def mpii_vocabulary(file: str | os.PathLike) -> Vocabulary:
-    """The activities of a file as verbs of the one object `person`; class c is activity c."""
+    """A file's activities as verbs of the one object `person`; class c is activity c."""
     findings = Findings(file)
     activities = read_mpii(findings, "")[0]
     findings.raise_errors()
@@ -140,7 +140,7 @@ def _read_mat(findings: Findings) -> tuple[list[str], list[tuple[str, int]]]:
         findings.record = f"RELEASE.annolist({index + 1})"
         act_id, act_name = integer(member(acts[index], "act_id")), member(acts[index], "act_name")
         if act_id is None or act_id <= 0:
-            continue  # a training image that nobody gave an activity
+            continue  # a training image without an activity
         image = next(iter(elements(member(images[index], "image"))), None)
         name = findings.name(None if image is None else text(member(image, "name")), "image.name")
         if name is not None:

@@ -1,4 +1,4 @@
-"""The form of HoiTransformer for V-COCO: one JSON object a line, with sizes and XYWH boxes.
+"""Reads HoiTransformer's format of V-COCO: one JSON object per line, with sizes and XYWH boxes.
 
 {"file_name", "width", "height", "gtboxes": [{"box": [x, y, w, h], "tag": COCO's name}],
  "hoi": [{"subject_id", "object_id", "category_id": verb in PPDM's order}]}
@@ -29,8 +29,8 @@ PPDM_VERBS = (
 
 
 def is_odgt(text: str) -> bool:
-    """Whether one of the first lines is a JSON object of its own, with `gtboxes`."""
-    lines = text.lstrip().split("\n", 5)[:5]  # several, for the first may be the broken one
+    """Whether one of the first lines is a JSON object with `gtboxes`."""
+    lines = text.lstrip().split("\n", 5)[:5]  # several, because the first one may be broken
     return any(_is_image(line) for line in lines if '"gtboxes"' in line)
 
 
@@ -112,7 +112,7 @@ def _read_pairs(
 
 
 def xywh_box(value: object, findings: Findings, field: str) -> tuple[float, ...] | None:
-    """A COCO box [x, y, w, h] as XYXY; COCO has a few with w or h = 0."""
+    """Converts a COCO box [x, y, w, h] to XYXY; COCO has a few with w or h = 0."""
     if isinstance(value, list) and len(value) == 4 and {type(v) for v in value} <= {int, float}:
         x, y, w, h = value
         if abs(x) <= 1e6 and abs(y) <= 1e6 and 0 <= w <= 1e6 and 0 <= h <= 1e6:

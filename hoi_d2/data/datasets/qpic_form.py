@@ -1,8 +1,9 @@
-"""The form of PPDM, QPIC, CDN and GEN-VLKT: a list of images, for HICO-DET and for V-COCO.
+"""Reads the file format of PPDM, QPIC, CDN and GEN-VLKT: a list of images.
 
     [{"file_name", "img_id", "annotations": [{"bbox": XYXY, "category_id": COCO's}],
       "hoi_annotation": [{"subject_id", "object_id", "category_id", "hoi_category_id"}]}]
 
+HICO-DET and V-COCO are both published in it.
 Subject and object are indices into `annotations`. HICO-DET: inclusive boxes, verbs 1..117, HOIs
 1..600; the training file counts pixels from 0, the test file from 1 and without `img_id` and
 `hoi_category_id`. V-COCO: continuous boxes, verbs 0..28 in the official order, object -1 = none.
@@ -33,14 +34,14 @@ from hoi_d2.data.vocabulary import (
 
 @dataclass(frozen=True)
 class _Dialect:
-    """What differs between the two data sets' files of this form.
+    """The differences between the two datasets' files of this form.
 
     Args:
-        vocabulary: of the data set.
-        shifts: added to (x0, y0) and to (x1, y1) to make boxes continuous and 0-based.
+        vocabulary: the vocabulary of the dataset.
+        shifts: the numbers added to (x0, y0) and to (x1, y1), for continuous and 0-based boxes.
         first_verb: the smallest verb number.
-        first_object: the smallest object index, -1 where there may be none.
-        duplicates: level of an interaction that is there twice.
+        first_object: the smallest object index; -1 if the object may be missing.
+        duplicates: the level of a repeated interaction.
     """
 
     vocabulary: Vocabulary
@@ -53,26 +54,26 @@ class _Dialect:
 def read_qpic_hico_det(
     data: list, findings: Findings, root: str, *, one_based: bool | None
 ) -> list[dict]:
-    """HICO-DET's files of this form; `one_based` None = by content."""
+    """Dataset dicts from HICO-DET's files of this form; `one_based` None = by content."""
     if one_based is None:
         one_based = counts_from_one(data)
-    # Merging near-identical boxes, which the training file went through, made 119 duplicates.
+    # The training file has 119 duplicates, because near-identical boxes were merged.
     duplicates = "flaw" if one_based else "note"
     shifts = (-1, 0) if one_based else (0, 1)
     return _read(data, findings, root, _Dialect(hico_det_vocabulary(), shifts, 1, 0, duplicates))
 
 
 def read_qpic_vcoco(data: list, findings: Findings, root: str) -> list[dict]:
-    """V-COCO's files of this form."""
+    """Dataset dicts from V-COCO's files of this form."""
     return _read(data, findings, root, _Dialect(vcoco_vocabulary(), (0, 0), 0, NO_OBJECT))
 
 
 def counts_from_one(data: list) -> bool:
-    """Whether a file of HICO-DET writes its boxes 1-based.
+    """Whether the boxes of a HICO-DET file are 1-based.
 
-    The test file does, the training file does not. A smallest coordinate of 0 or 1 says which;
-    where a cut-out of a file has neither, so does `hoi_category_id`, which only the training
-    file has.
+    Those of the test file are, those of the training file are not. The smallest coordinate, 0 or 1,
+    shows which. If part of a file has neither, `hoi_category_id` does, which only the training file
+    has.
     """
     boxes = (item.get("bbox") for r in data for item in _members(r, "annotations"))
     corners = (b[:2] for b in boxes if isinstance(b, list) and len(b) == 4)
@@ -84,7 +85,7 @@ def counts_from_one(data: list) -> bool:
 
 
 def _members(record: Any, key: str) -> list[dict]:
-    """The objects in a list of a record, whatever the file holds."""
+    """The objects in a list of a record; empty if the record is broken."""
     value = record.get(key) if isinstance(record, dict) else None
     return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
 
@@ -110,7 +111,7 @@ def _read(data: list, findings: Findings, root: str, dialect: _Dialect) -> list[
 
 
 def _head(raw: dict, findings: Findings, index: int, root: str) -> dict | None:
-    """File name, id and size; None where there is no name or id."""
+    """File name, id and size of a record; None if the name or id is missing."""
     name = findings.name(raw.get("file_name"), "file_name")
     if name is None:
         return None
@@ -151,7 +152,7 @@ def _entities(raw: dict, findings: Findings, shifts: tuple[int, int]) -> list[di
 def _pairs(
     raw: dict, findings: Findings, entities: list[dict], dialect: _Dialect
 ) -> tuple[list[dict], list[str]]:
-    """The interactions, and where in the record each stands."""
+    """The interactions, and the place of each in the record."""
     pairs, fields, count = [], [], len(entities)
     vocabulary, first = dialect.vocabulary, dialect.first_verb
     verbs, where = len(vocabulary.verbs), "an index into annotations"
@@ -167,7 +168,7 @@ def _pairs(
             continue
         person = entities[human]["category_id"]
         if person is None:
-            continue  # the entity was reported
+            continue  # the entity was already reported
         if person != vocabulary.person:
             name = vocabulary.objects[person]
             findings.add(f"{at}.subject_id", human, f"the index of a person; this is a {name}")
@@ -184,7 +185,7 @@ def _pairs(
 def _hoi(
     item: dict, target: int, verb: int, findings: Findings, at: str, vocabulary: Vocabulary
 ) -> int:
-    """The HOI class of an object and verb, which must be the one that is written, if one is."""
+    """The HOI class of an object and verb; notes a problem if the file has another one."""
     if not len(vocabulary.hois):
         return -1
     hoi = int(vocabulary.hoi_of[target, verb])

@@ -1,4 +1,4 @@
-"""What the loaders of every format share: errors that name the place, checked reads, a cache.
+"""Tools that the loaders of all formats share: error messages, checked reads, a cache.
 
 Nothing here needs torch or detectron2, so that scoring a result file starts fast.
 """
@@ -23,7 +23,7 @@ BOX_MODE_XYXY = 0
 """`detectron2.structures.BoxMode.XYXY_ABS`, written out so that loading needs no detectron2."""
 
 NO_OBJECT = -1
-"""The object index of an interaction without a visible object, and its class."""
+"""The object index, and the object class, of an interaction without a visible object."""
 
 MAX_COORDINATE = 1e6
 
@@ -35,16 +35,16 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong in a data file.
+    """One error in a data file.
 
     Args:
-        file: the file it is in.
-        record: which record, e.g. `record 12 (HICO_test2015_00000013.jpg)`; empty = whole file.
-        field: where in the record, e.g. `annotations[3].bbox`.
-        value: what stands there.
-        expected: what should.
-        level: `error` = the file cannot be used; `flaw` = it can, but this record is wrong and
-            tools/validate_data.py says so; `note` = a known peculiarity that does no harm.
+        file: the path of the file.
+        record: the record, e.g. `record 12 (HICO_test2015_00000013.jpg)`; empty = whole file.
+        field: the field of the record, e.g. `annotations[3].bbox`.
+        value: the value of the field.
+        expected: a description of a correct value.
+        level: `error` = the file cannot be used; `flaw` = the file can be used, but this record is
+            wrong and tools/validate_data.py reports it; `note` = a known, harmless peculiarity.
     """
 
     file: str
@@ -61,12 +61,12 @@ class Problem:
         return f"{place}: {self.field} = {value}; expected {self.expected}"
 
     def as_dict(self) -> dict[str, str]:
-        """All fields as JSON can hold them."""
+        """All fields as strings, for JSON."""
         return {**asdict(self), "value": repr(self.value)[:200]}
 
 
 class DataFormatError(UserError, ValueError):
-    """A data file that cannot be used; `problems` names every broken place in it."""
+    """A data file cannot be used; `problems` lists all of its errors."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = list(problems)
@@ -75,19 +75,19 @@ class DataFormatError(UserError, ValueError):
             lines.append(f"... and {len(self.problems) - _SHOWN} more (tools/validate_data.py)")
         super().__init__("\n".join(lines))
 
-    def __reduce__(self) -> tuple:  # so that it survives the way out of a worker process
+    def __reduce__(self) -> tuple:  # so that it can be pickled in a worker process
         return type(self), (self.problems,)
 
 
 class Findings:
-    """Collects the problems of one file, and reads fields with the checks that find them.
+    """Reads the fields of one file with checks, and collects its problems.
 
     Every reading method returns None after it has noted a problem, so that one pass over a file
-    names all of its broken records.
+    finds all of its broken records.
 
     Args:
-        file: the file.
-        strict: look for flaws as well, which takes longer.
+        file: the path of the file.
+        strict: also look for flaws, which takes longer.
     """
 
     def __init__(self, file: str | os.PathLike, *, strict: bool = False) -> None:
@@ -106,7 +106,7 @@ class Findings:
             raise DataFormatError(errors)
 
     def list_of(self, value: Any, kind: type, field: str) -> list:
-        """The list `value`; members of another type are noted and replaced by an empty one."""
+        """Checks a list; members of another type are noted and replaced by an empty one."""
         if not isinstance(value, list):
             self.add(field, value, "a list")
             return []
@@ -120,26 +120,26 @@ class Findings:
         return [v if isinstance(v, kind) else kind() for v in value]
 
     def integer(self, value: Any, low: int, high: int, field: str, what: str) -> int | None:
-        """An integer low <= value < high."""
+        """Checks an integer: low <= value < high."""
         if type(value) is int and low <= value < high:
             return value
-        self.add(field, value, f"{what}, {low}..{high - 1}" if high > low else f"{what}; none here")
+        self.add(field, value, f"{what}, {low}..{high - 1}" if high > low else f"{what}; got none")
         return None
 
     def box(self, value: Any, field: str) -> list[float] | None:
-        """Four finite numbers with x0 <= x1, y0 <= y1 (inclusive forms may have them equal)."""
+        """Checks a box: four finite numbers with x0 <= x1, y0 <= y1 (equal in inclusive forms)."""
         if isinstance(value, list) and len(value) == 4:
             x0, y0, x1, y1 = value
             kinds = {type(x0), type(y0), type(x1), type(y1)}
             if kinds <= {int, float}:
                 low, high = -MAX_COORDINATE, MAX_COORDINATE
-                if low <= x0 <= x1 <= high and low <= y0 <= y1 <= high:  # false for NaN as well
+                if low <= x0 <= x1 <= high and low <= y0 <= y1 <= high:  # also false for NaN
                     return value
         self.add(field, value, "[x0, y0, x1, y1], finite numbers with x0 <= x1 and y0 <= y1")
         return None
 
     def size(self, width: Any, height: Any, field: str) -> tuple[int, int] | None:
-        """(width, height) in whole pixels."""
+        """Checks an image size, (width, height) in whole pixels."""
         if type(width) is int and type(height) is int:
             if 0 < width <= MAX_COORDINATE and 0 < height <= MAX_COORDINATE:
                 return width, height
@@ -147,7 +147,7 @@ class Findings:
         return None
 
     def name(self, value: Any, field: str) -> str | None:
-        """A file name."""
+        """Checks a file name."""
         if isinstance(value, str) and value and "\0" not in value:
             return value
         self.add(field, value, "a file name")
@@ -156,7 +156,7 @@ class Findings:
 
 @contextmanager
 def paused_gc() -> Iterator[None]:
-    """No garbage collection while many containers are made: four times as fast."""
+    """Pauses garbage collection, which makes loading many small objects four times as fast."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -167,7 +167,7 @@ def paused_gc() -> Iterator[None]:
 
 
 def file_problem(file: str | os.PathLike, field: str, value: Any, expected: str) -> DataFormatError:
-    """The error for a file that is wrong as a whole."""
+    """Makes the error for a file that cannot be used at all."""
     return DataFormatError([Problem(os.fspath(file), "", field, value, expected)])
 
 
@@ -175,8 +175,8 @@ def read_text(path: str | os.PathLike) -> str:
     """The text of a UTF-8 file.
 
     Raises:
-        FileNotFoundError: with the path that was looked for.
-        DataFormatError: it is no UTF-8 text.
+        FileNotFoundError: the file does not exist.
+        DataFormatError: the file is not UTF-8 text.
     """
     path = Path(path)
     if not path.is_file():
@@ -188,30 +188,30 @@ def read_text(path: str | os.PathLike) -> str:
 
 
 def parse_json(text: str, path: str | os.PathLike, *, record: str = "") -> Any:
-    """JSON text as Python objects; DataFormatError with line and column where it is broken."""
+    """Parses JSON; broken text raises DataFormatError with line and column."""
     try:
         with paused_gc():
             return json.loads(text)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno} column {error.colno}"
         problem = Problem(os.fspath(path), record, place, error.msg, "valid JSON")
-    except (RecursionError, ValueError) as error:  # absurdly deep, or an integer of 5,000 digits
+    except (RecursionError, ValueError) as error:  # nested too deeply, or an integer is too long
         problem = Problem(os.fspath(path), record, "content", str(error), "valid JSON")
     raise DataFormatError([problem])
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """A JSON file as Python objects."""
+    """Reads a JSON file."""
     return parse_json(read_text(path), path)
 
 
 def image_head(root: str, name: str, image_id: int) -> dict[str, Any]:
-    """The head of a record whose image was annotated without regard to its EXIF orientation."""
+    """The first fields of a record, for images annotated without their EXIF orientation."""
     return {"file_name": os.path.join(root, name), "image_id": image_id, "ignore_exif": True}
 
 
 def entity(box: Sequence[float], category_id: int | None, iscrowd: int = 0) -> dict:
-    """One entity of a dataset dict, detectron2's COCO-style annotation; class None = broken."""
+    """One entity of a dataset dict, as detectron2's COCO-style annotation; class None = broken."""
     return {
         "bbox": list(box),
         "bbox_mode": BOX_MODE_XYXY,
@@ -235,14 +235,14 @@ _SETTLED_SECONDS = 2.0
 def cached(
     load: Callable[[], list[dict]], key: tuple, files: Sequence[str | os.PathLike]
 ) -> list[dict]:
-    """`load()`, remembered for as long as the files stay as they are.
+    """Returns `load()`, from a cache as long as the files do not change.
 
-    The memory holds pickled bytes, not the records: callers may change what they get, and worker
+    The cache holds pickled bytes, not the records: callers may change the records, and worker
     processes forked later share 20 MB of bytes instead of copying half a million small objects.
     """
     stats = [os.stat(f) for f in files if os.path.exists(f)]
     key = (*key, *((s.st_mtime_ns, s.st_size, s.st_ino) for s in stats))
-    # A file that was written just now may be written again without a visible change of its time.
+    # A file that was just written may be written again within the resolution of its time stamp.
     if any(time.time() - s.st_mtime < _SETTLED_SECONDS for s in stats):
         return load()
     with paused_gc():

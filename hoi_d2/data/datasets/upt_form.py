@@ -1,4 +1,4 @@
-"""The form of UPT, PViC, SCG, ADA-CM and EZ-HOI: parallel lists an image.
+"""Reads the file format of UPT, PViC, SCG, ADA-CM and EZ-HOI: parallel lists per image.
 
 HICO-DET: `annotation` with `boxes_h, boxes_o` (1-based, inclusive), `hoi, object, verb` (0-based,
 objects in HICO's alphabetical order), `filenames`, `size`, `correspondence`.
@@ -28,9 +28,9 @@ from hoi_d2.data.vocabulary import (
 
 
 class EntityTable:
-    """Makes entities of boxes that are written once for each interaction.
+    """Collects entities from boxes that the file repeats for each interaction.
 
-    The same box of the same class is one entity. `fields` says where each was first written.
+    The same box of the same class is one entity. `fields` names the first field of each.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class EntityTable:
         self.fields: list[str] = []
 
     def row(self, category_id: int, box: tuple[float, ...], field: str) -> int:
-        """The index of an entity, which is new where it is not there yet."""
+        """The index of an entity; it is added if it is new."""
         row = self.rows.setdefault((category_id, *box), len(self.rows))
         if row == len(self.fields):
             self.fields.append(field)
@@ -50,7 +50,7 @@ class EntityTable:
 
 
 def read_upt_hico_det(data: dict, findings: Findings, root: str) -> list[dict]:
-    """HICO-DET's file of this form."""
+    """Dataset dicts from HICO-DET's file of this form."""
     names = findings.list_of(data["filenames"], str, "filenames")
     annotations = findings.list_of(data.get("annotation"), dict, "annotation")
     sizes = findings.list_of(data.get("size", []), list, "size")
@@ -74,7 +74,7 @@ def read_upt_hico_det(data: dict, findings: Findings, root: str) -> list[dict]:
 
 
 def read_upt_vcoco(data: dict, findings: Findings, root: str) -> list[dict]:
-    """V-COCO's file of this form."""
+    """Dataset dicts from V-COCO's file of this form."""
     verb_of, records = _vcoco_verbs(data, findings), []
     objects = ["background", *coco_objects()]
     if data.get("objects", objects) != objects:
@@ -98,7 +98,7 @@ def _head(findings: Findings, name: object, index: int, root: str) -> dict | Non
     return image_head(root, str(name), image_id)
 
 
-# Human class and box, object class and box, verb, HOI, and where it stands in the lists.
+# Human class and box, object class and box, verb, HOI, and the index in the lists.
 _Pair = tuple[int, tuple, int, tuple, int, int, int]
 
 
@@ -125,14 +125,14 @@ def _columns(raw: dict, keys: tuple[str, ...], findings: Findings) -> list[list]
 
 
 def _check_order(data: dict, findings: Findings) -> None:
-    """Refuses a file whose object and verb ids do not mean HICO's alphabetical lists."""
+    """Notes an error if object and verb ids are not positions in HICO's alphabetical lists."""
     vocabulary = hico_det_vocabulary()
     objects = [vocabulary.objects[i].replace(" ", "_") for i in hico_object_order()]
     for key, expected in (("objects", objects), ("verbs", list(vocabulary.verbs))):
         names = data.get(key, expected)
         if not isinstance(names, list) or [str(n).replace(" ", "_") for n in names] != expected:
             findings.add(key, names, f"HICO's {len(expected)} {key} in alphabetical order")
-    if findings.strict:  # not read here, but by the tools that this form belongs to
+    if findings.strict:  # not used here, but by the code bases of this form
         order = hico_object_order()
         _check_classes(data["correspondence"], [int(o) for o in order], findings)
 
@@ -182,7 +182,7 @@ def _is_hoi(
 
 
 def _vcoco_verbs(data: dict, findings: Findings) -> list[int]:
-    """Our verb of each of the file's `classes`; `hold obj` is our `hold_obj`."""
+    """The verb id of each of the file's `classes`; `hold obj` is our `hold_obj`."""
     verbs = vcoco_vocabulary().verbs
     names = [n.replace(" ", "_") for n in findings.list_of(data.get("classes"), str, "classes")]
     unknown = [n for n in names if n not in verbs]

@@ -1,14 +1,13 @@
-"""V-COCO in the four forms it goes around in, as detectron2 dataset dicts.
+"""Loads V-COCO, in any of its four published forms, as detectron2 dataset dicts.
 
 - official: a list of 26 actions with `role_name`; boxes come from COCO's instances files.
 - QPIC form: a list of images with `hoi_annotation`; object -1 = none.
 - UPT form: an object of parallel lists with `action_to_object`; has visible objects only, and
   neither role-less actions nor `point`.
-- odgt: one JSON object a line, with `gtboxes` and `hoi`.
+- odgt: one JSON object per line, with `gtboxes` and `hoi`.
 
-Verbs come out as the 29 action-roles of `vcoco_vocabulary()`; boxes as COCO means them, continuous
-0-based (x, y, x + w, y + h). A person who does an action whose object is not in the image has
-an interaction with object -1.
+Verbs are the 29 action-roles of `vcoco_vocabulary()`. Boxes are COCO's, continuous and 0-based:
+(x, y, x + w, y + h). An action whose object is not visible is an interaction with object -1.
 """
 
 from __future__ import annotations
@@ -38,22 +37,22 @@ def load_vcoco(
     coco_annotations: str | os.PathLike | Sequence[str | os.PathLike] = (),
     image_ids: str | os.PathLike | Sequence[int] | None = None,
 ) -> list[dict]:
-    """V-COCO annotations in any of their forms, recognised by content.
+    """Loads V-COCO annotations in any of their forms, recognised by content.
 
     Args:
         json_file: `vcoco_test.json`, `instances_vcoco_test.json`, `trainval_vcoco.json`, `*.odgt`.
         image_root: the folder of the images; it is put before every file name.
-        coco_annotations: COCO's instances file or files; the official form has no boxes without.
-        image_ids: keep these images only, in this order: ids, or a file with one on each line
-            (`splits/vcoco_test.ids`).
+        coco_annotations: COCO's instances file or files, which hold the boxes of the official form.
+        image_ids: the images to keep, in this order: ids, or a file with one id per line
+            (`splits/vcoco_test.ids`); None = all images.
 
     Returns:
-        One dict an image: `file_name, image_id` (COCO's), `annotations, hoi_annotations`, and
-        `height, width` where the files have them. The list is the caller's to change.
+        One dict per image: `file_name, image_id` (COCO's), `annotations, hoi_annotations`, and
+        `height, width` where the files have them. The caller may change the list.
 
     Raises:
-        FileNotFoundError: no such file.
-        DataFormatError: names every record that is broken.
+        FileNotFoundError: a file does not exist.
+        DataFormatError: records are broken; the message names each of them.
     """
     file, root = os.fspath(json_file), os.fspath(image_root)
     coco_files = as_paths(coco_annotations)
@@ -78,17 +77,17 @@ def load_vcoco(
 
 
 def as_paths(files: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:
-    """One path or several, as a list of strings."""
+    """Converts one path or several to a list of strings."""
     files = [files] if isinstance(files, str | os.PathLike) else files
     return [os.fspath(f) for f in files]
 
 
 def read_image_ids(path: str | os.PathLike) -> list[int]:
-    """The ids of a split file: one integer on each line, and at least one.
+    """Reads a split file: one image id per line, and at least one.
 
     Raises:
-        FileNotFoundError: no such file.
-        DataFormatError: names every line that is no id.
+        FileNotFoundError: the file does not exist.
+        DataFormatError: lines are not ids; the message names each of them.
     """
     findings, ids = Findings(path), []
     for number, line in enumerate(read_text(path).split("\n"), start=1):
@@ -98,7 +97,7 @@ def read_image_ids(path: str | os.PathLike) -> list[int]:
         elif text:
             findings.add(f"line {number}", text, "an image id")
     if not ids and not findings.problems:
-        findings.add("content", "no ids", "an id on each line")
+        findings.add("content", "no ids", "one id per line")
     findings.raise_errors()
     return ids
 
@@ -106,7 +105,7 @@ def read_image_ids(path: str | os.PathLike) -> list[int]:
 def select_images(
     records: list[dict], image_ids: str | os.PathLike | Sequence[int], file: str
 ) -> list[dict]:
-    """The records of these images, in this order; an id without a record is refused."""
+    """The records of these images, in this order; an id without a record is an error."""
     if isinstance(image_ids, str | os.PathLike):
         image_ids = read_image_ids(image_ids)
     by_id = {r["image_id"]: r for r in records}
@@ -120,7 +119,7 @@ def select_images(
 def read_vcoco(
     findings: Findings, image_root: str, *, coco_files: Sequence[str] = ()
 ) -> list[dict]:
-    """As `load_vcoco`, but notes problems in `findings` and returns the sound images."""
+    """Like `load_vcoco`, but notes problems in `findings` and returns the valid images."""
     text = read_text(findings.file)
     with paused_gc():
         if is_odgt(text):
@@ -147,5 +146,5 @@ def _keys(value: Any) -> Sequence[str]:
 
 
 def is_official_form(data: Any) -> bool:
-    """A list of actions with `role_name`."""
+    """Whether data are a list of actions with `role_name`."""
     return isinstance(data, list) and bool(data) and "role_name" in _keys(data[0])

@@ -1,4 +1,4 @@
-"""V-COCO's own label files: 26 actions over COCO annotation ids, boxes in COCO's files."""
+"""Reads V-COCO's official label files: 26 actions over COCO annotation ids, without boxes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from hoi_d2.data.datasets.records import (
 from hoi_d2.data.vocabulary import object_of_coco_id, vcoco_vocabulary
 
 _NEEDS_COCO = (
-    "COCO's instances file beside it (coco_annotations=...): the official V-COCO labels hold "
-    "annotation ids, no boxes; tools/prepare_vcoco.py makes a file that holds everything"
+    "COCO's instances file (coco_annotations=...): the official V-COCO labels hold annotation ids "
+    "but no boxes; tools/prepare_vcoco.py makes a file with everything"
 )
 _COLUMNS = ("image_id", "label", "role_object_id")
 
@@ -30,8 +30,8 @@ def read_official(
 ) -> list[dict]:
     """Dataset dicts from official labels and COCO's instances files.
 
-    The images are those that the labels name. Their entities are all COCO annotations, with
-    `area`, and with `labelled` where V-COCO says something of them.
+    The images are those in the labels. Their entities are all COCO annotations, with `area`, and
+    with `labelled`: whether V-COCO labels this person.
     """
     if coco_files:
         images = _read_coco(coco_files, _labelled_images(data))
@@ -58,7 +58,7 @@ def read_official(
 
 
 def _check_complete(data: list, findings: Findings) -> None:
-    """Notes actions that are not there, or there twice."""
+    """Notes actions that are missing or occur twice."""
     found = [str(action.get("action_name")) for action in data if isinstance(action, dict)]
     known = {v.removesuffix("_obj").removesuffix("_instr") for v in vcoco_vocabulary().verbs}
     wrong = sorted(name for name in known if found.count(name) != 1)
@@ -75,7 +75,7 @@ def _labelled_images(data: list) -> set[int]:
 
 
 def _images_without_boxes(data: list) -> dict[int, dict]:
-    """Images as `_read_coco` makes them, of the ids in the labels: enough to check the labels."""
+    """Images like those of `_read_coco`, from the ids in the labels, to check the labels only."""
     images: dict[int, dict] = {}
     for action in data:
         columns = [action.get(k) if isinstance(action, dict) else None for k in _COLUMNS]
@@ -97,9 +97,10 @@ def _new_image(image_id: int, file_name: str) -> dict[str, Any]:
 
 
 def _read_coco(coco_files: Sequence[str], labelled: set[int]) -> dict[int, dict]:
-    """image id -> dataset dict, and in it, until the labels are read:
+    """Dataset dicts by image id, from COCO's files.
 
-    `rows`: COCO annotation id -> entity index; `fields`: where each interaction stands.
+    Until the labels are read, they also have `rows`, COCO annotation id -> entity index, and
+    `fields`, the place of each interaction in the file.
     """
     object_of, images = object_of_coco_id(), {}
     for file in coco_files:
@@ -146,7 +147,7 @@ def _add_entity(
     area = raw.get("area", 0.0 if box is None else (box[2] - box[0]) * (box[3] - box[1]))
     if type(area) not in (int, float) or not 0 <= area < math.inf:
         findings.add(f"{at}.area", area, "a number; the official evaluation leaves out area 0")
-    # `labelled`: V-COCO has looked at this person; the evaluation ignores all others
+    # `labelled`: V-COCO has annotated this person; the evaluation ignores all others
     more = {"area": area, "labelled": False}
     image["annotations"].append(entity(box or (), object_id, crowd) | more)
 
@@ -156,7 +157,7 @@ def _read_action(action: dict, findings: Findings, images: dict[int, dict]) -> N
     image_ids, labels, role_ids = (findings.list_of(action.get(k), object, k) for k in _COLUMNS)
     roles = findings.list_of(action.get("role_name"), str, "role_name")
     if not roles:
-        findings.add("role_name", action.get("role_name"), "a list that starts with agent")
+        findings.add("role_name", action.get("role_name"), "a list that starts with `agent`")
         return
     count = len(image_ids)
     if not roles or len(labels) != count or len(role_ids) != count * len(roles):
@@ -185,7 +186,7 @@ def _read_action(action: dict, findings: Findings, images: dict[int, dict]) -> N
 
 
 def _check_unused(image: dict, of_roles: list, findings: Findings, index: int) -> None:
-    """Notes the ids of an entry with label 0 that lead nowhere."""
+    """Notes the ids in an entry with label 0 that are not annotations of the image."""
     for role, annotation_id in enumerate(of_roles):
         none = role > 0 and annotation_id == 0
         if type(annotation_id) is not int or not (none or annotation_id in image["rows"]):
@@ -194,7 +195,7 @@ def _check_unused(image: dict, of_roles: list, findings: Findings, index: int) -
 
 
 def _check_persons(ann_ids: Any, first_column: list, findings: Findings) -> None:
-    """Notes where `ann_id`, which is not read here, says another person than the roles do."""
+    """Notes where `ann_id`, which is not used here, differs from the person in the roles."""
     written = findings.list_of(ann_ids, object, "ann_id")
     if len(written) != len(first_column):
         findings.add("ann_id", len(written), f"{len(first_column)} ids", level="flaw")
@@ -211,7 +212,7 @@ def _mark_labelled(image: dict | None, annotation_id: Any) -> None:
 
 
 def _verb_ids(name: Any, roles: list[str], findings: Findings) -> list[int]:
-    """Our verbs of an action: one for each role after the agent, or the action itself."""
+    """The verb ids of an action: one for each role after the agent, or the action itself."""
     verbs = vcoco_vocabulary().verbs
     names = [f"{name}_{role}" for role in roles[1:]] or [name]
     unknown = [n for n in names if n not in verbs]

@@ -1,4 +1,4 @@
-"""The training and test loaders: records of the catalog, mapper by name, resumable stream."""
+"""Builds the training and test loaders of a config."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ logger = logging.getLogger(__name__)
 
 
 class TrainLoader(CountsBadImages):
-    """Endless micro-batches of one process; images that cannot be read are replaced.
+    """The endless micro-batches of one process; images that cannot be read are replaced.
 
     Attributes:
-        stream: which samples come next; `stream.first_batch` is set to resume.
+        stream: the order of the samples; `stream.first_batch` is set to resume.
 
     Args:
-        dataset: maps a sample to a model input.
+        dataset: the dataset, which maps a sample to a model input.
         stream: the micro-batches, as lists of samples.
-        num_workers: processes that read images; 0 = this one.
-        max_bad_share: a run in which more than this share of the draws met a bad image stops.
+        num_workers: the number of processes that read images; 0 = this process reads them.
+        max_bad_share: the largest share of bad images; the run stops if there are more.
     """
 
     def __init__(
@@ -64,18 +64,18 @@ class TrainLoader(CountsBadImages):
     ) -> None:
         super().__init__(max_bad_share)
         self.dataset, self.stream, self.num_workers = dataset, stream, num_workers
-        self._micro_batches = 0  # handed out since `stream.first_batch`
+        self._micro_batches = 0  # yielded since `stream.first_batch`
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the stream is; to be read between two steps."""
+        """The position in the stream; call this between two steps."""
         done = self._micro_batches // self.stream.micro_batches
         return self.stream.description() | {"next_batch": self.stream.first_batch + done}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where `state` was taken; before the first batch only.
+        """Continues from the position of `state`; call this before the first batch.
 
-        With another dataset or batch size the same stream cannot go on: then about as many images
-        are skipped as were seen, and the log says so.
+        With another dataset or batch size the same stream cannot continue. Then about as many
+        images are skipped as were seen, with a warning.
         """
         assert self._micro_batches == 0
         self.stream.seed = self.dataset.seed = state["seed"]
@@ -94,7 +94,7 @@ class TrainLoader(CountsBadImages):
             collate_fn=list,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=_prepare_worker,
-            # Of its own, so that starting workers does not move the training's generator.
+            # A separate one, so that starting workers does not advance torch's default generator.
             generator=torch.Generator(),
         )
         batches = iter(loader)
@@ -112,10 +112,10 @@ class TrainLoader(CountsBadImages):
 
     @contextmanager
     def explained_deaths(self) -> Iterator[None]:
-        """Inside, the error of a worker that died names what the workers were reading.
+        """Adds the images that the workers were reading to the error of a worker that died.
 
-        Around the whole step: torch raises the error wherever the main process is at the time, and
-        where that is in the middle of taking a batch over, a broken connection comes first.
+        It encloses the whole step, because torch raises the error wherever the main process is at
+        the time. If the main process is receiving a batch, a connection error comes first.
         """
         try:
             yield
@@ -123,7 +123,7 @@ class TrainLoader(CountsBadImages):
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
             if not isinstance(error, RuntimeError):
-                with suppress(RuntimeError):  # torch's, which is about to arrive
+                with suppress(RuntimeError):  # torch's own error, which comes soon
                     time.sleep(1)
             reading = ", ".join(self.dataset.being_read()) or "nothing"
             raise RuntimeError(
@@ -132,17 +132,17 @@ class TrainLoader(CountsBadImages):
 
 
 class TestLoader(CountsBadImages):
-    """Every image of a dataset once, one at a time, each by one process.
+    """Every image of a dataset once, in batches of one, each in one process.
 
-    An image that cannot be read is left out of the inputs: the evaluator, which has the ground
-    truth of the whole dataset, counts what is in it as not found.
+    An image that cannot be read is skipped: the evaluator, which has the ground truth of the whole
+    dataset, counts its objects as not found.
 
     Args:
-        loader: detectron2's test loader over an `EvaluationDataset`.
+        loader: the test loader of detectron2 over an `EvaluationDataset`.
         max_bad_share: see `TrainLoader`.
     """
 
-    __test__ = False  # not a test case, whatever pytest thinks of the name
+    __test__ = False  # tells pytest that this is not a test case
 
     def __init__(self, loader: DataLoader, *, max_bad_share: float) -> None:
         super().__init__(max_bad_share)
@@ -153,17 +153,17 @@ class TestLoader(CountsBadImages):
 
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:
         for batch in self.loader:
-            self.count(batch, "left out; what is in it counts as not found")
+            self.count(batch, "skipped; its objects count as not found")
             readable = [item for item in batch if item]
             if readable:
                 yield readable
 
 
 def load_records(names: tuple[str, ...], *, filter_empty: bool = False) -> list[dict[str, Any]]:
-    """Dataset dicts of the named datasets, in a row.
+    """The dataset dicts of several datasets, concatenated.
 
-    Not detectron2's `get_detection_dataset_dicts`: its class histogram needs numpy < 1.24, and it
-    drops images without annotations unless told otherwise.
+    This replaces detectron2's `get_detection_dataset_dicts`, whose class histogram needs
+    numpy < 1.24, and which drops images without annotations by default.
 
     Raises:
         ValueError: no dataset is named, or one is empty.
@@ -185,8 +185,8 @@ def load_records(names: tuple[str, ...], *, filter_empty: bool = False) -> list[
     if len(kept) < len(records):
         empty = next(record for record in records if not record["annotations"])
         logger.warning(
-            "DATALOADER.FILTER_EMPTY_ANNOTATIONS: %d of %d images have no annotations and are left "
-            "out (the first: %s)",
+            "DATALOADER.FILTER_EMPTY_ANNOTATIONS: %d of %d images have no annotations and are "
+            "skipped (the first: %s)",
             *(len(records) - len(kept), len(records), record_name(empty)),
         )
     return kept
@@ -196,7 +196,7 @@ def build_mapper(cfg: CfgNode, *, is_train: bool) -> Callable[[dict], dict]:
     """The mapper that `cfg.DATALOADER.MAPPER` names.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is no mapper of that name.
     """
     name = cfg.DATALOADER.MAPPER
     if name == "DatasetMapper":
@@ -219,9 +219,9 @@ def build_train_loader(
 
     Args:
         cfg: the whole config.
-        mapper: instead of the one the config names.
-        seed: of the stream, the same on every process; by default from `cfg.SEED`, or a random
-            one that the processes agree on.
+        mapper: a mapper to use instead of the config's.
+        seed: the seed of the stream, the same on every process; None = `cfg.SEED`, or a random
+            one shared by the processes.
     """
     records = load_records(cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
     _report(cfg.DATASETS.TRAIN[0], records)

@@ -1,4 +1,4 @@
-"""Says at the start of a training what its data holds, and which classes it will never see."""
+"""Logs the contents of a training set, and the classes without samples."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def report_dataset(
     vocabulary: Vocabulary,
     evaluated_hois: Iterable[int] | None = None,
 ) -> dict[str, list[str]]:
-    """Logs the numbers of images, entities and pairs, and the classes without a single sample.
+    """Logs the numbers of images, entities and pairs, and the classes without samples.
 
     Args:
         records: dataset dicts with `annotations` and `hoi_annotations`, or with `image_labels`.
         vocabulary: the classes.
-        evaluated_hois: HOI ids that are looked for; None = all.
+        evaluated_hois: the HOI ids to check; None = all.
 
     Returns:
-        Names of the classes never seen, by kind: "objects", "verbs", "hois".
+        The names of the classes without samples, by kind: "objects", "verbs", "hois".
     """
     wanted = range(len(vocabulary.hois)) if evaluated_hois is None else list(evaluated_hois)
     seen_objects, seen_verbs, seen_hois = _count(records, vocabulary)
@@ -42,7 +42,9 @@ def report_dataset(
     }
     without = sum(not _is_labelled(record) for record in records)
     counts = (len(records), without, seen_objects.total(), seen_verbs.total())
-    logger.info("training on %d images (%d without any), %d entities, %d interactions", *counts)
+    logger.info(
+        "training on %d images (%d without interactions), %d entities, %d interactions", *counts
+    )
     for kind, names in never.items():
         if names:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
@@ -54,7 +56,7 @@ def report_dataset(
 def _count(
     records: Sequence[dict[str, Any]], vocabulary: Vocabulary
 ) -> tuple[Counter[int], Counter[int], Counter[int]]:
-    """How often each object, verb and HOI occurs, in pairs or in labels of whole images."""
+    """Counts each object, verb and HOI, in pairs or in image-level labels."""
     objects: Counter[int] = Counter()
     verbs: Counter[int] = Counter()
     hois: Counter[int] = Counter()
@@ -80,7 +82,7 @@ def _is_labelled(record: dict[str, Any]) -> bool:
 def _of_interest(
     vocabulary: Vocabulary, hois: Iterable[int], *, column: int, number: int
 ) -> list[int]:
-    """Objects or verbs of the HOIs that are looked for; all where there are no HOI classes."""
+    """The objects or verbs of the HOIs to check; all if there are no HOI classes."""
     if not len(vocabulary.hois):
         return list(range(number))
     return sorted({int(vocabulary.hois[hoi][column]) for hoi in hois})

@@ -1,4 +1,4 @@
-"""Reads the images of the training stream and survives the ones that cannot be read."""
+"""Reads the images of the training stream, and replaces those that cannot be read."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ from torch.utils.data import Dataset, get_worker_info
 from hoi_d2.data.loading.stream import Sample
 from hoi_d2.utils.rng import sample_rng
 
-# What a missing, truncated or mislabelled file raises: Pillow's errors are OSErrors, except for
-# broken PNG chunks (SyntaxError).
+# The errors of a missing, truncated or mislabelled file: Pillow's are OSErrors, except for broken
+# PNG chunks (SyntaxError).
 BAD_IMAGE_ERRORS = (OSError, EOFError, SyntaxError, SizeMismatchError, cv2.error)
 BAD_IMAGES_KEY = "bad_images"
 _REPLACEMENTS = 20
-_GRACE = 5  # bad images that are allowed whatever their share, or one in the first batch would stop
+# Bad images that are allowed at any share, so that one in the first batch does not end the run.
+_GRACE = 5
 logger = logging.getLogger(__name__)
 
 
 def record_name(record: dict[str, Any]) -> str:
-    """How a record is called in messages."""
+    """The name of a record in messages."""
     return str(record.get("file_name") or f"image {record.get('image_id')}")
 
 
 class SampleDataset(Dataset):
     """Maps each sample with its own random numbers, and replaces images that cannot be read.
 
-    A replaced sample carries the (name, reason) of what it replaces under "bad_images", so that
-    the main process can count, whatever worker met it.
+    The key "bad_images" of a replacement lists (name, reason) of each unreadable image, so that
+    the main process can count those of all workers.
 
     Args:
         records: indexable dataset dicts (a detectron2 `DatasetFromList`).
         mapper: dataset dict -> model input.
-        seed: of the stream.
-        num_workers: of the loader.
+        seed: the seed of the stream.
+        num_workers: the number of workers of the loader.
     """
 
     def __init__(
@@ -75,14 +76,14 @@ class SampleDataset(Dataset):
             if bad:
                 result[BAD_IMAGES_KEY] = bad
             return result
-        raise OSError(f"{len(bad)} images in a row could not be read: {bad}")
+        raise OSError(f"{len(bad)} consecutive images could not be read: {bad}")
 
     def being_read(self) -> list[str]:
-        """Names of the records that the workers are at."""
+        """Names of the records that the workers are reading."""
         return [record_name(self.records[i]) for i in self._reading.tolist() if i >= 0]
 
     def _candidates(self, sample: Sample) -> list[int]:
-        """The sample's record, then the ones that replace it, always the same."""
+        """The index of the sample's record, then those of its replacements, always the same."""
         rng = np.random.default_rng([self.seed, sample.position])
         others = rng.integers(len(self.records), size=_REPLACEMENTS).tolist()
         return [sample.index, *(i for i in others if i != sample.index)]
@@ -93,7 +94,7 @@ class SampleDataset(Dataset):
 
 
 class EvaluationDataset(Dataset):
-    """Maps each record; one that cannot be read gives the report of it alone."""
+    """Maps each record; an unreadable image gives only its report."""
 
     def __init__(
         self, records: Sequence[dict[str, Any]], mapper: Callable[[dict], dict[str, Any]]
@@ -112,7 +113,7 @@ class EvaluationDataset(Dataset):
 
 
 class CountsBadImages:
-    """Names each image that cannot be read once, and stops when there are too many.
+    """Logs each unreadable image once, and stops the run if there are too many.
 
     Attributes:
         bad_images: name -> reason.
@@ -124,7 +125,7 @@ class CountsBadImages:
         self._read = self._bad = 0
 
     def count(self, batch: list[dict[str, Any]], remedy: str) -> None:
-        """Counts a batch and takes the reports of bad images off it.
+        """Counts the images of a batch and removes the reports of bad images from it.
 
         Raises:
             OSError: the share of bad images is above the limit.

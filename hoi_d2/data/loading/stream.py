@@ -1,9 +1,9 @@
-"""The endless stream of training images: a pure function of a seed, cut into global batches.
+"""The endless stream of training images: a pure function of a seed, split into global batches.
 
-detectron2's loader shuffles and groups inside each worker, so what a step sees depends on how many
-workers and processes there are, and a resumed run starts the shuffle again. Here every process
-draws the same global batches and takes its share: the same images for any number of processes,
-workers and micro-batches, and a resumed run goes on with the batch after the last.
+detectron2's loader shuffles and groups inside each worker, so the images of a step depend on the
+number of workers and processes, and a resumed run starts the shuffle again. Here every process
+draws the same global batches and takes its share. The images are the same for any number of
+processes, workers and micro-batches, and a resumed run continues with the next batch.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from torch.utils.data import Sampler
 class Sample(NamedTuple):
     """One draw of the stream."""
 
-    index: int  # type: ignore[assignment]  # hides the method of tuples, which nobody needs
-    """Which record of the dataset."""
+    index: int  # type: ignore[assignment]  # hides the method of tuples, which is not used
+    """The record of the dataset."""
     position: int
-    """How many draws came before it; with the seed it decides the augmentation."""
+    """The number of earlier draws; together with the seed, it determines the augmentation."""
 
 
 def endless_indices(*, size: int, seed: int, repeat_factors: Tensor | None = None) -> Iterator[int]:
-    """Yields shuffled passes over `range(size)`, for ever.
+    """Yields shuffled passes over `range(size)` without end.
 
     Args:
-        size: number of records.
-        seed: the same on every process.
-        repeat_factors: (size,) how often a pass shows each record on average; the fraction is
-            rounded up or down at random in each pass. None: once each.
+        size: the number of records.
+        seed: the seed, the same on every process.
+        repeat_factors: (size,) average number of times a record occurs in a pass; the fraction is
+            rounded up or down at random in each pass. None = once each.
     """
     generator = torch.Generator().manual_seed(seed)
     indices = torch.arange(size)
@@ -45,21 +45,21 @@ def endless_indices(*, size: int, seed: int, repeat_factors: Tensor | None = Non
 
 
 class BatchStream(Sampler[list[Sample]]):
-    """The micro-batches that one process takes of the stream of global batches.
+    """The micro-batches of one process, from the stream of global batches.
 
     Args:
-        size: number of records.
-        batch_size: images of a global batch (one optimiser step).
-        seed: the same on every process.
-        rank: this process.
-        world_size: number of processes.
-        micro_batches: into how many parts a process cuts its share of a global batch.
-        groups: (size,) records of different groups never share a batch (aspect ratio); None = all
-            may.
+        size: the number of records.
+        batch_size: the number of images in a global batch (one optimiser step).
+        seed: the seed, the same on every process.
+        rank: the rank of this process.
+        world_size: the number of processes.
+        micro_batches: the number of parts of a process's share of a global batch.
+        groups: (size,) group of each record; records of different groups (aspect ratio) are never
+            in one batch. None = one group.
         repeat_factors: see `endless_indices`.
 
     Raises:
-        ValueError: the batch cannot be cut into equal parts.
+        ValueError: the batch cannot be split into equal parts.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class BatchStream(Sampler[list[Sample]]):
         parts = world_size * micro_batches
         if batch_size < 1 or parts < 1 or batch_size % parts:
             raise ValueError(
-                f"SOLVER.IMS_PER_BATCH = {batch_size} cannot be cut into {parts} equal parts "
+                f"SOLVER.IMS_PER_BATCH = {batch_size} cannot be split into {parts} equal parts "
                 f"({world_size} processes x SOLVER.ACCUMULATE = {micro_batches})"
             )
         self.size, self.batch_size, self.seed = size, batch_size, seed
@@ -107,7 +107,7 @@ class BatchStream(Sampler[list[Sample]]):
                 yield waiting.pop(group)
 
     def description(self) -> dict[str, Any]:
-        """What decides the stream; a resumed run compares it with its own."""
+        """The settings that determine the stream; a resumed run compares them with its own."""
         return {
             "size": self.size,
             "batch_size": self.batch_size,

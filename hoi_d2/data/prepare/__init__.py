@@ -1,1 +1,7 @@
-"""From the archives that people download to the trees that hoi_d2 registers."""
+"""Turns downloaded archives into the folders that hoi_d2 registers.
+
+- `command`: what the tools/prepare_*.py commands share; start here.
+- `files`: downloads, archives and checksums.
+- `counts`: published numbers of each split, to compare with what is on disk.
+- `hico_det`, `vcoco`: the steps of one dataset each.
+"""

@@ -1,4 +1,4 @@
-"""What the `hoi-d2 data prepare-*` commands share."""
+"""Arguments that the `hoi-d2 data prepare-*` commands share."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ def argument_parser(description: str | None) -> argparse.ArgumentParser:
         "--root", type=Path, default=datasets_root(), help="default: DETECTRON2_DATASETS"
     )
     parser.add_argument(
-        "--archive", nargs="+", type=Path, default=[], help="downloaded archives to take apart"
+        "--archive", nargs="+", type=Path, default=[], help="downloaded archives to extract"
     )
     parser.add_argument(
-        "--sha256", nargs="+", default=[], help="checksums of the archives, in their order"
+        "--sha256", nargs="+", default=[], help="checksums of the archives, in the same order"
     )
     return parser
 
 
 def extract_archives(args: argparse.Namespace, target: Path) -> None:
-    """Takes every archive of the command line apart, after looking at its checksum.
+    """Checks and extracts every archive of the command line.
 
     Raises:
-        PreparationError: as `extract`; or the checksums are not as many as the archives.
+        PreparationError: an archive cannot be extracted, or the number of checksums differs from
+            the number of archives.
     """
     if args.sha256 and len(args.sha256) != len(args.archive):
         raise PreparationError("--sha256: give one checksum for each --archive")
@@ -41,8 +42,8 @@ def extract_archives(args: argparse.Namespace, target: Path) -> None:
 
 
 def report_checksum(file: Path) -> None:
-    """Says whether an annotation file is the one that goes around."""
+    """Prints whether an annotation file is the published one."""
     known = KNOWN_SHA256.get(file.name)
     if known is not None:
-        verdict = "as published" if sha256_of(file) == known else "another version than known here"
+        verdict = "as published" if sha256_of(file) == known else "differs from the published file"
         print(f"{file}: {verdict} (SHA-256)")

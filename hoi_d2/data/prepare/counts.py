@@ -1,4 +1,4 @@
-"""What the data sets hold according to their authors, and what is on disk."""
+"""Published numbers of each split, and how the files on disk compare."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ be8ff0b360f8dbb7023eb4b2a8b42afa13dba588ec009b1905a18a9ad2efd24c  instances_vcoc
 KNOWN_SHA256 = {
     name: value for value, name in (line.split() for line in _SHA256.split("\n") if line)
 }
-"""Checksums of annotation files as they go around (HICO's `anno.mat`: the one of 20160224_det)."""
+"""Checksums of published annotation files (HICO's `anno.mat`: the one of 20160224_det)."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Expected:
     Args:
         images: files in the image folder.
         annotated: images with at least one visible pair.
-        interactions: rows of (human, verb, object) with a visible object; None = depends on form.
+        interactions: rows of (human, verb, object) with a visible object; None = depends on the
+            file format.
     """
 
     images: int
@@ -49,8 +50,9 @@ EXPECTED = {
     "vcoco_trainval": Expected(5400, 4969, 13817),
     "vcoco_test": Expected(4946, 4532, 12402),
 }
-"""The same numbers are recomputed from the real files in tests/data/test_prepare.py. V-COCO's are
-those of the UPT form: without role-less actions, missing objects and `point`."""
+"""Published counts of each split; tests/data/test_prepare.py counts them in the real files.
+
+V-COCO's are those of the UPT form: without role-less actions, missing objects and `point`."""
 
 WHY_HICO_DET_DIFFERS = (
     "HICO-DET has 38,118 training images, of which 37,633 are in most training files: the other "
@@ -62,7 +64,7 @@ WHY_HICO_DET_DIFFERS = (
 
 @dataclass(frozen=True)
 class Found:
-    """What is on disk of one split."""
+    """Counts of the files of one split that are on disk."""
 
     images: int
     annotated: int
@@ -70,7 +72,7 @@ class Found:
 
     @classmethod
     def of(cls, records: Sequence[dict], point: int | None = None) -> Found:
-        """Counts dataset dicts; `point` is a verb to leave out."""
+        """Counts dataset dicts, without the verb `point`."""
         visible = [
             sum(p["object"] >= 0 and p["verb"] != point for p in r["hoi_annotations"])
             for r in records
@@ -80,7 +82,7 @@ class Found:
 
 
 def count_table(found: dict[str, Found]) -> str:
-    """A table of what is on disk against what is published."""
+    """A table that compares the counts on disk with the published ones."""
     rows = []
     for name, counts in found.items():
         expected = EXPECTED[name]
@@ -88,4 +90,4 @@ def count_table(found: dict[str, Found]) -> str:
             here, there = getattr(counts, key), getattr(expected, key)
             verdict = "" if there is None else "ok" if here == there else "differs"
             rows.append([name, key, here, there, verdict])
-    return tabulate(rows, headers=["split", "what", "here", "published", ""], intfmt=",")
+    return tabulate(rows, headers=["split", "count", "found", "published", ""], intfmt=",")

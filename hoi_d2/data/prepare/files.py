@@ -1,4 +1,4 @@
-"""Downloads that resume, archives that are taken apart again where that stopped, checksums."""
+"""Downloads and archive extraction that can be resumed, and checksums."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BLOCK = 1 << 20
 
 
 class PreparationError(UserError, RuntimeError):
-    """A step that cannot be done; the message says what to do."""
+    """A preparation step failed; the message says what to do."""
 
 
 def sha256_of(file: str | os.PathLike) -> str:
@@ -31,7 +31,7 @@ def sha256_of(file: str | os.PathLike) -> str:
 
 
 def check_sha256(file: Path, expected: str) -> None:
-    """Raises PreparationError where a file has another checksum."""
+    """Raises PreparationError if a file has another checksum."""
     found = sha256_of(file)
     if found != expected.lower():
         raise PreparationError(
@@ -41,20 +41,20 @@ def check_sha256(file: Path, expected: str) -> None:
 
 
 def download(url: str, target: Path, *, sha256: str | None = None, attempts: int = 5) -> Path:
-    """Fetches a file; an interrupted download goes on where it stopped.
+    """Downloads a file; an interrupted download continues where it stopped.
 
     Args:
         url: http or https.
-        target: the file; what has come so far is in `<target>.part`.
-        sha256: checked when it is complete; a file that is there is checked as well.
-        attempts: how often a broken connection is taken up again.
+        target: the file to write; an incomplete download is in `<target>.part`.
+        sha256: the expected checksum, also of a file that is already there; None = not checked.
+        attempts: how often to connect before giving up.
 
     Returns:
         `target`.
 
     Raises:
-        PreparationError: the server refuses, the connection breaks too often, or the checksum is
-            another.
+        PreparationError: the server refuses, the connection breaks too often, or the checksum
+            differs.
     """
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def download(url: str, target: Path, *, sha256: str | None = None, attempts: int
             except (urllib.error.URLError, OSError) as error:
                 if attempt == attempts or _is_final(error):
                     raise PreparationError(
-                        f"{url}: {error}. Run the command again to go on, or put the file at "
+                        f"{url}: {error}. Run the command again to continue, or put the file at "
                         f"{target} yourself"
                     ) from error
         if sha256:
@@ -78,12 +78,12 @@ def download(url: str, target: Path, *, sha256: str | None = None, attempts: int
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether asking again is of no use: the server said no."""
+    """Whether another attempt is useless because the server refused."""
     return isinstance(error, urllib.error.HTTPError) and error.code in (401, 403, 404, 410)
 
 
 def _fetch(url: str, part: Path) -> None:
-    """Appends what is missing of a file, or all of it if the server cannot resume."""
+    """Appends the missing part of a file, or all of it if the server cannot resume."""
     start = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
@@ -120,18 +120,19 @@ def _bar(total: int | None, name: str, initial: int = 0) -> tqdm:
 
 
 def extract(archive: Path, target: Path, *, keep: Callable[[str], bool] = lambda name: True) -> int:
-    """Takes an archive apart; files that are there with the right size are left alone.
+    """Extracts an archive; files that exist with the right size are not written again.
 
     Args:
         archive: .zip, .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz.
-        target: the folder.
-        keep: which members, by name.
+        target: the folder to write to.
+        keep: decides by its name whether a member is extracted.
 
     Returns:
-        How many files were written.
+        The number of files written.
 
     Raises:
-        PreparationError: damaged, of another kind, or a member wants out of the folder.
+        PreparationError: the archive is damaged or of another kind, or a member would be written
+            outside the folder.
     """
     if not archive.is_file():
         raise PreparationError(f"no such archive: {archive}")
@@ -167,10 +168,10 @@ def _extract_tar(archive: Path, target: Path, keep: Callable[[str], bool]) -> in
 
 
 def _write(stream: IO[bytes] | None, target: Path, name: str, size: int) -> bool:
-    """Writes one member beside its place, then moves it there."""
+    """Writes one member to a temporary name, then renames it."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or stream is None:
-        raise PreparationError(f"the archive has a member {name!r} that wants out of the folder")
+        raise PreparationError(f"the archive has a member {name!r} outside the folder")
     file = target.joinpath(*path.parts)
     if file.is_file() and file.stat().st_size == size:
         return False
@@ -183,7 +184,7 @@ def _write(stream: IO[bytes] | None, target: Path, name: str, size: int) -> bool
 
 
 def place(source: Path, folder: Path) -> Path:
-    """Copies a file into a folder, unless it is there already."""
+    """Copies a file into a folder, unless a file of the same size is there already."""
     target = folder / source.name
     if not source.is_file():
         raise PreparationError(f"no such file: {source}")

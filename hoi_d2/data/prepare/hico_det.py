@@ -1,4 +1,4 @@
-"""HICO-DET's tree: images, annotations in a form that loads fast, image sizes."""
+"""Converts HICO-DET's official annotations to a format that loads fast."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PARTS = ("train", "test")
 
 
 def upt_document(records: list[dict]) -> dict:
-    """Dataset dicts in the UPT form: parallel lists, 1-based boxes, alphabetical objects."""
+    """Converts dataset dicts to the UPT form: parallel lists, 1-based boxes, objects by name."""
     vocabulary, order = hico_det_vocabulary(), hico_object_order().tolist()
     hico_id = {coco: hico for hico, coco in enumerate(order)}
     hois = vocabulary.hois.tolist()

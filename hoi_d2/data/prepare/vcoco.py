@@ -1,4 +1,4 @@
-"""V-COCO's tree: the images' part of COCO's annotations, which the official labels refer to."""
+"""Extracts the part of COCO's annotations that V-COCO's official labels refer to."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _KEPT = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
 
 
 def labelled_images(label_files: Iterable[Path]) -> set[int]:
-    """The ids of the images that official label files name.
+    """The ids of the images in official label files.
 
     Raises:
-        DataFormatError: a file is no official label file.
+        DataFormatError: a file is not an official label file.
     """
     found: set[int] = set()
     for file in label_files:
@@ -32,12 +32,12 @@ def labelled_images(label_files: Iterable[Path]) -> set[int]:
 def pick_annotations(coco_files: Sequence[Path], image_ids: set[int], target: Path) -> Path:
     """Writes COCO's images and boxes of V-COCO into one small file (no masks).
 
-    It is what `script_pick_annotations.py` of the V-COCO toolkit makes, without Python 2.
+    The result is that of `script_pick_annotations.py` in the V-COCO toolkit, which needs Python 2.
 
     Args:
         coco_files: `instances_train2014.json` and `instances_val2014.json`.
         image_ids: the images to keep.
-        target: `instances_vcoco_all_2014.json`.
+        target: the file to write, `instances_vcoco_all_2014.json`.
 
     Raises:
         DataFormatError: an image is in none of the files.

@@ -1,7 +1,7 @@
-"""What people do in the toy world: for each action the pose, where the object is, and the verbs.
+"""The actions of the toy world: the pose, the place of the object, and the verbs of each.
 
 One row of `ACTIONS` is one way of doing something with one object. The verb is decided by pose and
-contact: the ball of somebody who kicks, picks up or only stands beside it lies in the same place.
+contact: a ball is in the same place if it is kicked, picked up, or only next to the person.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hoi_d2.data.toy.art import Body, Color, Pose, Thing
 from hoi_d2.data.toy.places import PLACES, Performance, Spot, lift, move
 
-SIZES = {  # larger extent of an object, in heights of the person beside it
+SIZES = {  # larger extent of an object, in heights of the person next to it
     "bicycle": 0.95,
     "horse": 1.15,
     "chair": 0.55,
@@ -80,7 +80,7 @@ class Action:
 
     @property
     def idle_is_plausible(self) -> bool:
-        """Whether the object could lie there as it does beside somebody who does nothing."""
+        """Whether the object has the same place as next to a person who does not use it."""
         return not self.lifted and self.place in ("front", "foot", "reach", "behind", "rope")
 
 

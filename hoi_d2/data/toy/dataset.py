@@ -41,7 +41,7 @@ def drawn_hois() -> list[int]:
 
 
 def toy_metadata() -> dict:
-    """What MetadataCatalog tells of every toy dataset."""
+    """The metadata of every toy dataset."""
     vocabulary = hico_det_vocabulary()
     return {
         "thing_classes": list(vocabulary.objects),
@@ -52,7 +52,7 @@ def toy_metadata() -> dict:
 
 
 def few_shot_metadata() -> dict:
-    """What the image-level metric needs to form its few-shot groups."""
+    """The metadata that the image-level metric needs for its few-shot groups."""
     positives = np.zeros(len(hico_det_vocabulary().hois), dtype=np.int64)
     positives[drawn_hois()] = TRAINING_POSITIVES
     return {"training_positives": positives}
@@ -88,7 +88,7 @@ def toy_record(split: str, index: int) -> dict:
 
 
 def register_toy() -> None:
-    """Registers the four datasets; nothing is drawn yet."""
+    """Registers the four datasets; images are drawn when they are read."""
     for split in toy.SPLITS:
         for form, load, kind in (("", load_toy, "hico_det"), ("cls_", load_toy_labels, "hico")):
             name = f"toy_hoi_{form}{split}"
@@ -108,7 +108,7 @@ def image_labels(record: dict) -> np.ndarray:
     """(600,) int8 of an image, as HICO has them.
 
     1 = done in the image; 0 = ambiguous: what is done comes close to it (who carries also
-    holds); -1 = the object is there and nobody does it; -2 = the object is not there: unknown.
+    holds); -1 = the object is there, the interaction is not; -2 = the object is not there: unknown.
     """
     vocabulary = hico_det_vocabulary()
     present = {entity["category_id"] for entity in record["annotations"]}
@@ -125,6 +125,6 @@ def image_labels(record: dict) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def load_toy_labels(split: str) -> list[dict]:
-    """The images of `load_toy` with `image_labels` in the place of boxes and pairs."""
+    """The records of `load_toy` with `image_labels` instead of boxes and pairs."""
     empty: dict[str, list] = {"annotations": [], "hoi_annotations": []}
     return [r | empty | {"image_labels": image_labels(r)} for r in load_toy(split)]

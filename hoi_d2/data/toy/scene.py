@@ -1,4 +1,4 @@
-"""The toy world: seeded images of people who do things with objects, with HICO-DET's classes.
+"""The scenes of the toy world: people who interact with objects, with HICO-DET's classes.
 
 Verbs are decided by pose and contact, not by position and category: others stand in the same place
 and do nothing, or something else. The class distribution has a long tail. A scene is described
@@ -53,13 +53,13 @@ class ToyScene:
     interactions: list[tuple[int, int, tuple[str, ...]]] = field(default_factory=list)
 
     def has_room(self, box: Sequence[float]) -> bool:
-        """Whether the box is mostly inside the image and not over what is there already."""
+        """Whether a box is mostly inside the image and covers little of the earlier groups."""
         if _visible(box, self.width, self.height) < _MIN_VISIBLE:
             return False
         return all(_covered(box, other) < _MAX_COVERED for other in self.boxes)
 
     def add_entity(self, kind: str, box: Sequence[float]) -> int:
-        """Notes what is at a box (XYXY pixels, clipped to the image); returns its index."""
+        """Adds an entity with its box (XYXY pixels, clipped to the image); returns its index."""
         x0, y0, x1, y1 = box
         w, h = float(self.width), float(self.height)
         self.boxes.append((max(x0, 0.0), max(y0, 0.0), min(x1, w), min(y1, h)))
@@ -79,7 +79,7 @@ def _clothes(rng: random.Random) -> Clothes:
 
 @lru_cache(maxsize=4)
 def _weights(balance: float) -> tuple[float, ...]:
-    """Frequency of each action; `balance` lifts the rare ones so that a small set shows them."""
+    """The frequency of each action; `balance` raises the rare ones, for small datasets."""
     return tuple(max(action.weight, balance) for action in ACTIONS)
 
 
@@ -102,7 +102,7 @@ def compose(seed: int, *, balance: float = 0.0) -> ToyScene:
 
     Args:
         seed: the same one gives the same scene.
-        balance: the least weight of an action (the commonest have 1); 0 = the long tail as it is.
+        balance: the minimum weight of an action (the most frequent have 1); 0 = no minimum.
 
     Returns:
         1 to 4 groups of somebody and an object, or an object alone; pixels, boxes XYXY.
@@ -113,7 +113,7 @@ def compose(seed: int, *, balance: float = 0.0) -> ToyScene:
     slot = scene.width / groups
     order = list(range(groups))
     rng.shuffle(order)
-    room = max(0, 5 - groups)  # objects beyond one a group
+    room = max(0, 5 - groups)  # objects beyond one per group
     for index in order:
         x = slot * (index + 0.5) + rng.uniform(-0.12, 0.12) * slot
         height = min(0.62 * scene.height, 1.05 * slot + 20) * rng.uniform(0.72, 1.0)
@@ -151,7 +151,7 @@ def _try_perform(
 
 
 def _add_actor(scene: ToyScene, rng: random.Random, spot: Spot, balance: float, room: int) -> int:
-    """Adds somebody who acts; returns how many objects beyond the first were used."""
+    """Adds a person who acts; returns the number of objects beyond the first."""
     action = rng.choices(ACTIONS, _weights(balance))[0]
     second = None
     pose = action.pose
@@ -174,7 +174,7 @@ def _add_actor(scene: ToyScene, rng: random.Random, spot: Spot, balance: float, 
 
 
 def _add_performance(scene: ToyScene, rng: random.Random, done: Performance) -> int:
-    """Draw order: far things first, what is held or ridden after or before its person."""
+    """The drawing order: far things first, held objects after and ridden ones before the person."""
     if done.shadow:
         scene.layers.append(("shadow", done))
     if done.cord or done.streaks:
@@ -189,7 +189,7 @@ def _add_performance(scene: ToyScene, rng: random.Random, done: Performance) -> 
 
 
 def _add_companion(scene: ToyScene, rng: random.Random, action: Action, done: Performance) -> int:
-    """A second person at the same object: beside the first on a bench, or pushing a rider."""
+    """Adds a second person to an object: next to the first on a bench, or pushing a rider."""
     thing = done.thing
     if rng.random() > 0.25 or done.shadow:
         return 0
@@ -213,7 +213,7 @@ def _add_companion(scene: ToyScene, rng: random.Random, action: Action, done: Pe
 
 
 def _add_idler(scene: ToyScene, rng: random.Random, spot: Spot, balance: float) -> None:
-    """Somebody where others would act, who does nothing with what lies there."""
+    """Adds a person next to an object without an interaction."""
     plausible = [a for a in ACTIONS if a.idle_is_plausible]
     action = rng.choices(plausible, [max(a.weight, 0.1) for a in plausible])[0]
     done = _try_perform(scene, rng, action, spot, pose=rng.choice(IDLE))
@@ -237,7 +237,7 @@ def _noise() -> np.ndarray:
 
 
 def _background(scene: ToyScene, rng: random.Random) -> np.ndarray:
-    """A wall and a floor with clutter that is no object of the vocabulary, and grain."""
+    """Draws a wall and a floor, with clutter that is not in the vocabulary, and noise."""
     h, w = scene.height, scene.width
     image = np.empty((h, w, 3), dtype=np.uint8)
     horizon = int(h * rng.uniform(0.5, 0.72))

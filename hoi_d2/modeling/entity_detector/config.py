@@ -26,9 +26,6 @@ def _add_detr_keys(node: CfgNode) -> None:
     # Speed, where no gradient is needed; `tools/benchmark.py infer` measures each.
     node.FOLD_BATCHNORM = True  # frozen batch norm becomes part of the convolution before it
     node.CHANNELS_LAST = True  # memory format of the backbone
-    # On a CPU and without gradients, float32 products go to oneDNN, where torch has it: those of
-    # the detector and of RmLR's head.
-    node.ONEDNN = True
     node.PRECISION = "float32"  # or "bfloat16"; class and box heads stay in float32
     node.COMPILE = False  # torch.compile of backbone, encoder and decoder
 

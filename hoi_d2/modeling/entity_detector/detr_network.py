@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hoi_d2.modeling.entity_detector.resnet import ResNetFeatures, stride_of_mask
-from hoi_d2.modeling.onednn import use_onednn
 
 if TYPE_CHECKING:  # transformers takes seconds to import
     from transformers import ConditionalDetrConfig, DetrConfig
@@ -62,7 +61,6 @@ class DetrNetwork(nn.Module):
         norm_between_layers: the decoder's last norm also stands between its layers. transformers
             5 trains so (`auxiliary_loss`); DETR and all public weights do not.
         mask_padding, fold_batchnorm, channels_last, compiled: see `ResNetFeatures`.
-        onednn: of backbone, encoder and decoder; see `use_onednn`.
         precision: of the network where no gradient is asked for, "float32" or "bfloat16"; the two
             heads are in float32 in either case.
     """
@@ -88,7 +86,6 @@ class DetrNetwork(nn.Module):
         mask_padding: bool = True,
         fold_batchnorm: bool = False,
         channels_last: bool = False,
-        onednn: bool = False,
         precision: str = "float32",
         compiled: bool = False,
     ) -> None:
@@ -139,13 +136,9 @@ class DetrNetwork(nn.Module):
             mask_padding=mask_padding,
             fold_batchnorm=fold_batchnorm,
             channels_last=channels_last,
-            onednn=onednn,
             dtype=self.precision,
             compiled=compiled,
         )
-        if onednn:
-            use_onednn(self.detr.model.encoder)
-            use_onednn(decoder)
         if compiled:
             self.detr.model.encoder.compile()
             decoder.compile()

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hoi_d2.modeling.onednn import use_onednn
-
 # The batch norm of DETR and its relatives has this epsilon and no attribute for it.
 _FROZEN_EPS = 1e-5
 # What makes a convolution, beside its weights.
@@ -32,7 +30,6 @@ class ResNetFeatures:
         mask_padding: False = as published.
         fold_batchnorm: the fast copy has batch norm folded into the convolutions before it.
         channels_last: memory format of the fast copy.
-        onednn: the fast copy's convolutions go to oneDNN on a CPU; see `use_onednn`.
         dtype: of the fast copy.
         compiled: the fast copy goes through `torch.compile`.
     """
@@ -44,17 +41,16 @@ class ResNetFeatures:
         mask_padding: bool = True,
         fold_batchnorm: bool = False,
         channels_last: bool = False,
-        onednn: bool = False,
         dtype: torch.dtype = torch.float32,
         compiled: bool = False,
     ) -> None:
         self.mask_padding = mask_padding
         self.fold_batchnorm, self.channels_last = fold_batchnorm, channels_last
-        self.onednn, self.dtype, self.compiled = onednn, dtype, compiled
+        self.dtype, self.compiled = dtype, compiled
         self._walk = ResNetWalk(backbone)
         self._fast: Any = None
         self._made_from: tuple | None = None
-        changed = fold_batchnorm or channels_last or onednn or compiled
+        changed = fold_batchnorm or channels_last or compiled
         self.wants_copy = changed or dtype != torch.float32
 
     def __call__(self, images: Tensor, mask: Tensor | None) -> Tensor:
@@ -86,8 +82,6 @@ class ResNetFeatures:
             walk: Any = copy.deepcopy(self._walk).requires_grad_(False)
             if self.fold_batchnorm:
                 fold_batchnorm(walk)
-            if self.onednn:
-                use_onednn(walk)
             walk.to(self.dtype)
             if self.channels_last:
                 walk.to(memory_format=torch.channels_last)

@@ -17,7 +17,7 @@ class AttentionPoolEncoder(ImageEncoder):
     """Output of the attention pool: the mean of the map, as a token, attends to its cells.
 
     Args:
-        network: that ends in an attention pool with learnt positions.
+        network: a network that ends in an attention pool with learnt positions.
         activation_checkpointing: recompute the stages in the backward pass.
         **options: see `EncoderOptions`.
 

@@ -1,4 +1,4 @@
-"""From a config to an image encoder with weights, or with a warning that it has none."""
+"""Builds the image encoder of a config and loads its weights."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ logger = logging.getLogger(__name__)
 
 
 def build_image_encoder(cfg: CfgNode) -> ImageEncoder:
-    """The encoder of `cfg.MODEL.IMAGE_ENCODER`.
+    """Builds the encoder of `cfg.MODEL.IMAGE_ENCODER`.
 
-    Its weights are those of the name's tag or of `WEIGHTS`; none are read where `cfg.MODEL.WEIGHTS`
-    is set, which holds them too. Where the tag's cannot be had, the encoder stays random and a
-    warning says so.
+    Its weights are those of the name's tag or of `WEIGHTS`. None are read if `cfg.MODEL.WEIGHTS` is
+    set, which includes them. If the tag's weights are not available, the encoder stays random, with
+    a warning.
 
     Raises:
-        ValueError: no such model, a model of another kind, or an input size that does not fit.
-        FileNotFoundError: `WEIGHTS` names nothing.
+        ValueError: the model is unknown or of another kind, or the input size does not fit.
+        FileNotFoundError: `WEIGHTS` does not exist.
         WeightsError: the weights do not fit.
     """
     node = cfg.MODEL.IMAGE_ENCODER
@@ -59,10 +59,10 @@ def _encoder(
 
 
 def _pretrained(name: str) -> PretrainedCfg:
-    """What timm knows of a model and its weights.
+    """timm's description of a model and its weights.
 
     Raises:
-        ValueError: no such model, or no such tag; lists the tags.
+        ValueError: the model or the tag is unknown; the message lists the tags.
     """
     architecture = name.partition(".")[0]
     if not timm.is_model(architecture):
@@ -72,19 +72,19 @@ def _pretrained(name: str) -> PretrainedCfg:
     except RuntimeError as error:
         known = ", ".join(timm.list_models(f"{architecture}.*", pretrained=True)) or "none"
         raise ValueError(
-            f"MODEL.IMAGE_ENCODER.NAME {name!r}: timm has no such weights; there are {known}"
+            f"MODEL.IMAGE_ENCODER.NAME {name!r}: timm has no such weights; expected one of {known}"
         ) from error
     return cast(PretrainedCfg, found)  # None is for unregistered ones
 
 
 def _projection(name: str, pretrained: PretrainedCfg) -> int:
-    """Width of CLIP's visual projection; 0 where the layer after the tower is a classifier."""
+    """The width of CLIP's visual projection; 0 if the tower is followed by a classifier."""
     architecture, _, tag = name.partition(".")
     return pretrained.num_classes if "_clip_" in architecture and tag and "_ft_" not in tag else 0
 
 
 def _options(node: CfgNode) -> dict[str, Any]:
-    """Constructor arguments of timm; the stages of a ResNet in its own form."""
+    """Converts a config node to constructor arguments of timm; a ResNet's stages to its blocks."""
     options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in node.items()}
     if "depths" in options:
         depths, channels = options.pop("depths"), options.pop("channels")
@@ -111,8 +111,8 @@ def _network(
         raise ValueError(f"MODEL.IMAGE_ENCODER.NAME {name!r} cannot be built: {error}") from error
     if not isinstance(network, (VisionTransformer, ByobNet)):
         raise ValueError(
-            f"MODEL.IMAGE_ENCODER.NAME {name!r} is a {type(network).__name__}; there must be one "
-            "query in its last stage: a vision transformer with a CLS token, or a CLIP ResNet"
+            f"MODEL.IMAGE_ENCODER.NAME {name!r} is a {type(network).__name__}; expected a vision "
+            "transformer with a CLS token, or a CLIP ResNet, with one query in the last stage"
         )
     return network
 
@@ -135,7 +135,7 @@ def _load(encoder: ImageEncoder, node: CfgNode, pretrained: PretrainedCfg) -> No
         load_image_encoder_weights(encoder, node.WEIGHTS, **check)
         return
     if "." not in node.NAME:
-        return  # from scratch, as asked for
+        return  # no tag: trained from scratch
     try:
         load_image_encoder_weights(encoder, pretrained.hf_hub_id or "", **check)
     except FileNotFoundError as error:

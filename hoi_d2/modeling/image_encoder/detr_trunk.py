@@ -1,8 +1,8 @@
-"""The ResNet of a trained DETR as the convolutions of a CLIP-ResNet-like encoder.
+"""Uses the ResNet of a trained DETR as the convolutions of a CLIP-ResNet-like encoder.
 
-A small encoder does not learn HOI classes from the labels of whole images alone in any time that
-a CPU has. The paper's encoders are pre-trained; in the toy world this is what they are pre-trained
-on: the detector's ResNet, whose basic blocks are timm's.
+On a CPU, a small encoder does not learn HOI classes from image-level labels alone in reasonable
+time. The paper's encoders are pre-trained; the toy world's encoder starts from the detector's
+ResNet instead, which has the same basic blocks as timm's.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ def has_detr_trunk(weights: dict[str, Tensor]) -> bool:
 def detr_trunk(
     encoder: ImageEncoder, weights: dict[str, Tensor], *, source: str
 ) -> dict[str, Tensor]:
-    """The encoder's weights with a DETR's ResNet in the place of its convolutions.
+    """Replaces the convolutions in an encoder's weights by a DETR's ResNet.
 
-    The attention pool stays as it is. The first convolution is rescaled, because the encoder
-    normalises its input otherwise than a DETR.
+    The attention pool is unchanged. The first convolution is rescaled, because the encoder and the
+    DETR normalise their inputs differently.
 
     Args:
-        encoder: with the same stages (stem_type 7x7, stem_pool maxpool, basic blocks, no aa_layer,
-            downsample conv1x1).
-        weights: of a Detr.
-        source: for messages.
+        encoder: an encoder with the same stages (stem_type 7x7, stem_pool maxpool, basic blocks,
+            no aa_layer, downsample conv1x1).
+        weights: the weights of a Detr.
+        source: the name of the weights in messages.
 
     Raises:
-        WeightsError: the stages are others.
+        WeightsError: the stages differ.
     """
     trunk = {}
     for name, tensor in weights.items():

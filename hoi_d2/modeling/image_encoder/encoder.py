@@ -20,7 +20,7 @@ class EncoderOptions(TypedDict):
 
 
 class ImageEncoder(nn.Module):
-    """A square image -> one vector; or one for each set of patches that its last stage may see.
+    """Encodes a square image as one vector, or one for each set of patches its last stage may see.
 
     The last stage reads the whole image through one query (a ViT's CLS token, the mean token of
     CLIP-ResNet's attention pool). DEFR-Det masks the keys of that query, so everything before it
@@ -62,7 +62,7 @@ class ImageEncoder(nn.Module):
         self.is_random = True
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(3, 1, 1), persistent=False)
-        # It travels with a checkpoint: texts of new classes are pulled back through it.
+        # It is saved in checkpoints, because it maps the texts of new classes to image features.
         projection = torch.randn(width, visual_projection) * width**-0.5
         self.register_buffer("visual_projection", projection if visual_projection else None)
 
@@ -72,23 +72,29 @@ class ImageEncoder(nn.Module):
         raise NotImplementedError
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Pixels (B, 3, R, R) on 0..255 -> what `forward` takes."""
+        """Normalises pixels (B, 3, R, R) on 0..255 for `forward`."""
         return (images / 255 - self.pixel_mean) / self.pixel_std
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, R, R) normalised -> (B, D): CLS after the last norm, or the pool's output.
+        """Encodes normalised images.
+
+        Args:
+            images: (B, 3, R, R), see `normalize`.
+
+        Returns:
+            (B, D), the CLS token after the last norm, or the pool's output.
 
         Raises:
-            ValueError: images of another size.
+            ValueError: the images have another size.
         """
         return self.attend(self.tokens_before_last(images))
 
     def tokens_before_last(self, images: Tensor, *, masked_blocks: int = 1) -> Tensor:
-        """What the last stage reads: (B, 1 + rows * columns, C), the query's token first.
+        """The input of the last stage: (B, 1 + rows * columns, C), the query's token first.
 
         Args:
             images: (B, 3, R, R) normalised.
-            masked_blocks: how many blocks `attend` will compute.
+            masked_blocks: the number of blocks that `attend` will compute.
         """
         raise NotImplementedError
 
@@ -100,15 +106,15 @@ class ImageEncoder(nn.Module):
         *,
         masked_blocks: int = 1,
     ) -> Tensor:
-        """The last stage for M masks.
+        """Computes the last stage for M masks.
 
         Args:
-            tokens: of `tokens_before_last`, with the same `masked_blocks`.
-            open_patches: (M, rows * columns) bool, what the query sees beside itself; None = one
-                row an image, everything open.
-            image_index: (M,) which image a mask is of.
-            masked_blocks: blocks at the end that are masked. Beyond the last one all tokens are
-                computed for every mask, because they depend on the query's token.
+            tokens: the output of `tokens_before_last`, with the same `masked_blocks`.
+            open_patches: (M, rows * columns) bool, the patches that the query sees in addition to
+                itself; None = one row per image, all patches.
+            image_index: (M,) the image of each mask.
+            masked_blocks: the number of masked blocks at the end. With more than one, all tokens
+                are computed for every mask, because they depend on the query's token.
 
         Returns:
             (M, D).
@@ -116,15 +122,15 @@ class ImageEncoder(nn.Module):
         raise NotImplementedError
 
     def query_keys_values(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of the last stage's attention: (B, heads, d), and twice (B, heads, 1 + patches, d)."""
+        """Query (B, heads, d), keys and values (B, heads, 1 + patches, d) of the last stage."""
         raise NotImplementedError
 
     def attention(
         self, tokens: Tensor, open_patches: Tensor | None = None, image_index: Tensor | None = None
     ) -> Tensor:
-        """(M, heads, rows, columns): how much of the query's attention each patch gets.
+        """The attention of the query to each patch, (M, heads, rows, columns).
 
-        The share of the query's own token is left out, so that a map sums to less than 1.
+        It excludes the query's own token, so a map sums to less than 1.
         """
         if open_patches is None:
             shape = len(tokens), self.grid[0] * self.grid[1]
@@ -135,15 +141,15 @@ class ImageEncoder(nn.Module):
         return weights[:, :, 1:].unflatten(2, self.grid)
 
     def check_size(self, images: Tensor) -> None:
-        """Raises ValueError where the images are not R x R."""
+        """Raises ValueError if the images are not R x R."""
         if tuple(images.shape[-2:]) != (self.image_size, self.image_size):
             height, width = images.shape[-2:]
             raise ValueError(
-                f"images of {width} x {height}, the image encoder takes {self.image_size} x "
-                f"{self.image_size}; set INPUT.SQUARE_SIZE or MODEL.IMAGE_ENCODER.IMAGE_SIZE"
+                f"the image encoder expected images of {self.image_size} x {self.image_size}, got "
+                f"{width} x {height}; set INPUT.SQUARE_SIZE or MODEL.IMAGE_ENCODER.IMAGE_SIZE"
             )
 
 
 def with_own(open_patches: Tensor) -> Tensor:
-    """(M, 1 + N): the query's own token, which is always open, before the patches."""
+    """Adds the query's own token, which is always open, before the patches: (M, 1 + N)."""
     return torch.cat([torch.ones_like(open_patches[:, :1]), open_patches], dim=1)

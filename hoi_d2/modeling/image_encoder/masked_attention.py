@@ -14,16 +14,16 @@ def attend_rows(
     open_keys: Tensor | None = None,
     image_index: Tensor | None = None,
 ) -> Tensor:
-    """Softmax attention of each image's one query over the keys that a mask leaves open.
+    """Softmax attention of each image's single query over the keys that a mask leaves open.
 
-    Keys and values are those of the image, however many masks it has. Masks of all images go
-    through one fused call.
+    All masks of an image share its keys and values. The masks of all images are computed in one
+    fused call.
 
     Args:
         query: (B, heads, d) one for each image.
         keys, values: (B, heads, N, d).
-        open_keys: (M, N) bool, at least one True in each row; None = one row an image, all open.
-        image_index: (M,) which image a mask is of, in any order.
+        open_keys: (M, N) bool, at least one True in each row; None = one row per image, all open.
+        image_index: (M,) the image of each mask, in any order.
 
     Returns:
         (M, heads * d).
@@ -34,12 +34,13 @@ def attend_rows(
     if not len(open_keys):
         return query.new_zeros(0, query.shape[1] * query.shape[3])
     image_index = known_index(image_index)
-    if len(query) == 1:  # nothing to sort out; an exported graph has one image and any number
+    if len(query) == 1:  # nothing to sort; an exported graph has one image and any number of masks
         query = query.expand(-1, -1, open_keys.shape[0], -1)
         [rows] = F.scaled_dot_product_attention(
             query, keys, values, attn_mask=open_keys[None, None]
         )
         return rows.transpose(0, 1).flatten(1)
+    # Images have different numbers of masks: pad them to (images, slots), with open rows.
     slot, slots = _slots(image_index, len(query))
     mask = open_keys.new_ones(len(query), slots, open_keys.shape[1])
     mask[image_index, slot] = open_keys
@@ -50,20 +51,20 @@ def attend_rows(
 
 
 def row_weights(query: Tensor, keys: Tensor, open_keys: Tensor, image_index: Tensor) -> Tensor:
-    """The attention itself, for images of it: (M, heads, N) that sum to 1 over N."""
+    """The attention weights (M, heads, N), to be visualised; they sum to 1 over N."""
     scores = torch.einsum("bhd,bhnd->bhn", query, keys) * query.shape[-1] ** -0.5
     scores = scores[image_index].masked_fill(~open_keys[:, None], -torch.inf)
     return scores.softmax(dim=-1)
 
 
 def known_index(image_index: Tensor | None) -> Tensor:
-    """The index that masks must come with.
+    """Checks that masks have an image index.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the index is None.
     """
     if image_index is None:
-        raise ValueError("masks need `image_index`, which says of which image each of them is")
+        raise ValueError("masks need `image_index`, the image of each mask")
     return image_index
 
 

@@ -13,7 +13,7 @@ MASKS = ("human_or_object", "union", "image")
 def pair_patches(
     human_boxes: Tensor, object_boxes: Tensor, grid: tuple[int, int], *, mask: str
 ) -> Tensor:
-    """The patches that belong to a human-object pair.
+    """The patches of each human-object pair.
 
     Args:
         human_boxes, object_boxes: (M, 4) XYXY as shares of the image, 0..1.
@@ -38,12 +38,12 @@ def pair_patches(
 
 
 def box_patches(boxes: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(M, rows * columns) bool: patches that a box (M, 4) reaches into.
+    """The patches that overlap each box (M, 4), as (M, rows * columns) bool.
 
-    Rows floor(y1) to ceil(y2) - 1 and columns alike, in units of patches; nothing outside the grid.
+    These are rows floor(y1) to ceil(y2) - 1, and the same for columns, in units of patches.
     """
     rows, columns = grid
-    # A side that lies on a border of patches must not open the next one by a rounding error.
+    # A side on the border of a patch must not include the next one because of a rounding error.
     edges = boxes.double() * boxes.new_tensor([columns, rows] * 2, dtype=torch.float64)
     edges = torch.where((edges - edges.round()).abs() < 1e-4, edges.round(), edges)
     x1, y1 = edges[:, :2].floor().unbind(dim=1)

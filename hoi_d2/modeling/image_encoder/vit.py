@@ -15,15 +15,15 @@ from torch.utils.checkpoint import checkpoint
 from hoi_d2.modeling.image_encoder.encoder import EncoderOptions, ImageEncoder, with_own
 from hoi_d2.modeling.image_encoder.masked_attention import attend_rows, known_index
 
-# With more than one masked block every pair has tokens of its own: so many pairs at a time.
+# With several masked blocks every pair has its own tokens, so few pairs are computed at a time.
 _PAIRS_AT_ONCE = 8
 
 
 class VisionTransformerEncoder(ImageEncoder):
-    """CLS of a ViT, after its last norm.
+    """An image encoder that returns the CLS token of a ViT, after its last norm.
 
     Args:
-        network: with a CLS token and plain pre-norm blocks.
+        network: a ViT with a CLS token and plain pre-norm blocks.
         activation_checkpointing: recompute the blocks in the backward pass.
         **options: see `EncoderOptions`.
 
@@ -52,7 +52,7 @@ class VisionTransformerEncoder(ImageEncoder):
         self.check_size(images)
         if not 1 <= masked_blocks <= len(self.network.blocks):
             raise ValueError(
-                f"{masked_blocks} masked blocks of {len(self.network.blocks)}: it must be 1 to all"
+                f"masked blocks: expected 1 to {len(self.network.blocks)}, got {masked_blocks}"
             )
         network = self.network
         x = network.norm_pre(network.patch_drop(network._pos_embed(network.patch_embed(images))))
@@ -83,7 +83,7 @@ class VisionTransformerEncoder(ImageEncoder):
     def _attend_blocks(
         self, tokens: Tensor, open_patches: Tensor, image_index: Tensor, masked_blocks: int
     ) -> Tensor:
-        """Several masked blocks: after the first one, each pair has patches of its own."""
+        """Computes several masked blocks: after the first one, each pair has its own patches."""
         first, *rest = self.network.blocks[-masked_blocks:]
         cls = self._cls_row(first, tokens, open_patches, image_index)
         patches = first(tokens)[:, 1:]

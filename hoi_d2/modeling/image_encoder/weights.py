@@ -1,4 +1,4 @@
-"""Weight files of image towers, in anybody's names, fitted to an encoder of any input size."""
+"""Loads weight files of image towers, in several naming schemes, for any input size."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ _TRANSFORMERS = (
 def load_image_encoder_weights(
     encoder: ImageEncoder, source: str | os.PathLike, *, sha256: str = "", revision: str = ""
 ) -> None:
-    """Fills an encoder from a file, a folder or a hub id, or leaves it as it is.
+    """Loads the weights of an encoder from a file, a folder or a hub id.
 
     Args:
-        encoder: of the architecture of the weights; positions are resized to its grid.
+        encoder: an encoder of the architecture of the weights; positions are resized to its grid.
         source: timm's, OpenAI's, open_clip's or transformers' weights, a DEFR checkpoint, or a DETR
             whose ResNet has the encoder's stages.
         sha256, revision: see `read_weights`.
 
     Raises:
-        FileNotFoundError: nothing of that name, here or on the hub.
-        WeightsError: it cannot be read, or does not fit; names the keys.
+        FileNotFoundError: the source is neither available locally nor on the hub.
+        WeightsError: the file cannot be read or does not fit; the encoder is unchanged.
     """
     file = read_weights(source, sha256=sha256, revision=revision)
     weights = encoder_weights(encoder, file.weights, source=file.name)
@@ -61,10 +61,10 @@ def load_image_encoder_weights(
 def encoder_weights(
     encoder: ImageEncoder, weights: dict[str, Tensor], *, source: str
 ) -> dict[str, Tensor]:
-    """The weights of an image tower under an encoder's own names and in its size.
+    """Converts the weights of an image tower to an encoder's names and size.
 
     Raises:
-        WeightsError: another patch size, or a projection that is none.
+        WeightsError: the patch size differs, or the weights end in a classifier.
     """
     if any(name.startswith(OWN_PREFIX) for name in weights):
         own = {n: t for n, t in weights.items() if n.startswith(OWN_PREFIX)}
@@ -89,14 +89,14 @@ def encoder_weights(
 def resize_positions(
     encoder: ImageEncoder, weights: dict[str, Tensor], *, prefix: str = ""
 ) -> dict[str, Tensor]:
-    """Position embeddings of another grid, resized as DEFR's release does; the rest as it is.
+    """Resizes position embeddings to an encoder's grid, as in DEFR's release.
 
     Bicubic without aligned corners or antialiasing; the position of the first token is kept.
 
     Args:
-        encoder: gives the grid.
-        weights: under the encoder's names.
-        prefix: before them.
+        encoder: the encoder with the grid.
+        weights: the weights, under the encoder's names.
+        prefix: the prefix of the names.
     """
     name = f"{prefix}network.{encoder.position_table}"
     own = encoder.network.get_parameter(encoder.position_table)
@@ -115,7 +115,7 @@ def resize_positions(
 
 
 def _take_head(found: dict[str, Tensor], encoder: ImageEncoder, source: str) -> dict[str, Tensor]:
-    """Takes off the layer after the tower: CLIP's projection is kept, a classifier is not."""
+    """Removes the layer after the tower from `found`; returns it if it is CLIP's projection."""
     weight, bias = found.pop("head.weight", None), found.pop("head.bias", None)
     if encoder.visual_projection is None or weight is None:
         return {}
@@ -128,7 +128,7 @@ def _take_head(found: dict[str, Tensor], encoder: ImageEncoder, source: str) -> 
 
 
 def _check_patches(encoder: ImageEncoder, weights: dict[str, Tensor], source: str) -> None:
-    """timm would stretch the patches of another model over this one's."""
+    """Raises WeightsError for another patch size, because timm would resize the patches."""
     first = next((t for n, t in weights.items() if n.endswith(_PATCHES)), None)
     if not isinstance(encoder, VisionTransformerEncoder) or first is None:
         return
@@ -141,7 +141,7 @@ def _check_patches(encoder: ImageEncoder, weights: dict[str, Tensor], source: st
 
 
 def _from_transformers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """CLIP's image tower in OpenAI's names; the text tower is left out."""
+    """Renames CLIP's image tower to OpenAI's names, without the text tower."""
     found = {}
     for name, tensor in weights.items():
         if name.endswith("position_ids") or not name.startswith(("vision_model.", "visual_proj")):

@@ -1,4 +1,4 @@
-"""Cross-modal learning of RmLR: visual pair vectors learn to say what the sentences say.
+"""Cross-modal learning of RmLR: aligns visual pair vectors with the vectors of sentences.
 
 RmLR (arXiv 2307.13529), Algorithm 1 step 2 (5)-(7): candidates are associated with annotations, the
 sentences of a pair are gathered by cross-attention, and an L1 loss pulls the visual vector there.
@@ -25,14 +25,14 @@ LEVELS = ("sentence", "word")
 
 
 class CrossModalAlignment(nn.Module):
-    """L1 distance between visual pair vectors and what their sentences say.
+    """L1 distance between visual pair vectors and the vectors of their sentences.
 
     Both sides are normalised without weights, and the text side has no gradient: no term falls by
     shrinking a vector, nor by moving the text.
 
     Args:
         knowledge: the text vectors.
-        attention: which text a pair looks at; one per source and level.
+        attention: the kind of attention from pairs to texts; one per source and level.
         weights: of each term, by (level, source); 0 = the term is not computed.
     """
 
@@ -114,7 +114,7 @@ class CrossModalAlignment(nn.Module):
 
 
 def build_alignment(cfg: CfgNode, vocabulary: Vocabulary) -> CrossModalAlignment | None:
-    """None where cross-modal learning is off, or none of its terms has a weight."""
+    """Builds the alignment; None if cross-modal learning is off or all its weights are 0."""
     if not cfg.MODEL.RMLR.CML.ENABLED:
         return None
     alignment = CrossModalAlignment(cfg, vocabulary)
@@ -143,7 +143,7 @@ class TextAttention(nn.Module):
             )
         if dim % num_heads:
             raise ValueError(
-                f"MODEL.RMLR.CML: HIDDEN_DIM {dim} is no multiple of NUM_HEADS {num_heads}"
+                f"MODEL.RMLR.CML: HIDDEN_DIM {dim} is not a multiple of NUM_HEADS {num_heads}"
             )
         self.num_heads = num_heads
         learnt = kind == "learnt"

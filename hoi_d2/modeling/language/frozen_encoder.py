@@ -1,4 +1,4 @@
-"""Text encoders of transformers by name, loaded whole or not at all, used once and dropped."""
+"""Encodes sentences with a frozen text encoder of transformers, which is not kept in memory."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _BATCH = 64
 
 
 class EncoderNotFound(Exception):
-    """The encoder is named well but is not to be had here (offline, package not installed)."""
+    """The encoder is not available locally and could not be downloaded, or lacks its package."""
 
 
 def encoder_identity(encoder: str) -> list[Any]:
-    """What names an encoder's weights in a cache key: a folder's files count, not its name only."""
+    """The part of a cache key for an encoder's weights; for a folder, it includes its files."""
     if encoder.startswith(PACKAGE_PREFIX):
         return [encoder, _package_version(encoder.removeprefix(PACKAGE_PREFIX))]
     if not Path(encoder).is_dir():
@@ -49,7 +49,7 @@ def encode(
         (S, D) sentences, (S, L, D) words and (S, L) bool mask of the words, fp32 on the CPU.
 
     Raises:
-        EncoderNotFound: it is not here and cannot be fetched.
+        EncoderNotFound: the encoder is not available locally and could not be downloaded.
         FileNotFoundError: a folder that does not exist.
         ValueError: no such pooling, or weights are missing that it needs.
     """
@@ -108,7 +108,7 @@ def _load(source: str, revision: str, pooling: str) -> tuple[Any, Any]:
         if Path(source).is_dir():
             raise
         reason = str(error).strip().splitlines()[0]
-        raise EncoderNotFound(f"text encoder {source} is not to be had here ({reason})") from error
+        raise EncoderNotFound(f"text encoder {source} is not available ({reason})") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
     if pooling != "clip" and model.config.model_type == "clip":
@@ -118,7 +118,7 @@ def _load(source: str, revision: str, pooling: str) -> tuple[Any, Any]:
 
 
 def _check_complete(source: str, missing: Any, pooling: str) -> None:
-    """transformers draws missing weights at random and goes on; a text vector must not be that."""
+    """Raises ValueError for missing weights, which transformers would initialise at random."""
     lacking = sorted(k for k in missing if pooling == "pooler" or not k.startswith("pooler."))
     if lacking:
         raise ValueError(
@@ -154,7 +154,7 @@ def _run(model: Any, tokens: dict[str, Tensor], pooling: str) -> tuple[Tensor, T
 
 
 def _words_first(hidden: Tensor, is_word: Tensor) -> tuple[Tensor, Tensor]:
-    """Moves the words of each sentence to its beginning, in their order; zeros after them."""
+    """Moves the words of each sentence to its beginning, in the same order, followed by zeros."""
     order = (~is_word).long().argsort(dim=1, stable=True)
     mask = is_word.gather(1, order)
     mask = mask[:, : int(mask.sum(dim=1).max())]

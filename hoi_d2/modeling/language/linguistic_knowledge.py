@@ -1,4 +1,4 @@
-"""The vectors of all sentences of a vocabulary, and which of them belong to which pair."""
+"""The text vectors of a vocabulary's sentences, and the sentences of each pair."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hoi_d2.modeling.pair_matching import PairMatches
 
 
 class LinguisticKnowledge(nn.Module):
-    """Frozen text vectors in the space of the alignment, fetched when they are first asked for.
+    """Frozen text vectors in the space of the alignment, loaded when they are first needed.
 
     They have no gradient and are no part of a checkpoint; a model that is only used for inference
     never asks.
@@ -69,7 +69,7 @@ class LinguisticKnowledge(nn.Module):
 
     @property
     def is_loaded(self) -> bool:
-        """Whether the vectors are there."""
+        """Whether the vectors are loaded."""
         return self.sentence is not None
 
     def load(self) -> LinguisticKnowledge:
@@ -98,7 +98,7 @@ class LinguisticKnowledge(nn.Module):
         known = sentence >= 0
         count = max(len(self.sentences), 1)
         codes = matches.candidates[annotation[known]] * count + sentence[known]
-        codes = codes.unique()  # two annotated pairs may say the same of one candidate
+        codes = codes.unique()  # two annotated pairs may give one candidate the same sentence
         candidates, owners = (codes // count).unique(return_inverse=True)
         return candidates, owners, codes % count
 

@@ -1,4 +1,4 @@
-"""Text towers of CLIP in OpenCLIP's files: those of CLIP's ResNets exist in no other.
+"""Loads CLIP's text towers from OpenCLIP's files, the only ones for CLIP's ResNets.
 
 `timm/resnet50_clip.openai` and its like on the hub hold the whole CLIP under OpenAI's names. Here
 they become transformers' `CLIPTextModelWithProjection`, which computes the same.
@@ -33,7 +33,7 @@ _NAMES = (
 
 
 def open_clip_folder(source: str, revision: str = "") -> Path | None:
-    """The folder of OpenCLIP's files, fetched where `source` is one of timm's on the hub.
+    """The folder of OpenCLIP's files, downloaded if `source` is one of timm's on the hub.
 
     Returns:
         None where `source` is of another kind.
@@ -55,7 +55,7 @@ def open_clip_folder(source: str, revision: str = "") -> Path | None:
 
 
 def load_open_clip_text(folder: Path) -> tuple[Any, torch.nn.Module]:
-    """Tokenizer and text tower.
+    """Loads the tokenizer and the text tower.
 
     Raises:
         OSError: no weight file, or no tokenizer.

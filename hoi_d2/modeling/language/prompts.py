@@ -87,7 +87,7 @@ def hoi_sentences(vocabulary: Vocabulary, *, template: str = "rmlr") -> list[str
             `{the_object}` the bicycle.
 
     Raises:
-        ValueError: no such template, or a field that there is not.
+        ValueError: the template or one of its fields is unknown.
 
     Examples:
         >>> hoi_sentences(hico_det_vocabulary())[0]

@@ -1,4 +1,4 @@
-"""Sentences -> vectors of a frozen language model, encoded once and kept in a file.
+"""Encodes sentences with a frozen language model, once, and caches the vectors in a file.
 
 The sentences of a dataset are a closed list (600 for HICO-DET), so the language model is needed
 once in the life of a config; training reads the file, and inference needs neither.
@@ -50,7 +50,7 @@ _WIDTHS = {
 
 @dataclass(frozen=True)
 class EncodedSentences:
-    """What a language model makes of S sentences.
+    """The vectors of S sentences from a language model.
 
     Attributes:
         sentence: (S, D) float32, one vector a sentence.
@@ -136,7 +136,7 @@ def _cache_file(
 
 
 def _read(path: Path) -> EncodedSentences | None:
-    """What the file holds; None where there is none, or a damaged one, which is written anew."""
+    """Reads the cached vectors; None if the file is missing or damaged, so it is written again."""
     if not path.is_file():
         return None
     try:

@@ -1,1 +1,1 @@
-"""Losses of pairs and of images."""
+"""Losses of pairs (`verb_focal`) and of images (`classification`, `lse_sign`)."""

@@ -19,7 +19,7 @@ from hoi_d2.data.samplers import LabelCounts
 from hoi_d2.modeling.losses.lse_sign import lse_sign_loss
 
 # HICO's labels (hoi_d2.data.datasets.hico); -1 (the object is there, the interaction is not) and
-# -2 (nobody looked) are negatives for every loss.
+# -2 (not annotated) are negatives for every loss.
 _POSITIVE, _AMBIGUOUS = 1, 0
 AMBIGUOUS_CHOICES = ("negative", "left_out")
 
@@ -32,7 +32,7 @@ Losses of image-level recognition: `loss(logits (B, C), image_labels (B, C) int8
 def build_classification_loss(
     cfg: CfgNode, *, label_counts: LabelCounts | None = None
 ) -> ClassificationLoss:
-    """The loss that `cfg.MODEL.DEFR.LOSS.NAME` names.
+    """Builds the loss of `cfg.MODEL.DEFR.LOSS.NAME`.
 
     Args:
         cfg: the whole config.
@@ -58,7 +58,9 @@ class ClassificationLoss(nn.Module):
     def __init__(self, *, ambiguous: str = "negative") -> None:
         super().__init__()
         if ambiguous not in AMBIGUOUS_CHOICES:
-            raise ValueError(f"MODEL.DEFR.LOSS.AMBIGUOUS {ambiguous!r}: one of {AMBIGUOUS_CHOICES}")
+            raise ValueError(
+                f"MODEL.DEFR.LOSS.AMBIGUOUS: expected one of {AMBIGUOUS_CHOICES}, got {ambiguous!r}"
+            )
         self.ambiguous = ambiguous
 
     @classmethod

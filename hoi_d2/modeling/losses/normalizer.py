@@ -1,8 +1,8 @@
-"""The count that a loss is divided by, the same however a batch is cut up.
+"""The count that a loss is divided by, which does not depend on how a batch is split.
 
-A loss summed over its targets is divided by how many there are in the batch of a whole optimiser
-step: over all processes, and over all micro-batches where gradients are accumulated. Dividing by
-the count of one part instead would weigh a target by the part it happens to be in.
+A loss summed over its targets is divided by the number of targets in the batch of a whole optimiser
+step: over all processes, and over all micro-batches if gradients are accumulated. With the count of
+each part instead, the weight of a target would depend on its part.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _SCOPES: list[_Scope] = []
 
 
 def loss_normalizer(name: str, count: float | Tensor, device: torch.device | str = "cpu") -> Tensor:
-    """What to divide the loss of this part of the batch by.
+    """The number to divide the loss of this part of the batch by.
 
     The mean over the parts of the batch (processes x micro-batches) of the quotients is the sum of
-    the losses over the sum of the counts, where that is at least 1; gradients are averaged in the
+    the losses over the sum of the counts, if that is at least 1; gradients are averaged in the
     same way.
 
     Args:
-        name: of the count, the same at each call for the same loss, different for each loss.
-        count: targets in this part of the batch.
-        device: of the result; of `count` where that is a tensor.
+        name: the name of the count, a different one for each loss.
+        count: the number of targets in this part of the batch.
+        device: the device of the result; ignored if `count` is a tensor.
 
     Returns:
         A scalar, at least 1 / number of parts.
@@ -55,8 +55,8 @@ def step_counts(counts: dict[str, float], *, micro_batches: int) -> Iterator[Non
     """Inside, `loss_normalizer` divides by the counts of the whole step.
 
     Args:
-        counts: of all micro-batches of this process, by name.
-        micro_batches: how many there are.
+        counts: the counts of all micro-batches of this process, by name.
+        micro_batches: the number of micro-batches.
     """
     names = sorted(counts)
     totals = torch.tensor([counts[name] for name in names], dtype=torch.float32)

@@ -91,7 +91,6 @@ class Detr(nn.Module):
             mask_padding=node.MASK_PADDING,
             fold_batchnorm=node.FOLD_BATCHNORM,
             channels_last=node.CHANNELS_LAST,
-            onednn=node.ONEDNN,
             precision=node.PRECISION,
             compiled=node.COMPILE,
         )

@@ -20,7 +20,6 @@ from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.modeling.entity_detector.build import EntityDetector, build_entity_detector
 from hoi_d2.modeling.language.cross_modal_alignment import CrossModalAlignment, build_alignment
 from hoi_d2.modeling.losses.verb_focal import verb_loss
-from hoi_d2.modeling.onednn import use_onednn
 from hoi_d2.modeling.pair_matching import PairMatches, match_pairs
 from hoi_d2.modeling.postprocessing import hoi_postprocess, original_sizes
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
@@ -98,8 +97,6 @@ class RmLR(nn.Module):
         )
         if cfg.MODEL.RMLR.IRE.START_FROM_DETECTOR and heads.relation_encoder is not None:
             heads.relation_encoder.start_from(*detector.encoder())
-        if cfg.MODEL.DETR.ONEDNN:
-            use_onednn(heads)
         loss = cfg.MODEL.RMLR.LOSS
         return {
             "entity_detector": detector,

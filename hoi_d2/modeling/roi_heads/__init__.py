@@ -1,1 +1,1 @@
-"""The parts of RmLR's head, one file each."""
+"""RmLR's head; start with `interaction_heads`, which combines the other modules."""

@@ -1,4 +1,4 @@
-"""Hand-made numbers of a box pair and their fusion with the tokens (UPT; a switch in RmLR).
+"""Hand-crafted features of a box pair and their fusion with tokens (UPT; optional in RmLR).
 
 UPT (Zhang et al., CVPR 2022), section 3: 18 numbers of a pair and their logarithms.
 """
@@ -42,14 +42,14 @@ def box_pair_features(human: Tensor, object_: Tensor, sizes: Tensor) -> Tensor:
 
 
 def _paired_iou(a: Tensor, b: Tensor) -> Tensor:
-    """(M,) IoU of row i with row i; no (M, M) table."""
+    """The IoU (M,) of each row with the same row of the other, without an (M, M) table."""
     inner = torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])
     inner = inner.clamp(min=0).prod(dim=1)
     return inner / (box_area(a) + box_area(b) - inner).clamp(min=1e-8)
 
 
 class BoxPairEncoding(nn.Module):
-    """Fuses the box pair's numbers with the pair's tokens.
+    """Fuses the features of a box pair with the pair's tokens.
 
     UPT's multi-branch fusion of 16 branches is one product of two projections followed by one
     projection: the branches are blocks of the same matrices.

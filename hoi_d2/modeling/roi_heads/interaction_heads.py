@@ -1,4 +1,4 @@
-"""RmLR's head: global, token and union vectors of each pair, cross-modal learning, then the IRM."""
+"""RmLR's head: vectors of each pair, cross-modal learning, and the reasoning module."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ from hoi_d2.modeling.roi_heads.relation_encoder import InteractiveRelationEncode
 
 @dataclass(frozen=True)
 class PairVectors:
-    """What the head makes of M pairs.
+    """The outputs of the head for M pairs.
 
     Attributes:
-        verb_logits: (M, K).
-        overall: (M, D) [g, s, m] after cross-modal self-attention, which L^m aligns; None without.
-        union: (M, D) m after its own, which L^a aligns; None without, and at inference.
+        verb_logits: (M, K) logits of the verbs.
+        overall: (M, D) vectors [g, s, m] after cross-modal self-attention, for the loss L^m; None
+            without it.
+        union: (M, D) vectors m after their own self-attention, for the loss L^a; None without it,
+            and at inference.
     """
 
     verb_logits: Tensor
@@ -38,20 +40,22 @@ class PairVectors:
 
 @ROI_HEADS_REGISTRY.register()
 class InteractionHeads(nn.Module):
-    """[g, s, m] of every pair -> verb logits (RmLR, Algorithm 1, steps 1(5)-(9), 2(4) and 3).
+    """RmLR's interaction head (Algorithm 1, steps 1(5)-(9), 2(4) and 3): pairs to verb logits.
+
+    Each pair has a global vector g, a token vector s and a union vector m.
 
     Args:
-        in_channels: of the backbone map.
-        token_dim: of the detector's tokens.
-        feature_dim: width of g, of m, and of each of the two tokens in s.
-        relation_encoder: IRE.
-        relation_dim: its channels.
-        masked_roi: pools the IRE's map; None = no union vector.
-        reasoning: IRM.
-        box_pair_encoding: fuses box numbers into s; None = tokens alone, as in the paper.
-        overall_attention: of cross-modal learning, over [g, s, m]; None = none.
-        union_attention: the same over m, for training only.
-        reason_over_both: the IRM sees [g, s, m] and the attended vectors, not [g, s, m] alone.
+        in_channels: the channels of the backbone map.
+        token_dim: the width of the detector's tokens.
+        feature_dim: the width of g, of m, and of each of the two tokens in s.
+        relation_encoder: the IRE.
+        relation_dim: the channels of the IRE's map.
+        masked_roi: the pooling of the IRE's map; None = no union vector.
+        reasoning: the IRM.
+        box_pair_encoding: adds box features to s; None = only tokens, as in the paper.
+        overall_attention: the self-attention of cross-modal learning over [g, s, m]; None = none.
+        union_attention: the same over m, in training only.
+        reason_over_both: whether the IRM gets the attended vectors in addition to [g, s, m].
     """
 
     @configurable
@@ -73,8 +77,9 @@ class InteractionHeads(nn.Module):
         super().__init__()
         if union_attention is not None and masked_roi is None:
             raise ValueError(
-                "MODEL.RMLR.CML aligns the union vectors, and MODEL.RMLR.MASKED_ROI.MASK 'none' "
-                "makes none: set SENTENCE_IRE_WEIGHT and WORD_IRE_WEIGHT to 0"
+                "MODEL.RMLR.CML aligns union vectors, but there are none with "
+                "MODEL.RMLR.MASKED_ROI.MASK 'none'; set SENTENCE_IRE_WEIGHT and "
+                "WORD_IRE_WEIGHT to 0"
             )
         self.relation_encoder = relation_encoder if masked_roi is not None else None
         self.masked_roi = masked_roi
@@ -136,12 +141,12 @@ class InteractionHeads(nn.Module):
     def forward(
         self, entities: Entities, pairs: CandidatePairs, images: ImageList | None = None
     ) -> PairVectors:
-        """Nothing of what is annotated comes in here.
+        """Computes the vectors and logits of all pairs, without annotations.
 
         Args:
-            entities: of the batch.
-            pairs: candidates made of them.
-            images: what the detector saw, for heads that look at the image again
+            entities: the entities of the batch.
+            pairs: the candidate pairs of the entities.
+            images: the detector's input, for heads that use the image again
                 (projects/pose_ire).
         """
         features = [self.global_features(entities)[pairs.image_index], self.token_features(pairs)]

@@ -1,4 +1,4 @@
-"""Interaction Reasoning Module (IRM): the pairs of an image look at each other, then tell verbs.
+"""Interaction Reasoning Module (IRM): self-attention over the pairs of an image, then verbs.
 
 RmLR (arXiv 2307.13529), Algorithm 1 step 3; one encoder layer in the paper (supplement F).
 """
@@ -13,7 +13,7 @@ from hoi_d2.modeling.roi_heads.pair_set_encoder import PairSetEncoder
 
 
 class InteractionReasoningModule(PairSetEncoder):
-    """Pair vectors -> verb logits.
+    """Computes verb logits from pair vectors.
 
     Args:
         num_verbs: K.

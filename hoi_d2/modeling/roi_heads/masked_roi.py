@@ -58,11 +58,11 @@ class MaskedRoI(nn.Module):
         Args:
             feature_map: (B, C, h, w).
             feature_mask: (B, h, w) bool, True inside the images.
-            image_index: (M,) which image a pair is of, ascending.
+            image_index: (M,) the image of each pair, ascending.
             human_boxes, object_boxes: (M, 4) XYXY pixels of the network's input.
 
         Returns:
-            (M, C), in float32 where boxes are pooled.
+            (M, C); float32 unless `mask` is "image".
         """
         if self.mask == "image":
             return masked_mean(feature_map, feature_mask)[image_index]
@@ -76,13 +76,17 @@ class MaskedRoI(nn.Module):
     def cell_weights(
         self, feature_mask: Tensor, image_index: Tensor, human_boxes: Tensor, object_boxes: Tensor
     ) -> Tensor:
-        """(M, h, w) float32: how much each cell of its image's map counts in a pair's vector."""
+        """(M, h, w) float32: the weight of each cell of the map in a pair's vector; sums to 1."""
+        # RoIAlign is linear in the map: each bin is a weighted mean of cells, with separate
+        # weights of rows and columns. So the mean over the kept bins is one (h, w) table of weights
+        # per pair, and pooling becomes a single matrix product, without (M, C, bins, bins) tensors.
         union = union_boxes(human_boxes, object_boxes).float()
         if self.mask == "union":
             inside = union.new_ones(len(union), self.resolution, self.resolution)
         else:
             inside = bins_inside(union, human_boxes, object_boxes, self.resolution).to(union.dtype)
-        inside = inside / inside.sum(dim=(1, 2), keepdim=True)
+        inside = inside / inside.sum(dim=(1, 2), keepdim=True)  # mean over the kept bins
+        # Cells inside each image, along y and x; the rest of the map is padding.
         sizes = feature_mask.any(dim=2).sum(dim=1), feature_mask.any(dim=1).sum(dim=1)
         rows, columns = (
             self._bin_weights(
@@ -93,12 +97,12 @@ class MaskedRoI(nn.Module):
         return torch.einsum("mij,mih,mjw->mhw", inside, rows, columns)
 
     def _bin_weights(self, start: Tensor, end: Tensor, size: Tensor, cells: int) -> Tensor:
-        """Along one axis, (M, resolution, cells): weights of the cells in the mean of a bin.
+        """The weights of the cells in the mean of each bin along one axis, (M, resolution, cells).
 
         Args:
-            start, end: (M,) of the boxes, pixels.
-            size: (M,) cells inside the image; what lies beyond is as its last cell.
-            cells: of the map.
+            start, end: (M,) the edges of the boxes, in pixels.
+            size: (M,) the number of cells inside the image; samples beyond take the last cell.
+            cells: the number of cells of the map.
         """
         number = self.resolution * self.sampling_ratio
         steps = (torch.arange(number, device=start.device) + 0.5) / number
@@ -111,14 +115,14 @@ class MaskedRoI(nn.Module):
 
 
 def union_boxes(a: Tensor, b: Tensor) -> Tensor:
-    """(M, 4) smallest boxes around both."""
+    """The smallest boxes (M, 4) that contain both boxes."""
     return torch.cat([torch.minimum(a[:, :2], b[:, :2]), torch.maximum(a[:, 2:], b[:, 2:])], dim=1)
 
 
 def bins_inside(union: Tensor, human: Tensor, object_: Tensor, resolution: int) -> Tensor:
     """(M, resolution, resolution) bool: bin centres inside the human's or the object's box.
 
-    Where no centre is inside either (two far specks), every bin counts.
+    If no centre is inside either (two small boxes far apart), all bins are True.
     """
     steps = (torch.arange(resolution, device=union.device) + 0.5) / resolution
     x = union[:, None, 0] + steps * (union[:, None, 2] - union[:, None, 0])
@@ -134,7 +138,7 @@ def bins_inside(union: Tensor, human: Tensor, object_: Tensor, resolution: int) 
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of (M, C, h, w) over the cells where (M, h, w) is True: (M, C)."""
+    """The mean (M, C) of maps (M, C, h, w) over the cells where the mask (M, h, w) is True."""
     weight = mask.flatten(1).to(x.dtype)
     weight = weight / weight.sum(dim=1, keepdim=True).clamp(min=1)
     return torch.einsum("mcn,mn->mc", x.flatten(2), weight)

@@ -1,4 +1,4 @@
-"""Which entities are kept, and every human-object pair of them (UPT's rule, which RmLR follows).
+"""Selects entities and makes all human-object pairs of them, by UPT's rule, as in RmLR.
 
 UPT: Efficient Two-Stage Detection of Human-Object Interactions, Zhang et al., CVPR 2022.
 """
@@ -27,7 +27,7 @@ class CandidatePairs:
         instances: for each image the kept entities, humans first.
         pair_indices: for each image (M_i, 2) rows of its `instances`, human first.
         counts: M_i of each image.
-        image_index: (M,) which image a pair is of.
+        image_index: (M,) the image of each pair.
         human_boxes, object_boxes: (M, 4) XYXY.
         human_tokens, object_tokens: (M, d); None where the detector has no tokens.
         human_scores, object_scores: (M,) of the two detections.
@@ -60,11 +60,12 @@ class PairGenerator(nn.Module):
 
     Args:
         person: the class of humans.
-        nms_threshold: IoU of the class-wise suppression.
-        score_threshold: entities below it are kept only to reach `min_instances`.
-        min_instances, max_instances: of humans, and of objects, in an image.
-        max_pairs: of an image: those with the best product of scores; 0 = all. Logged where it
-            bites; in training the log has the share of such images, "capped_images".
+        nms_threshold: the IoU threshold of the class-wise non-maximum suppression.
+        score_threshold: the minimum score; entities below it are kept only to reach
+            `min_instances`.
+        min_instances, max_instances: the number of humans, and of objects, to keep per image.
+        max_pairs: the number of pairs to keep per image, with the best product of scores; 0 = all.
+            In training, "capped_images" in the log is the share of images with more pairs.
     """
 
     @configurable
@@ -91,7 +92,7 @@ class PairGenerator(nn.Module):
     def from_config(
         cls, cfg: CfgNode, *, person: int = 0, pairs: CfgNode | None = None
     ) -> dict[str, Any]:
-        """`pairs`: the keys; None = RmLR's."""
+        """Reads the config node `pairs`; None = RmLR's."""
         node = cfg.MODEL.RMLR.PAIRS if pairs is None else pairs
         return {
             "person": person,
@@ -138,12 +139,12 @@ class PairGenerator(nn.Module):
         )
 
     def select(self, detections: Instances) -> Instances:
-        """The kept entities, inside the image: humans first, each kind by falling score."""
+        """The kept entities, clipped to the image: humans first, each kind by descending score."""
         boxes, scores = detections.pred_boxes.tensor, detections.scores
         if not (torch.isfinite(boxes).all() and torch.isfinite(scores).all()):
             raise ValueError(
-                "the entity detector gave boxes or scores that are not finite; its weights or its "
-                "input are broken"
+                "the entity detector returned boxes or scores that are not finite; its weights or "
+                "its input are broken"
             )
         order = batched_nms(
             boxes.float(), scores.float(), detections.pred_classes, self.nms_threshold
@@ -155,7 +156,7 @@ class PairGenerator(nn.Module):
         return found
 
     def _best(self, candidates: Tensor, scores: Tensor) -> Tensor:
-        """`candidates` come by falling score."""
+        """The rows to keep of `candidates`, which are in order of descending score."""
         above = int((scores[candidates] >= self.score_threshold).sum())
         return candidates[: min(max(above, self.min_instances), self.max_instances)]
 
@@ -168,7 +169,7 @@ class PairGenerator(nn.Module):
         if number and not self._capped:
             logger.warning(
                 "PAIRS.MAX_PAIRS: an image has %d pairs, the best %d are kept; such "
-                "images are counted from here on without a line each",
+                "images are counted without further messages",
                 *(max(map(len, pairs)), self.max_pairs),
             )
         self._capped += number
@@ -177,14 +178,14 @@ class PairGenerator(nn.Module):
         return capped
 
     def _best_pairs(self, pairs: Tensor, scores: Tensor) -> Tensor:
-        """The `max_pairs` best by the product of their scores, in the order they had."""
+        """The `max_pairs` pairs with the best product of scores, in their original order."""
         if len(pairs) <= self.max_pairs:
             return pairs
         order = scores[pairs].prod(dim=1).argsort(descending=True, stable=True)
         return pairs[order[: self.max_pairs].sort().values]
 
     def pair(self, instances: Instances) -> Tensor:
-        """(M, 2): every human with every other entity, persons as objects included."""
+        """All pairs (M, 2) of a human and another entity, including other humans."""
         count = len(instances)
         humans = int((instances.pred_classes == self.person).sum())
         grid = torch.cartesian_prod(

@@ -1,4 +1,4 @@
-"""Self-attention over the pairs of an image: of cross-modal learning, and inside the IRM."""
+"""Self-attention over the pairs of an image, for cross-modal learning and the IRM."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from hoi_d2.modeling.transformer import SelfAttentionLayer, pad_sets
 
 
 class PairSetEncoder(nn.Module):
-    """Pair vectors -> pair vectors of another width that know of one another.
+    """Self-attention between the pairs of an image, with a projection to another width.
 
     RmLR (arXiv 2307.13529), Algorithm 1 step 2(4) and supplement F ("CML-SA").
 
     Args:
-        in_dim: width of what comes in.
-        hidden_dim, num_layers, num_heads, ffn_dim, dropout: of the encoder.
-        normalize: the projected vectors get a layer norm.
+        in_dim: the width of the input vectors.
+        hidden_dim, num_layers, num_heads, ffn_dim, dropout: the settings of the encoder.
+        normalize: whether the projected vectors get a layer norm.
     """
 
     def __init__(

@@ -19,10 +19,11 @@ class InteractiveRelationEncoder(nn.Module):
     """1x1 convolution, then `num_layers` encoder layers over the cells of the map.
 
     Args:
-        in_channels: of the backbone map.
-        hidden_dim: channels of the output.
-        num_layers: 2 in the paper; 0 leaves the projected map (the ablation without IRE).
-        num_heads, ffn_dim, dropout: of the layers.
+        in_channels: the channels of the backbone map.
+        hidden_dim: the channels of the output.
+        num_layers: the number of layers, 2 in the paper; 0 = only the 1x1 convolution (the ablation
+            without IRE).
+        num_heads, ffn_dim, dropout: the settings of the layers.
     """
 
     def __init__(

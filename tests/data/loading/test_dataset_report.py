@@ -33,7 +33,7 @@ def test_classes_never_seen(caplog, records, evaluated, objects, verbs, hois):
     never = report_dataset(records, vocabulary=VOCABULARY, evaluated_hois=evaluated)
     assert never == {"objects": objects, "verbs": verbs, "hois": hois}
     without = sum(not r["hoi_annotations"] for r in records)
-    assert f"{len(records)} images ({without} without any)" in caplog.text
+    assert f"{len(records)} images ({without} without interactions)" in caplog.text
     for names in (objects, verbs, hois):
         assert not names or f"never occur in training: {', '.join(names)}" in caplog.text
 
@@ -43,7 +43,7 @@ def test_labels_of_whole_images(caplog):
     records = [{"image_labels": np.array(row, np.int8)} for row in ([1, -1, 0], [0, 0, -1])]
     never = report_dataset(records, vocabulary=VOCABULARY)
     assert never == {"objects": ["cat"], "verbs": ["pet"], "hois": ["pet cat", "hold cat"]}
-    assert "2 images (1 without any)" in caplog.text
+    assert "2 images (1 without interactions)" in caplog.text
 
 
 def test_a_vocabulary_without_hois():

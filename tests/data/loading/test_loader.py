@@ -111,7 +111,7 @@ def test_too_many_bad_images_stop_the_run(cfg, dataset):
 
 def test_no_image_can_be_read(cfg, dataset):
     cfg.DATASETS.TRAIN = (dataset(with_bad(list(range(21)))),)
-    with pytest.raises(OSError, match="in a row could not be read"):
+    with pytest.raises(OSError, match="consecutive images could not be read"):
         images(build_train_loader(cfg), 1)
 
 

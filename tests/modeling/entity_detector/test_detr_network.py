@@ -89,14 +89,12 @@ def test_published_padding_equals_transformers() -> None:
     [
         ("FOLD_BATCHNORM",),
         ("CHANNELS_LAST",),
-        ("ONEDNN",),
-        ("FOLD_BATCHNORM", "CHANNELS_LAST", "ONEDNN"),
         ("FOLD_BATCHNORM", "CHANNELS_LAST"),
         pytest.param(("FOLD_BATCHNORM", "COMPILE"), marks=pytest.mark.slow),
     ],
 )
 def test_speed_keys_change_nothing(keys: tuple[str, ...]) -> None:
-    switches = ("FOLD_BATCHNORM", "CHANNELS_LAST", "ONEDNN")
+    switches = ("FOLD_BATCHNORM", "CHANNELS_LAST")
     off = [x for k in switches for x in (f"MODEL.DETR.{k}", False)]
     plain = small_model(*off)
     randomise(plain)

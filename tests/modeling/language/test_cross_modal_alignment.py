@@ -244,7 +244,7 @@ def test_normalised():
 
 @pytest.mark.parametrize(
     "options, message",
-    [({"kind": "soft"}, "CROSS_ATTENTION"), ({"num_heads": 3}, "no multiple of NUM_HEADS")],
+    [({"kind": "soft"}, "CROSS_ATTENTION"), ({"num_heads": 3}, "not a multiple of NUM_HEADS")],
 )
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
