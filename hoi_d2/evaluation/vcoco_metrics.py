@@ -37,7 +37,10 @@ class VCOCOScores:
         role_s1: (V,) NaN for action-roles without object.
         role_s2: (V,) NaN for action-roles without object.
         num_positives: (A,) persons who do the action.
-        measures: `agent`, `role_s1`, `role_s2`; their classes are actions, or action-roles.
+        measures: `agent`, `role_s1`, `role_s2`; their classes are actions, or action-roles, and
+            `rows` of their rankings index `rows` and `persons`.
+        rows: (R,) the rows that count, in the results that were given.
+        persons: (R,) person of the ground truth that each belongs to, -1 = the image has none.
     """
 
     actions: tuple[str, ...]
@@ -46,6 +49,8 @@ class VCOCOScores:
     role_s2: np.ndarray
     num_positives: np.ndarray
     measures: Mapping[str, Measure]
+    rows: np.ndarray
+    persons: np.ndarray
 
     def ap_values(self) -> dict[str, np.ndarray]:
         """The arrays that `summarize_vcoco` takes."""
@@ -85,7 +90,12 @@ def score_vcoco(results: HOIResults, truth: VCOCOTruth, vocabulary: Vocabulary) 
     for scenario in ("role_s1", "role_s2"):
         values[scenario] = np.where(_with_object(vocabulary), values[scenario], np.nan)
     return VCOCOScores(
-        actions=actions, num_positives=truth.does.sum(axis=0), measures=measures, **values
+        actions=actions,
+        num_positives=truth.does.sum(axis=0),
+        measures=measures,
+        rows=found.rows,
+        persons=found.persons,
+        **values,
     )
 
 
@@ -117,12 +127,14 @@ class _Assigned:
 
     Args:
         results: R rows.
+        rows: (R,) their rows in the results that were given.
         images: (R,) row of the image.
         persons: (R,) row of the person, -1 = the image has none.
         overlap: (R,) IoU with the person.
     """
 
     results: HOIResults
+    rows: np.ndarray
     images: np.ndarray
     persons: np.ndarray
     overlap: np.ndarray
@@ -136,7 +148,9 @@ def _assign(results: HOIResults, truth: VCOCOTruth) -> _Assigned:
     results, images = results[order], images[order]
     persons, overlap = nearest_persons(results.human_boxes, images, truth)
     counted = np.flatnonzero(~_of_person(truth.ignored, persons, False))
-    return _Assigned(results[counted], images[counted], persons[counted], overlap[counted])
+    return _Assigned(
+        results[counted], order[counted], images[counted], persons[counted], overlap[counted]
+    )
 
 
 def _objects_right(found: _Assigned, truth: VCOCOTruth) -> dict[str, np.ndarray]:

@@ -42,6 +42,7 @@ class VCOCOTruth:
     Args:
         image_ids: (N,) ascending.
         images: (H,) row of each person's image.
+        entities: (H,) row of each person among the entities of `HOIGroundTruth`.
         boxes: (H, 4) XYXY, inclusive pixels, as the official tool cleans them.
         ignored: (H,) bool, V-COCO did not look at this person.
         does: (H, A) bool, the person does the action.
@@ -50,6 +51,7 @@ class VCOCOTruth:
 
     image_ids: np.ndarray
     images: np.ndarray
+    entities: np.ndarray
     boxes: np.ndarray
     ignored: np.ndarray
     does: np.ndarray
@@ -77,6 +79,7 @@ class VCOCOTruth:
         return cls(
             image_ids=truth.image_ids,
             images=truth.entity_images[persons],
+            entities=persons,
             boxes=boxes[persons],
             ignored=~labelled[persons],
             does=does,

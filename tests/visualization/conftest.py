@@ -41,7 +41,7 @@ def dataset(tmp_path, vocabulary) -> Dataset:
     player = [entity([50, 10, 90, 110], PERSON), entity([100, 50, 120, 70], BALL)]
     scenes = [
         (rider, [hoi(0, 1, RIDE, 0), hoi(0, 1, HOLD, 1)]),
-        (player, [hoi(0, 1, HOLD)]),
+        (player, [hoi(0, 1, HOLD, 2)]),
         ([entity([5, 5, 30, 30], BALL)], []),
     ]
     records = []
