@@ -1,79 +1,9 @@
 #!/usr/bin/env python
-"""Draws the annotations of a data set.
+"""Draws the annotations of a data set; hoi_d2/commands/visualize_data.py has the code."""
 
-    python tools/visualize_data.py toy_hoi_val --output output/toy --num 50 --html
-    python tools/visualize_data.py hico_det_train --output output/rare --verb ride --rare --html
-    python tools/visualize_data.py my.json --image-root images --output output/mine --html
-
-Images go to OUTPUT/images; with --html, OUTPUT/index.html shows them with filters and opens
-from disk. Images that cannot be read are skipped, the first ones are named, and the
-exit code is 1; tools/validate_data.py with --image-root names all.
-"""
-
-from __future__ import annotations
-
-import argparse
 import sys
-from pathlib import Path
 
-import hoi_d2  # noqa: F401  (registers data sets)
-from hoi_d2.visualization.pages.browse import FILE_FORMATS, open_dataset, select_records
-from hoi_d2.visualization.pages.folders import draw_dataset
-
-_SHOWN = 20  # with a part of a data set on disk, thousands of images are not there
-
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("dataset", help="a registered name, or an annotation file")
-    parser.add_argument("--output", required=True, type=Path, help="folder for images and page")
-    parser.add_argument("--image-root", default="", help="folder of the images of a file")
-    parser.add_argument("--format", default="", choices=FILE_FORMATS, help="of a file")
-    parser.add_argument("--num", type=int, help="at most that many images, spread evenly")
-    parser.add_argument("--verb", help="only images with this verb, e.g. sit_on")
-    parser.add_argument("--object", help="only images with this object, e.g. bicycle")
-    parser.add_argument("--rare", action="store_true", help="only images with a rare HOI class")
-    parser.add_argument("--html", action="store_true", help="write index.html with filters")
-    parser.add_argument("--jpg", action="store_true", help="JPEG, a fifth of the size of PNG")
-    parser.add_argument(
-        "--exact-boxes",
-        action="store_true",
-        help="draw each annotated box; otherwise near-identical boxes of one thing are one",
-    )
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Returns the exit code."""
-    args = parse_args(argv)
-    try:
-        dataset = open_dataset(args.dataset, args.image_root, file_format=args.format)
-        records = select_records(
-            dataset, verb=args.verb, object_name=args.object, rare=args.rare, num=args.num
-        )
-    except (KeyError, OSError, ValueError) as error:
-        print(f"visualize_data: {error.args[0] if error.args else error}", file=sys.stderr)
-        return 2
-    failures = draw_dataset(
-        dataset,
-        records,
-        args.output,
-        page=args.html,
-        suffix=".jpg" if args.jpg else ".png",
-        merge_iou=2.0 if args.exact_boxes else 0.6,
-    )
-    for failure in failures[:_SHOWN]:
-        print(failure, file=sys.stderr)
-    if len(failures) > _SHOWN:
-        print(f"... and {len(failures) - _SHOWN} more images", file=sys.stderr)
-    drawn = len(records) - len(failures)
-    where = args.output / ("index.html" if args.html else "images")
-    print(f"{drawn} of {len(dataset.records)} images drawn: {where}")
-    return 1 if failures else 0
-
+from hoi_d2.commands.visualize_data import main
 
 if __name__ == "__main__":
     sys.exit(main())

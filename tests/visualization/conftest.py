@@ -6,9 +6,9 @@ from drawing_cases import BALL, BICYCLE, HOLD, HUG, PERSON, RIDE, entity, hoi, m
 from PIL import Image
 
 import hoi_d2  # noqa: F401  prepares detectron2 before a test imports it
+from hoi_d2.data.dataset import Dataset
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.evaluation.results import HOIResults
-from hoi_d2.visualization.pages.browse import Dataset
 
 
 @pytest.fixture(scope="session")
