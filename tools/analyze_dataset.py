@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Counts what a data set holds, as a table, figures and files; hoi_d2/commands/analyze_dataset.py has the code."""
+"""What a data set holds; hoi_d2/commands/analyze_dataset.py has the code."""
 
 import sys
 

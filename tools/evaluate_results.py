@@ -15,7 +15,7 @@ from pathlib import Path
 os.environ.setdefault("HOI_D2_SKIP_REGISTRATION", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from hoi_d2.evaluation.offline import main
+from hoi_d2.commands.evaluate_results import main
 
 if __name__ == "__main__":
     sys.exit(main())

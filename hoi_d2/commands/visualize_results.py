@@ -22,7 +22,7 @@ import numpy as np
 import hoi_d2  # noqa: F401  (registers data sets)
 from hoi_d2.data.dataset import FILE_FORMATS, Dataset, open_dataset
 from hoi_d2.data.images import is_there
-from hoi_d2.evaluation.results import read_results
+from hoi_d2.evaluation.result_files import read_results
 from hoi_d2.visualization.pages.comparison import Comparison, compare
 from hoi_d2.visualization.pages.folders import draw_comparison
 from hoi_d2.visualization.pages.report import classes_named, draw_figures, order_images, summarize

@@ -1,11 +1,14 @@
 """Average precision of many classes at once, on arrays: the 11-point and the all-point rule.
 
-A `Ranking` holds the detections of all classes, class after class, best first. Both rules look at
-the true positives alone: between two of them precision only falls.
+A `Ranking` holds the detections of all classes, class after class, best first. Both rules need only
+the true positives: between two of them precision falls. A `Measure` is a ranking that knows the
+image of each detection and each positive, so that the AP of any multiset of images (a bootstrap
+sample) needs no second matching: whether a detection is true depends on its own image alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,6 +145,77 @@ def final_recall(hits: Hits) -> np.ndarray:
     found[some] = hits.recalled[hits.offsets[1:][some] - 1]
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(hits.num_positives > 0, found / hits.num_positives, np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """One kind of average precision of one set of results.
+
+    Args:
+        ranking: R detections of C classes.
+        images: (R,) row of the image of each detection, in the ranking's order.
+        positive_images: (P,) row of the image of each positive.
+        positive_classes: (P,) its class.
+        rule: hits -> (C,) AP.
+    """
+
+    ranking: Ranking
+    images: np.ndarray
+    positive_images: np.ndarray
+    positive_classes: np.ndarray
+    rule: Callable[[Hits], np.ndarray]
+
+    def average_precision(self, weights: np.ndarray | None = None) -> np.ndarray:
+        """AP of each class.
+
+        Args:
+            weights: (N,) how often each image counts, whole numbers; None = once.
+
+        Returns:
+            (C,) fractions. With weights NaN for a class that has positives, but none in an image
+            that counts.
+        """
+        if weights is None:
+            return self.rule(hits_of(self.ranking))
+        positives = np.bincount(
+            self.positive_classes,
+            weights[self.positive_images],
+            minlength=len(self.ranking.num_positives),
+        ).astype(np.int64)
+        values = self.rule(hits_of(self.ranking, weights[self.images], positives))
+        return np.where((positives == 0) & (self.ranking.num_positives > 0), np.nan, values)
+
+    def select(self, keep: np.ndarray) -> Measure:
+        """Without some detections; `keep` is a mask in the ranking's order."""
+        return Measure(
+            self.ranking.select(keep),
+            self.images[keep],
+            self.positive_images,
+            self.positive_classes,
+            self.rule,
+        )
+
+
+Summary = Callable[[Mapping[str, np.ndarray]], Mapping[str, float]]
+"""AP per class of each measure -> metrics in percent."""
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """Scored results of one system.
+
+    Args:
+        measures: name -> ranked detections; of all systems that are compared, on the same images.
+        summarize: see `Summary`.
+    """
+
+    measures: Mapping[str, Measure]
+    summarize: Summary
+
+    def metrics(self, weights: np.ndarray | None = None) -> dict[str, float]:
+        """The metrics, each image counted `weights` times."""
+        ap = {name: m.average_precision(weights) for name, m in self.measures.items()}
+        return dict(self.summarize(ap))
 
 
 def _needed(num_positives: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

@@ -11,15 +11,12 @@ the value of the data set as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from hoi_d2.evaluation.measure import Measure
-
-Summary = Callable[[Mapping[str, np.ndarray]], Mapping[str, float]]
-"""AP per class of each measure -> metrics in percent."""
+from hoi_d2.evaluation.average_precision import System
 
 
 @dataclass(frozen=True)
@@ -39,24 +36,6 @@ class Interval:
     high: float
     deviation: float
     bias: float
-
-
-@dataclass(frozen=True, eq=False)
-class System:
-    """Results of one system, judged.
-
-    Args:
-        measures: name -> ranked detections; of all systems that are compared, on the same images.
-        summarize: see `Summary`.
-    """
-
-    measures: Mapping[str, Measure]
-    summarize: Summary
-
-    def metrics(self, weights: np.ndarray | None = None) -> dict[str, float]:
-        """The metrics with images weighed."""
-        ap = {name: m.average_precision(weights) for name, m in self.measures.items()}
-        return dict(self.summarize(ap))
 
 
 def bootstrap(

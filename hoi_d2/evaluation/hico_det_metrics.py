@@ -18,8 +18,8 @@ import numpy as np
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.evaluation import average_precision as ap
 from hoi_d2.evaluation import matching
+from hoi_d2.evaluation.average_precision import Measure
 from hoi_d2.evaluation.ground_truth import HOIGroundTruth, rows_of_images
-from hoi_d2.evaluation.measure import Measure
 from hoi_d2.evaluation.results import HOIResults, fill_hoi_classes
 
 IOU_THRESHOLD = 0.5

@@ -30,7 +30,7 @@ from hoi_d2.config.load import load_config
 from hoi_d2.data.dataset import open_dataset
 from hoi_d2.engine.trainer import HOITrainer
 from hoi_d2.evaluation.average_precision import Ranking, all_point_ap, hits_of
-from hoi_d2.evaluation.results import read_results
+from hoi_d2.evaluation.result_files import read_results
 from hoi_d2.visualization.pages.comparison import compare
 
 HERE = Path(__file__).parent

@@ -22,7 +22,7 @@ if __name__ == "__main__":  # starts without torch
 from hoi_d2.data.datasets.hico_det import load_hico_det
 from hoi_d2.data.datasets.vcoco import load_vcoco
 from hoi_d2.data.vocabulary import hico_det_rare_hois, hico_det_vocabulary, vcoco_vocabulary
-from hoi_d2.evaluation.results import read_results
+from hoi_d2.evaluation.result_files import read_results
 from hoi_d2.evaluation.results_check import check_results
 from hoi_d2.evaluation.scorers import HICODetScorer, Scored, VCOCOScorer
 

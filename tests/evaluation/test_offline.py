@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from hoi_d2.commands.evaluate_results import main
 from hoi_d2.data.datasets.hico_det import load_hico_det
 from hoi_d2.data.vocabulary import coco_category_ids, hico_det_vocabulary, vcoco_vocabulary
-from hoi_d2.evaluation.offline import main
-from hoi_d2.evaluation.results import HOIResults, write_results
+from hoi_d2.evaluation.result_files import write_results
+from hoi_d2.evaluation.results import HOIResults
 
 ROOT = Path(__file__).resolve().parents[2]
 VOCABULARY = hico_det_vocabulary()

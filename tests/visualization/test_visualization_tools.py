@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hoi_d2.evaluation.results import write_results
+from hoi_d2.evaluation.result_files import write_results
 
 TOOLS = Path(__file__).parents[2] / "tools"
 

@@ -219,7 +219,7 @@ def test_data() -> Path:
 
 def test_hico_det_reference_figures(test_data):
     from hoi_d2.data.datasets.hico_det import load_hico_det
-    from hoi_d2.evaluation.results import read_results
+    from hoi_d2.evaluation.result_files import read_results
 
     records = load_hico_det(test_data / "hico_det" / "test_hico.json")
     results = read_results(test_data / "reference" / "hico_det_results.npz")
@@ -230,7 +230,7 @@ def test_hico_det_reference_figures(test_data):
 
 def test_vcoco_reference_figures(test_data):
     from hoi_d2.data.datasets.vcoco import load_vcoco
-    from hoi_d2.evaluation.results import read_results
+    from hoi_d2.evaluation.result_files import read_results
     from hoi_d2.evaluation.vcoco_metrics import VCOCOTruth, score_vcoco
 
     folder, vocabulary = test_data / "reference" / "vcoco_train", vcoco_vocabulary()

@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hoi_d2.evaluation.error_analysis import ErrorAnalysis
-from hoi_d2.evaluation.reports import write_csv
+from hoi_d2.evaluation.result_files import write_csv
 
 
 def plot_errors(path: str | Path, analysis: ErrorAnalysis, *, title: str = "") -> None:
