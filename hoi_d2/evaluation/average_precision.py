@@ -25,7 +25,7 @@ class Ranking:
     """R detections sorted by class, then by score descending (ties in the order given).
 
     Args:
-        rows: (R,) where each stood before sorting.
+        rows: (R,) place of each before sorting.
         classes: (R,) ascending.
         true_positive: (R,) bool.
         num_positives: (C,) ground truth of each class.
@@ -83,7 +83,7 @@ def hits_of(
     Args:
         ranking: the detections.
         weights: (R,) how often each row counts, in the ranking's order, whole numbers; None = once.
-        num_positives: (C,) what to use for the ranking's own, which does not know the weights.
+        num_positives: (C,) replaces the ranking's own, which ignores the weights.
     """
     positives = ranking.num_positives if num_positives is None else num_positives
     places = np.flatnonzero(ranking.true_positive)
@@ -114,7 +114,8 @@ def interpolated_ap(hits: Hits, thresholds: np.ndarray = MATLAB_THRESHOLDS) -> n
     needed = _needed(hits.num_positives, thresholds)
     first = _first_reaching(hits, needed)
     ends = hits.offsets[1:, None]
-    # maxima between neighbouring thresholds, then from the right
+    # precision at recall r is the maximum over all hits from r on: first the maxima between
+    # consecutive thresholds (reduceat), then the running maximum from the right
     padded = np.append(hits.precision, 0.0)
     parts = np.maximum.reduceat(padded, first.ravel()).reshape(first.shape)
     parts = np.where(first < ends, parts, 0.0)
@@ -230,6 +231,8 @@ def _needed(num_positives: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
 def _first_reaching(hits: Hits, needed: np.ndarray) -> np.ndarray:
     """(C, L) row of the first hit of each class that reaches `needed`; the class's end if none."""
     classes = np.arange(len(needed))
+    # `recalled` starts again at 1 in each class; adding the hits of all classes before makes it one
+    # ascending array, so that a single binary search serves all classes and thresholds
     totals = np.zeros(len(needed), dtype=np.int64)
     some = hits.offsets[1:] > hits.offsets[:-1]
     totals[some] = hits.recalled[hits.offsets[1:][some] - 1]
@@ -237,5 +240,5 @@ def _first_reaching(hits: Hits, needed: np.ndarray) -> np.ndarray:
     of_hit = np.repeat(classes, np.diff(hits.offsets))
     running = hits.recalled + before[of_hit]
     first = np.searchsorted(running, before[:, None] + np.maximum(needed, 1))
-    beyond = needed > totals[:, None]
+    beyond = needed > totals[:, None]  # never reached: the search has run into the next class
     return np.where(beyond, hits.offsets[1:, None], np.minimum(first, hits.offsets[1:, None]))

@@ -23,13 +23,13 @@ logger = logging.getLogger(__name__)
 
 
 class HOIDetectionEvaluator(DatasetEvaluator):
-    """Collects `hoi_instances` of every image and scores them when all are there.
+    """Collects `hoi_instances` of every image and scores them at the end.
 
     Args:
         dataset_name: a registered data set; its metadata has a `vocabulary`.
         distributed: gather results over ranks.
-        output_dir: where results, metrics and per-class tables go; None = nowhere.
-        results_format: `json` or `npz`, which is a tenth of the size.
+        output_dir: where results, metrics and per-class tables go; None = not written.
+        results_format: `json` or `npz`, a tenth of the size.
     """
 
     task = "hoi"
@@ -52,7 +52,7 @@ class HOIDetectionEvaluator(DatasetEvaluator):
         self._collector = ResultCollector(distributed=distributed)
 
     def reset(self) -> None:
-        """Forgets all results."""
+        """Removes all results."""
         self._collector.reset()
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
@@ -94,7 +94,7 @@ class HOIDetectionEvaluator(DatasetEvaluator):
 
     @abstractmethod
     def _scorer(self, dataset_dicts: list[dict[str, Any]]) -> HICODetScorer | VCOCOScorer:
-        """Takes the ground truth."""
+        """Makes the scorer from the ground truth."""
 
 
 class HICODetEvaluator(HOIDetectionEvaluator):
@@ -148,7 +148,7 @@ class VCOCOEvaluator(HOIDetectionEvaluator):
 
 
 class ResultCollector:
-    """Collects the rows of images as they come, in arrays.
+    """Collects the rows of each image as arrays.
 
     A sampler that pads the last batch shows some images to more than one rank; of such an image
     the rows of the first visit are kept.
@@ -162,7 +162,7 @@ class ResultCollector:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets everything."""
+        """Removes all rows."""
         self._parts: list[HOIResults] = []
         self._visits: list[int] = []
 
@@ -216,7 +216,7 @@ def first_visits(
 
 
 def warn_unprocessed(image_ids: np.ndarray, processed: np.ndarray) -> None:
-    """Says if the model has not seen every image of the data set."""
+    """Warns if the model has not processed every image of the data set."""
     missing = np.setdiff1d(image_ids, processed)
     if len(missing):
         logger.warning(

@@ -72,7 +72,7 @@ class HICODetScores:
         results: the R rows that were scored: those with a class and a known image, image by image.
         rows: (R,) row of each of `results` in the results that were given.
         claims: (R,) the annotated pair (row of the ground truth) that each of `results` overlaps
-            most with at least one half, -1 = none; whoever claims a pair first is true.
+            most with at least one half, -1 = none; the best row that claims a pair is true.
         positives: (P,) rows of the ground truth that count: pairs with a class and an object.
     """
 
@@ -103,7 +103,7 @@ def score_hico_det(
             (`results_check.check_results` refuses or reports those).
         ground_truth: the annotations; pairs without HOI class or visible object do not count.
         vocabulary: its C HOI classes.
-        protocol: a key of `PROTOCOLS`, or one of your own.
+        protocol: a key of `PROTOCOLS`, or your own.
         object_present: (N, num_objects) bool, which objects each image holds for the known-object
             setting; None = those of the annotated pairs.
 

@@ -37,7 +37,7 @@ class ImageLevelEvaluator(DatasetEvaluator):
     Args:
         dataset_name: a registered data set whose dicts have `image_labels` (C,).
         distributed: gather over ranks.
-        output_dir: where `<task>_scores.npz` and `<task>_metrics.json` go; None = nowhere.
+        output_dir: where `<task>_scores.npz` and `<task>_metrics.json` go; None = not written.
     """
 
     task = "image_level"
@@ -56,7 +56,7 @@ class ImageLevelEvaluator(DatasetEvaluator):
         self.reset()
 
     def reset(self) -> None:
-        """Forgets all scores."""
+        """Removes all scores."""
         self._image_ids: list[int] = []
         self._rows: list[np.ndarray] = []
 

@@ -43,7 +43,7 @@ def read_image_scores(path: str | Path) -> ImageScores:
 
     Raises:
         FileNotFoundError: no such file.
-        ResultFormatError: it is not such a file, an image occurs twice, or a score is not finite.
+        ResultFormatError: it has not these arrays, an image occurs twice, or a score is not finite.
     """
     path = Path(path)
     arrays = read_npz(path, ("image_id", "scores"))
@@ -71,12 +71,12 @@ def read_image_scores(path: str | Path) -> ImageScores:
             f"{path}: image {image_ids[row]}, class {hoi}: score is {scores[row, hoi]}, "
             f"expected a finite number ({len(bad)} such entries)"
         )
-    order = np.argsort(image_ids)  # as evaluators have them: equal scores keep this order
+    order = np.argsort(image_ids)  # as in the evaluators, so that equal scores keep the same order
     return ImageScores(image_ids[order].astype(np.int64), scores[order])
 
 
 def write_image_scores(path: str | Path, scores: ImageScores) -> None:
-    """Writes an `.npz`; the file appears whole or not at all."""
+    """Writes an `.npz`; under a temporary name until it is complete."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
@@ -107,7 +107,7 @@ def read_image_labels(path: str | Path, split: str) -> ImageLabels:
 
     Raises:
         FileNotFoundError: no such file.
-        DataFormatError: it is not that file.
+        DataFormatError: it is not HICO's `anno.mat`.
     """
     names, labels = hico.read_image_labels(path, split)
     image_ids = np.asarray([number_in_name(name or "") or -1 for name in names], dtype=np.int64)
@@ -155,7 +155,7 @@ def score_image_level(
     Args:
         scores: (N, C).
         labels: (N, C), see `image_level_ranking`.
-        known_object: leave unknown labels out: only images that hold the object count.
+        known_object: leave unknown labels out, so that only images with the object count.
 
     Returns:
         (C,) fractions, NaN for a class without positive image.

@@ -44,7 +44,7 @@ def read_results(path: str | Path) -> HOIResults:
 
 
 def write_results(path: str | Path, results: HOIResults) -> None:
-    """Writes `.json` or `.npz` after the suffix; the file appears whole or not at all."""
+    """Writes `.json` or `.npz` by the suffix, under a temporary name until the file is complete."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
@@ -62,12 +62,12 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError: no such file.
-        ResultFormatError: it is no such file, or an array does not hold numbers.
+        ResultFormatError: it is not an .npz file, or an array does not hold numbers.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no such result file: {path}")
-    if not zipfile.is_zipfile(path):  # numpy takes anything else for a pickle, and advises that
-        raise ResultFormatError(f"{path}: not a whole .npz file, as numpy.savez writes it")
+    if not zipfile.is_zipfile(path):  # numpy would try to unpickle it and suggest allow_pickle
+        raise ResultFormatError(f"{path}: not a complete .npz file as numpy.savez writes it")
     arrays = {}
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -122,7 +122,7 @@ class _Rows:
         self.count = 0
 
     def hook(self, value: dict[str, Any]) -> Any:
-        """Takes a row out of the parser's hands; any other object stays as it is."""
+        """Stores a row and gives the parser a placeholder; other objects are returned unchanged."""
         if not value.keys() >= _NAMES:
             return value
         self._block.append(value)

@@ -30,7 +30,7 @@ NO_HOI = -1
 
 
 class ResultFormatError(ValueError):
-    """A result file or table that cannot be scored; says which row and what to do."""
+    """A result file or table cannot be scored; the message names the row and the remedy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ class HOIResults:
 
         Args:
             columns: the arrays or lists named in `COLUMNS`; others are ignored.
-            source: what to call the columns in an error.
+            source: name of the columns in an error.
             first_row: the number of their first row, in an error.
 
         Raises:
@@ -179,7 +179,7 @@ def _floats(values: Any, name: str, source: str) -> np.ndarray:
 
 def _integers(values: Any, name: str, dtype: type, source: str, first_row: int) -> np.ndarray:
     array = np.asarray(values)
-    # float16 has no 2049: the ids of a file in it are other ones than those that were meant
+    # float16 cannot hold 2049: ids in it may have been rounded
     if (array.dtype.kind not in "iuf" or array.dtype == np.float16) and len(array):
         raise ResultFormatError(f"{source}: column {name} is {array.dtype}, expected whole numbers")
     limits = np.iinfo(dtype)

@@ -1,7 +1,7 @@
 """From ground truth to numbers, the same way for evaluators and for the command line.
 
 A scorer holds the ground truth of one data set; `score` gives the metrics, the per-class table and
-the judged detections that intervals and comparisons are made of. Nothing here imports torch.
+the ranked detections, from which intervals and comparisons are computed. No torch is imported.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ VCOCO_HEADER = ("action", "role", "num_positives", "AP_agent", "AP_role_s1", "AP
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """What a scorer gives.
+    """The output of a scorer.
 
     Args:
         metrics: name -> percent, without the task's name.
         header: of the per-class table.
-        table: one row a class.
-        system: the judged detections.
+        table: one row per class.
+        system: the ranked detections.
         details: `HICODetScores` or `VCOCOScores`.
     """
 
@@ -72,8 +72,8 @@ class HICODetScorer:
     Attributes:
         image_ids: (N,) of all images, ascending.
         annotated_images: (M,) of those with interactions, ascending.
-        notes: what the reader of the numbers should know.
-        warnings: what makes them other than they seem.
+        notes: how the metrics are computed, where that depends on the files.
+        warnings: reasons why the metrics differ from the official ones.
     """
 
     task = "hico_det"
@@ -159,8 +159,8 @@ class VCOCOScorer:
     Attributes:
         image_ids: (N,) of all images, ascending.
         annotated_images: (M,) of those with interactions, ascending.
-        notes: what the reader of the numbers should know.
-        warnings: what makes them other than they seem.
+        notes: how the metrics are computed, where that depends on the files.
+        warnings: reasons why the metrics differ from the official ones.
     """
 
     task = "vcoco"
@@ -192,7 +192,7 @@ class VCOCOScorer:
 def hico_det_table(
     scores: hico_det.HICODetScores, vocabulary: Vocabulary, rare_hois: Sequence[int] = ()
 ) -> list[list]:
-    """One row a class, columns `HICO_DET_HEADER`, AP and recall in percent."""
+    """One row per class, columns `HICO_DET_HEADER`, AP and recall in percent."""
     rare = set(rare_hois)
     columns = (scores.ap_default, scores.ap_known_object, scores.recall)
     rows = []
@@ -205,12 +205,12 @@ def hico_det_table(
 
 
 def _percent(values: Iterable[float]) -> list[str | float]:
-    """In percent; a NaN, which has no ground truth, is an empty field."""
+    """In percent; NaN (no ground truth) becomes an empty field."""
     return ["" if math.isnan(v) else round(100 * float(v), 6) for v in values]
 
 
 def vcoco_table(scores: vcoco.VCOCOScores, vocabulary: Vocabulary) -> list[list]:
-    """One row an action-role, columns `VCOCO_HEADER`, AP in percent."""
+    """One row per action-role, columns `VCOCO_HEADER`, AP in percent."""
     _, action_of = action_of_verb(vocabulary.verbs)
     rows = []
     for verb, name in enumerate(vocabulary.verbs):

@@ -1,9 +1,9 @@
 """V-COCO's metrics on arrays: agent AP, and role AP in scenarios 1 and 2.
 
-A detection belongs to the annotated person that its human box overlaps most, whoever that is; if
-V-COCO did not look at that person, the detection vanishes. It is true if the person does the
-action, the overlap is at least one half, the object is right, and no better detection has claimed
-the person. Source: V-COCO's `vsrl_eval.py`; `docs/evaluation.md` has the rule in full.
+A detection belongs to the annotated person that its human box overlaps most; if V-COCO has no
+labels for that person, the detection is not counted. It is true if the person does the action, the
+overlap is at least one half, the object is right, and no better detection has claimed the person.
+Source: V-COCO's `vsrl_eval.py`; `docs/evaluation.md` has the rule in full.
 """
 
 from __future__ import annotations
@@ -128,14 +128,16 @@ def nearest_persons(
     """The person of the image that each human box overlaps most, ignored ones included.
 
     Args:
-        boxes: (R, 4) human boxes, fastest where equal ones stand together.
+        boxes: (R, 4) human boxes, fastest where equal ones are consecutive.
         images: (R,) row of each one's image.
         truth: the persons.
 
     Returns:
         (R,) row of the person, -1 = the image has none; (R,) IoU with that person.
     """
-    new = np.ones(len(boxes), dtype=bool)  # rows of one human mostly stand together
+    new = np.ones(
+        len(boxes), dtype=bool
+    )  # rows of one human are mostly consecutive: each box is compared once
     new[1:] = (boxes[1:] != boxes[:-1]).any(axis=1) | (images[1:] != images[:-1])
     heads = np.flatnonzero(new)
     person, overlap = np.full(len(heads), -1), np.zeros(len(heads))
@@ -185,7 +187,7 @@ class _Assigned:
 
 
 def _assign(results: HOIResults, truth: VCOCOTruth) -> _Assigned:
-    """Finds each row's person; rows of ignored persons and of unknown images vanish."""
+    """Finds each row's person; rows of ignored persons and of unknown images are removed."""
     images = rows_of_images(results.image_ids, truth.image_ids)
     order = np.argsort(images, kind="stable")
     order = order[images[order] >= 0]

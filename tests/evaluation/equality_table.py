@@ -1,4 +1,4 @@
-"""The table of docs/evaluation.md: our figures beside those of the official tools.
+"""The table of docs/evaluation.md: our figures next to those of the official tools.
 
     HOI_D2_TEST_DATA=FOLDER python tests/evaluation/equality_table.py
 

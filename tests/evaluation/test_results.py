@@ -174,7 +174,7 @@ def test_broken_npz_is_named(tmp_path, change, message):
 
 def test_no_npz_at_all(tmp_path):
     (tmp_path / "r.npz").write_bytes(b"PK no archive")
-    with pytest.raises(ResultFormatError, match=r"not a whole \.npz file"):
+    with pytest.raises(ResultFormatError, match=r"not a complete \.npz file"):
         read_results(tmp_path / "r.npz")
     for name in ("none.npz", "none.json"):
         with pytest.raises(FileNotFoundError):
