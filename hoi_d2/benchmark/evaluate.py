@@ -22,7 +22,8 @@ from hoi_d2.data.datasets.hico_det import load_hico_det
 from hoi_d2.data.datasets.vcoco import load_vcoco
 from hoi_d2.data.vocabulary import hico_det_rare_hois, hico_det_vocabulary, vcoco_vocabulary
 from hoi_d2.evaluation.ground_truth import HOIGroundTruth
-from hoi_d2.evaluation.results import HOIResults, read_results
+from hoi_d2.evaluation.result_files import read_results
+from hoi_d2.evaluation.results import HOIResults
 from hoi_d2.evaluation.results_check import check_results
 from hoi_d2.evaluation.scorers import HICODetScorer, VCOCOScorer
 from hoi_d2.utils.arguments import CommandParser

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from tabulate import tabulate
 
+from hoi_d2.data.dataset import FILE_FORMATS, open_dataset
 from hoi_d2.data.statistics import DatasetStatistics
+from hoi_d2.registration import register
 from hoi_d2.utils.arguments import CommandParser
-from hoi_d2.visualization.pages.browse import FILE_FORMATS, open_dataset
 from hoi_d2.visualization.plots.dataset import (
     plot_box_sizes,
     plot_class_frequencies,
@@ -26,7 +28,7 @@ from hoi_d2.visualization.plots.dataset import (
 )
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("dataset", help="a registered name, or an annotation file")
@@ -35,9 +37,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Returns the exit code."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit code."""
     args = parse_args(argv)
+    register()
     dataset = open_dataset(args.dataset, file_format=args.format)
     statistics = DatasetStatistics.of(dataset.records, dataset.vocabulary)
     summary = statistics.summary(dataset.vocabulary)

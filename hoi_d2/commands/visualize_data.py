@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from hoi_d2.data.dataset import FILE_FORMATS, open_dataset
+from hoi_d2.registration import register
 from hoi_d2.utils.arguments import CommandParser
-from hoi_d2.visualization.pages.browse import FILE_FORMATS, open_dataset, select_records
+from hoi_d2.visualization.pages.browse import select_records
 from hoi_d2.visualization.pages.folders import draw_dataset
 
 _SHOWN = 20  # with a part of a data set on disk, thousands of images are not there
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("dataset", help="a registered name, or an annotation file")
@@ -43,9 +46,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Returns the exit code."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit code."""
     args = parse_args(argv)
+    register()
     dataset = open_dataset(args.dataset, args.image_root, file_format=args.format)
     records = select_records(
         dataset, verb=args.verb, object_name=args.object, rare=args.rare, num=args.num

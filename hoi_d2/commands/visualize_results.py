@@ -1,4 +1,4 @@
-"""Draws ground truth beside prediction: what was found, what was missed, what is a false alarm.
+"""Draws ground truth next to prediction: what was found, what was missed, what is a false alarm.
 
     hoi-d2 data errors --dataset toy_hoi_val --results output/hoi_results.json \\
         --output output/errors --worst-first
@@ -14,20 +14,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from hoi_d2.data.dataset import FILE_FORMATS, Dataset, open_dataset
 from hoi_d2.data.images import is_there
-from hoi_d2.evaluation.results import read_results
+from hoi_d2.evaluation.result_files import read_results
+from hoi_d2.registration import register
 from hoi_d2.utils.arguments import CommandParser
-from hoi_d2.visualization.pages.browse import FILE_FORMATS, Dataset, open_dataset
 from hoi_d2.visualization.pages.comparison import Comparison, compare
 from hoi_d2.visualization.pages.folders import draw_comparison
 from hoi_d2.visualization.pages.report import classes_named, draw_figures, order_images, summarize
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("--dataset", required=True, help="a registered name, or a file")
@@ -98,9 +100,10 @@ def images_there(dataset: Dataset, comparison: Comparison) -> np.ndarray:
     return np.isin(comparison.truth.image_ids, list(there))
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Returns the exit code."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit code."""
     args = parse_args(argv)
+    register()
     failures = run(args)
     for failure in failures:
         print(failure, file=sys.stderr)

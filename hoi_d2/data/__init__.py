@@ -1,7 +1,9 @@
 """Datasets: reading annotations and images, and turning them into model inputs.
 
-Start with `builtin`, which registers the named splits, and `vocabulary`, their classes.
+Start with `open_dataset`, the way from a name or a file to records and vocabulary; `builtin`
+registers the named splits.
 
+- `dataset`: `open_dataset`.
 - `builtin`: registers built-in and own datasets; `trees` has the paths of their files.
 - `vocabulary`, `open_vocabulary`, `class_spaces`, `catalog`: classes of datasets, users, detectors.
 - `datasets`: loaders of annotation files, one module per format.
@@ -14,3 +16,7 @@ Start with `builtin`, which registers the named splits, and `vocabulary`, their 
 - `prepare`, `converters`: downloaded archives and exports of labelling tools.
 - `toy`: the toy world, a small dataset that is drawn by the program.
 """
+
+from hoi_d2.data.dataset import Dataset, open_dataset
+
+__all__ = ["Dataset", "open_dataset"]

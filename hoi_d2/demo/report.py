@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from hoi_d2.evaluation.results import HOIResults, write_results
+from hoi_d2.evaluation.result_files import write_results
+from hoi_d2.evaluation.results import HOIResults
 from hoi_d2.inference.prediction import HOIPrediction
 
 RANDOM_WARNING = "WARNING: random weights, the scores mean nothing: {parts}"

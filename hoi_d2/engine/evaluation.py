@@ -25,10 +25,10 @@ logger = logging.getLogger(__name__)
 
 # Modules are imported when asked for, so that a detector is evaluated without the HOI scorers.
 EVALUATORS = {
-    "hico_det": "hoi_d2.evaluation.hico_det_evaluation.HICODetEvaluator",
-    "vcoco": "hoi_d2.evaluation.vcoco_evaluation.VCOCOEvaluator",
-    "hico": "hoi_d2.evaluation.hico_evaluation.HICOEvaluator",
-    "mpii": "hoi_d2.evaluation.mpii_evaluation.MPIIEvaluator",
+    "hico_det": "hoi_d2.evaluation.evaluators.HICODetEvaluator",
+    "vcoco": "hoi_d2.evaluation.evaluators.VCOCOEvaluator",
+    "hico": "hoi_d2.evaluation.image_level_evaluators.HICOEvaluator",
+    "mpii": "hoi_d2.evaluation.image_level_evaluators.MPIIEvaluator",
 }
 DETECTORS = {
     "Detr",

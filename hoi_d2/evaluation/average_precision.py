@@ -1,11 +1,14 @@
 """Average precision of many classes at once, on arrays: the 11-point and the all-point rule.
 
-A `Ranking` holds the detections of all classes, class after class, best first. Both rules look at
-the true positives alone: between two of them precision only falls.
+A `Ranking` holds the detections of all classes, class after class, best first. Both rules need only
+the true positives: between two of them precision falls. A `Measure` is a ranking that knows the
+image of each detection and each positive, so that the AP of any multiset of images (a bootstrap
+sample) needs no second matching: whether a detection is true depends on its own image alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +25,7 @@ class Ranking:
     """R detections sorted by class, then by score descending (ties in the order given).
 
     Args:
-        rows: (R,) where each stood before sorting.
+        rows: (R,) place of each before sorting.
         classes: (R,) ascending.
         true_positive: (R,) bool.
         num_positives: (C,) ground truth of each class.
@@ -80,7 +83,7 @@ def hits_of(
     Args:
         ranking: the detections.
         weights: (R,) how often each row counts, in the ranking's order, whole numbers; None = once.
-        num_positives: (C,) what to use for the ranking's own, which does not know the weights.
+        num_positives: (C,) replaces the ranking's own, which ignores the weights.
     """
     positives = ranking.num_positives if num_positives is None else num_positives
     places = np.flatnonzero(ranking.true_positive)
@@ -111,7 +114,8 @@ def interpolated_ap(hits: Hits, thresholds: np.ndarray = MATLAB_THRESHOLDS) -> n
     needed = _needed(hits.num_positives, thresholds)
     first = _first_reaching(hits, needed)
     ends = hits.offsets[1:, None]
-    # maxima between neighbouring thresholds, then from the right
+    # precision at recall r is the maximum over all hits from r on: first the maxima between
+    # consecutive thresholds (reduceat), then the running maximum from the right
     padded = np.append(hits.precision, 0.0)
     parts = np.maximum.reduceat(padded, first.ravel()).reshape(first.shape)
     parts = np.where(first < ends, parts, 0.0)
@@ -144,6 +148,77 @@ def final_recall(hits: Hits) -> np.ndarray:
         return np.where(hits.num_positives > 0, found / hits.num_positives, np.nan)
 
 
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """One kind of average precision of one set of results.
+
+    Args:
+        ranking: R detections of C classes.
+        images: (R,) row of the image of each detection, in the ranking's order.
+        positive_images: (P,) row of the image of each positive.
+        positive_classes: (P,) its class.
+        rule: hits -> (C,) AP.
+    """
+
+    ranking: Ranking
+    images: np.ndarray
+    positive_images: np.ndarray
+    positive_classes: np.ndarray
+    rule: Callable[[Hits], np.ndarray]
+
+    def average_precision(self, weights: np.ndarray | None = None) -> np.ndarray:
+        """AP of each class.
+
+        Args:
+            weights: (N,) how often each image counts, whole numbers; None = once.
+
+        Returns:
+            (C,) fractions. With weights NaN for a class that has positives, but none in an image
+            that counts.
+        """
+        if weights is None:
+            return self.rule(hits_of(self.ranking))
+        positives = np.bincount(
+            self.positive_classes,
+            weights[self.positive_images],
+            minlength=len(self.ranking.num_positives),
+        ).astype(np.int64)
+        values = self.rule(hits_of(self.ranking, weights[self.images], positives))
+        return np.where((positives == 0) & (self.ranking.num_positives > 0), np.nan, values)
+
+    def select(self, keep: np.ndarray) -> Measure:
+        """Without some detections; `keep` is a mask in the ranking's order."""
+        return Measure(
+            self.ranking.select(keep),
+            self.images[keep],
+            self.positive_images,
+            self.positive_classes,
+            self.rule,
+        )
+
+
+Summary = Callable[[Mapping[str, np.ndarray]], Mapping[str, float]]
+"""AP per class of each measure -> metrics in percent."""
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """Scored results of one system.
+
+    Args:
+        measures: name -> ranked detections; of all systems that are compared, on the same images.
+        summarize: see `Summary`.
+    """
+
+    measures: Mapping[str, Measure]
+    summarize: Summary
+
+    def metrics(self, weights: np.ndarray | None = None) -> dict[str, float]:
+        """The metrics, each image counted `weights` times."""
+        ap = {name: m.average_precision(weights) for name, m in self.measures.items()}
+        return dict(self.summarize(ap))
+
+
 def _needed(num_positives: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """(C, L) the least number of hits whose recall, as a double, reaches each threshold."""
     positives = np.maximum(num_positives, 1)[:, None]
@@ -156,6 +231,8 @@ def _needed(num_positives: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
 def _first_reaching(hits: Hits, needed: np.ndarray) -> np.ndarray:
     """(C, L) row of the first hit of each class that reaches `needed`; the class's end if none."""
     classes = np.arange(len(needed))
+    # `recalled` starts again at 1 in each class; adding the hits of all classes before makes it one
+    # ascending array, so that a single binary search serves all classes and thresholds
     totals = np.zeros(len(needed), dtype=np.int64)
     some = hits.offsets[1:] > hits.offsets[:-1]
     totals[some] = hits.recalled[hits.offsets[1:][some] - 1]
@@ -163,5 +240,5 @@ def _first_reaching(hits: Hits, needed: np.ndarray) -> np.ndarray:
     of_hit = np.repeat(classes, np.diff(hits.offsets))
     running = hits.recalled + before[of_hit]
     first = np.searchsorted(running, before[:, None] + np.maximum(needed, 1))
-    beyond = needed > totals[:, None]
+    beyond = needed > totals[:, None]  # never reached: the search has run into the next class
     return np.where(beyond, hits.offsets[1:, None], np.minimum(first, hits.offsets[1:, None]))

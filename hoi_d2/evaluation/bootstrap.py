@@ -1,25 +1,22 @@
-"""Confidence intervals of metrics by drawing the images of the data set anew.
+"""Confidence intervals of metrics by the bootstrap over images.
 
-A replicate draws N of N images with replacement and computes every AP again, exactly; it costs a
-few milliseconds, because nothing is matched again. In a replicate a class whose positives were not
-drawn at all is left out of the means.
+A replicate samples N of N images with replacement and computes every AP again, exactly. It takes a
+few milliseconds, because no detection is matched again. A class whose positives are not in the
+sample is left out of the means.
 
-Average precision of a draw is biased upwards: an image drawn twice repeats its positives at the
-same scores. So the quantiles of the draws are moved by their bias, and the interval lies around
-the value of the data set as it is.
+The AP of a sample is biased upwards: an image that is sampled twice repeats its positives at the
+same scores. So the quantiles are shifted by the bias, and the interval lies around the value of the
+full data set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from hoi_d2.evaluation.measure import Measure
-
-Summary = Callable[[Mapping[str, np.ndarray]], Mapping[str, float]]
-"""AP per class of each measure -> metrics in percent."""
+from hoi_d2.evaluation.average_precision import System
 
 
 @dataclass(frozen=True)
@@ -27,11 +24,11 @@ class Interval:
     """A metric and its interval, in percent.
 
     Args:
-        value: of the data set as it is.
+        value: of the full data set.
         low: lower end.
         high: upper end.
         deviation: standard deviation over the replicates.
-        bias: mean of the replicates minus the value; taken off `low` and `high`.
+        bias: mean of the replicates minus the value; subtracted from `low` and `high`.
     """
 
     value: float
@@ -41,34 +38,16 @@ class Interval:
     bias: float
 
 
-@dataclass(frozen=True, eq=False)
-class System:
-    """Results of one system, judged.
-
-    Args:
-        measures: name -> ranked detections; of all systems that are compared, on the same images.
-        summarize: see `Summary`.
-    """
-
-    measures: Mapping[str, Measure]
-    summarize: Summary
-
-    def metrics(self, weights: np.ndarray | None = None) -> dict[str, float]:
-        """The metrics with images weighed."""
-        ap = {name: m.average_precision(weights) for name, m in self.measures.items()}
-        return dict(self.summarize(ap))
-
-
 def bootstrap(
     system: System, num_images: int, *, replicates: int = 1000, seed: int = 0, level: float = 0.95
 ) -> dict[str, Interval]:
     """Intervals of one system's metrics.
 
     Args:
-        system: the judged results.
+        system: the scored results.
         num_images: N, the images of the data set.
-        replicates: how many.
-        seed: of the draws.
+        replicates: number of samples.
+        seed: of the random numbers.
         level: share of the replicates inside the interval.
 
     Raises:
@@ -87,7 +66,7 @@ def bootstrap_difference(
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, Interval]:
-    """Intervals of `system` minus `baseline`, both on the same draws of images.
+    """Intervals of `system` minus `baseline`, both on the same samples of images.
 
     Args and errors are those of `bootstrap`.
     """

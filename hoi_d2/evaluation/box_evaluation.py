@@ -1,4 +1,4 @@
-"""The entity detector's own box AP, COCO's metric, on any HOI data set."""
+"""COCO's box AP of the entity detector, on any HOI data set."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class EntityBoxEvaluator(COCOEvaluator):
     """AP, AP50, AP75, by size and for each class, through pycocotools.
 
     The ground truth is made from the dataset dicts: the `json_file` of a HOI data set is not in
-    COCO's form, though detectron2 would take it for that. Results are under the key `bbox`.
+    COCO's form, but detectron2 would read it as if it were. Results are under the key `bbox`.
 
     Args:
         dataset_name: a registered data set with `thing_classes`.
         distributed: gather over ranks.
-        output_dir: where detectron2 writes the detections; None = nowhere.
+        output_dir: where detectron2 writes the detections; None = not written.
         merge_iou: entities of one class in an image that overlap this much are one. HICO-DET's
-            test annotations draw a person anew for every interaction: there 0.5 is usual (Zhang's
-            hicodet). None = every annotated box counts.
+            test annotations have a new box of a person for every interaction: there 0.5 is usual
+            (Zhang's hicodet). None = every annotated box counts.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class EntityBoxEvaluator(COCOEvaluator):
         truth = coco_ground_truth(DatasetCatalog.get(dataset_name), classes, merge_iou=merge_iou)
         alias = f"{dataset_name}_entities"
         MetadataCatalog.pop(alias, None)
-        # every rank reads a file of its own: no rank waits, no disk need be shared
+        # each rank reads its own file, so that ranks need no barrier and no shared disk
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "entities.json"
             path.write_text(json.dumps(truth))

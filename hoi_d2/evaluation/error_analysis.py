@@ -1,8 +1,8 @@
-"""What costs a HOI detector its average precision, after the idea of TIDE (Bolya et al., 2020).
+"""How much AP each kind of error costs, after the idea of TIDE (Bolya et al., 2020).
 
 Every false positive gets one cause, every annotated pair that no detection found may be missed. For
-each cause AP is computed again as if that error alone had been put right; the difference is what
-the error costs. The costs do not add up to 100: errors hide behind each other.
+each cause AP is computed again as if that error alone had been corrected; the difference is the
+cost of the error. The costs do not add up to 100, because one error can hide another.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hoi_d2.evaluation.ground_truth import HOIGroundTruth, rows_of_images
 from hoi_d2.evaluation.hico_det_metrics import IOU_THRESHOLD, HICODetScores
 
 NEAR = 0.1
-"""A box that overlaps this much, and not IOU_THRESHOLD, is badly placed; below it is elsewhere."""
+"""A box that overlaps this much but less than IOU_THRESHOLD is badly placed, below it wrong."""
 
 CAUSES: Mapping[str, str] = {
     "human box": "right class and object, human box badly placed",
@@ -36,11 +36,11 @@ MISSED = "missed"
 
 @dataclass(frozen=True, eq=False)
 class ErrorAnalysis:
-    """What each error costs.
+    """The cost of each error.
 
     Args:
-        mean_ap: of the results as they are, in percent.
-        costs: cause -> points of mean AP that putting it right would give.
+        mean_ap: of the results, in percent.
+        costs: cause -> points of mean AP that correcting it would give.
         counts: cause -> false positives with it; `missed` -> annotated pairs not found.
         cause_of: (R,) index into `CAUSES` of each scored row, -1 = true or not counted.
     """
@@ -58,7 +58,7 @@ def analyze_errors(
     *,
     evaluated: np.ndarray | None = None,
 ) -> ErrorAnalysis:
-    """Finds the cause of every error and what it costs.
+    """Finds the cause of every error and its cost.
 
     Args:
         scores: of `score_hico_det` with the official protocol.
@@ -75,12 +75,12 @@ def analyze_errors(
         return 100 * float(ap.interpolated_ap(ap.hits_of(changed))[chosen].mean())
 
     mean = mean_ap(ranking)
-    table = _Repair(scores, ground_truth, found)
+    table = _Corrections(scores, ground_truth, found)
     costs, counts = {}, {}
     for number, name in enumerate(CAUSES):
         rows = np.flatnonzero(cause == number)
         counts[name] = len(rows)
-        costs[name] = mean_ap(table.put_right(rows, target[rows])) - mean
+        costs[name] = mean_ap(table.correct(rows, target[rows])) - mean
     covered = np.unique(target[(cause >= 0) & (target >= 0)])
     missed = table.missed(covered)
     counts[MISSED] = len(missed)
@@ -100,7 +100,7 @@ def find_causes(
 
     Returns:
         (R,) index into `CAUSES` of each of `scores.results`, -1 = true or not counted;
-        (R,) row of the pair in the ground truth, -1 = none: putting it right removes the row.
+        (R,) row of the pair in the ground truth, -1 = none: correcting it removes the row.
     """
     ranking, results = scores.measures["default"].ranking, scores.results
     cause, target = np.full(len(results), -1), np.full(len(results), -1)
@@ -210,8 +210,8 @@ class _Judge:
         return on
 
 
-class _Repair:
-    """Rankings with one kind of error put right."""
+class _Corrections:
+    """Rankings with one kind of error corrected."""
 
     def __init__(
         self, scores: HICODetScores, ground_truth: HOIGroundTruth, found: np.ndarray
@@ -224,7 +224,7 @@ class _Repair:
         self._counted = np.zeros(len(self._classes), dtype=bool)
         self._counted[(self._classes >= 0) & (ground_truth.pair_objects >= 0)] = True
 
-    def put_right(self, rows: np.ndarray, pairs: np.ndarray) -> ap.Ranking:
+    def correct(self, rows: np.ndarray, pairs: np.ndarray) -> ap.Ranking:
         """The rows become the pairs they should have been; what is left over is removed.
 
         The best row of a pair that nothing has found becomes true, under the pair's class and

@@ -18,8 +18,8 @@ import numpy as np
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.evaluation import average_precision as ap
 from hoi_d2.evaluation import matching
+from hoi_d2.evaluation.average_precision import Measure
 from hoi_d2.evaluation.ground_truth import HOIGroundTruth, rows_of_images
-from hoi_d2.evaluation.measure import Measure
 from hoi_d2.evaluation.results import HOIResults, fill_hoi_classes
 
 IOU_THRESHOLD = 0.5
@@ -69,9 +69,11 @@ class HICODetScores:
         num_positives: (C,) annotated pairs.
         num_detections: (C,).
         measures: `default` and `known_object`; `rows` of their rankings index `results`.
-        results: the rows that were scored: those with a class and a known image, image by image.
+        results: the R rows that were scored: those with a class and a known image, image by image.
+        rows: (R,) row of each of `results` in the results that were given.
         claims: (R,) the annotated pair (row of the ground truth) that each of `results` overlaps
-            most with at least one half, -1 = none; whoever claims a pair first is true.
+            most with at least one half, -1 = none; the best row that claims a pair is true.
+        positives: (P,) rows of the ground truth that count: pairs with a class and an object.
     """
 
     ap_default: np.ndarray
@@ -81,7 +83,9 @@ class HICODetScores:
     num_detections: np.ndarray
     measures: Mapping[str, Measure]
     results: HOIResults
+    rows: np.ndarray
     claims: np.ndarray
+    positives: np.ndarray
 
 
 def score_hico_det(
@@ -99,7 +103,7 @@ def score_hico_det(
             (`results_check.check_results` refuses or reports those).
         ground_truth: the annotations; pairs without HOI class or visible object do not count.
         vocabulary: its C HOI classes.
-        protocol: a key of `PROTOCOLS`, or one of your own.
+        protocol: a key of `PROTOCOLS`, or your own.
         object_present: (N, num_objects) bool, which objects each image holds for the known-object
             setting; None = those of the annotated pairs.
 
@@ -107,7 +111,7 @@ def score_hico_det(
         AP of every class in both settings, and what they were computed from.
     """
     protocol = PROTOCOLS[protocol] if isinstance(protocol, str) else protocol
-    results, images = _scorable(results, ground_truth, vocabulary)
+    results, images, rows = _scorable(results, ground_truth, vocabulary)
     num_classes = len(vocabulary.hois)
     truth_rows, truth = _truth_table(ground_truth, num_classes, protocol)
     order, claims = _judge(results, images, truth, num_classes, protocol)
@@ -132,6 +136,8 @@ def score_hico_det(
         num_detections=ranking.num_detections,
         measures={"default": default, "known_object": known_object},
         results=results,
+        rows=rows,
+        positives=truth_rows,
         claims=np.where(claims < 0, -1, truth_rows[claims]) if len(truth_rows) else claims,
     )
 
@@ -244,15 +250,16 @@ def class_groups(
 
 def _scorable(
     results: HOIResults, ground_truth: HOIGroundTruth, vocabulary: Vocabulary
-) -> tuple[HOIResults, np.ndarray]:
-    """Rows with a class and a known image, image after image, and their images' rows."""
+) -> tuple[HOIResults, np.ndarray, np.ndarray]:
+    """Rows with a class and a known image, image after image; their images; their old places."""
     results = fill_hoi_classes(results, vocabulary)
     images = rows_of_images(results.image_ids, ground_truth.image_ids)
-    if len(images) and (np.diff(images) < 0).any():
-        order = np.argsort(images, kind="stable")
-        results, images = results[order], images[order]
-    keep = (images >= 0) & (results.hoi_classes >= 0)
-    return (results, images) if keep.all() else (results[keep], images[keep])
+    rows = np.flatnonzero((images >= 0) & (results.hoi_classes >= 0))
+    if (np.diff(images[rows]) < 0).any():  # most files are in order: sorting copies every column
+        rows = rows[np.argsort(images[rows], kind="stable")]
+    elif len(rows) == len(results):
+        return results, images, rows
+    return results[rows], images[rows], rows
 
 
 def _truth_table(

@@ -6,18 +6,119 @@ are left out; unknown ones are negatives, or left out as well in the known-objec
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hoi_d2.data.datasets import hico
 from hoi_d2.data.datasets.hico import AMBIGUOUS, POSITIVE, UNKNOWN
+from hoi_d2.data.datasets.records import number_in_name
 from hoi_d2.evaluation import average_precision as ap
 from hoi_d2.evaluation import matching
-from hoi_d2.evaluation.image_scores import ImageScores
+from hoi_d2.evaluation.result_files import read_npz
+from hoi_d2.evaluation.results import ResultFormatError
 
 FEW_SHOT = (1, 5, 10)
 """Groups of classes by how many positive training images they have at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageScores:
+    """Scores of N images for C classes.
+
+    Args:
+        image_ids: (N,) int64, distinct.
+        scores: (N, C).
+    """
+
+    image_ids: np.ndarray
+    scores: np.ndarray
+
+
+def read_image_scores(path: str | Path) -> ImageScores:
+    """Reads a file of `write_image_scores`; the images come out by ascending id.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ResultFormatError: it has not these arrays, an image occurs twice, or a score is not finite.
+    """
+    path = Path(path)
+    arrays = read_npz(path, ("image_id", "scores"))
+    if len(arrays) < 2:
+        raise ResultFormatError(
+            f"{path}: expected an .npz with image_id (N,) and scores (N, C); it has "
+            f"{', '.join(arrays) or 'neither'}"
+        )
+    image_ids, scores = arrays["image_id"], arrays["scores"]
+    if image_ids.ndim != 1 or image_ids.dtype.kind not in "iu" or scores.dtype.kind != "f":
+        raise ResultFormatError(
+            f"{path}: image_id is {image_ids.dtype} {image_ids.shape}, scores {scores.dtype}; "
+            "expected integers (N,) and floats (N, C)"
+        )
+    if scores.ndim != 2 or len(scores) != len(image_ids):
+        raise ResultFormatError(
+            f"{path}: scores have shape {scores.shape}, expected ({len(image_ids)}, C)"
+        )
+    if len(np.unique(image_ids)) != len(image_ids):
+        raise ResultFormatError(f"{path}: an image_id occurs more than once")
+    bad = np.argwhere(~np.isfinite(scores))
+    if len(bad):
+        row, hoi = bad[0]
+        raise ResultFormatError(
+            f"{path}: image {image_ids[row]}, class {hoi}: score is {scores[row, hoi]}, "
+            f"expected a finite number ({len(bad)} such entries)"
+        )
+    order = np.argsort(image_ids)  # as in the evaluators, so that equal scores keep the same order
+    return ImageScores(image_ids[order].astype(np.int64), scores[order])
+
+
+def write_image_scores(path: str | Path, scores: ImageScores) -> None:
+    """Writes an `.npz`; under a temporary name until it is complete."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, image_id=scores.image_ids, scores=scores.scores)
+    partial.replace(path)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageLabels:
+    """Labels of N images.
+
+    Args:
+        image_ids: (N,) int64, the number in the file name, ascending.
+        labels: (N, C) int8: 1 = positive, 0 = ambiguous, -1 = negative, -2 = unknown.
+    """
+
+    image_ids: np.ndarray
+    labels: np.ndarray
+
+
+def read_image_labels(path: str | Path, split: str) -> ImageLabels:
+    """One split of HICO's `anno.mat`.
+
+    Args:
+        path: the file.
+        split: `train` or `test`; both number their images from 1.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DataFormatError: it is not HICO's `anno.mat`.
+    """
+    names, labels = hico.read_image_labels(path, split)
+    image_ids = np.asarray([number_in_name(name or "") or -1 for name in names], dtype=np.int64)
+    order = np.argsort(image_ids)
+    return ImageLabels(image_ids[order], labels[order])
+
+
+def split_of(file_names: Iterable[str]) -> str:
+    """The split of HICO that file names belong to, by the first (`HICO_test2015_...`)."""
+    name = next(iter(file_names), "")
+    return "train" if "train2015" in Path(name).name else "test"
 
 
 def image_level_ranking(
@@ -54,7 +155,7 @@ def score_image_level(
     Args:
         scores: (N, C).
         labels: (N, C), see `image_level_ranking`.
-        known_object: leave unknown labels out: only images that hold the object count.
+        known_object: leave unknown labels out, so that only images with the object count.
 
     Returns:
         (C,) fractions, NaN for a class without positive image.

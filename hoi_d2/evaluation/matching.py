@@ -1,8 +1,8 @@
 """Which detections are true positives, on arrays: HICO-DET's rule and the peers' variants of it.
 
-No loop runs over detections: rows of one (image, class) meet the ground truth of the same (image,
-class) as one flat list of pairs, and because the official rule gives no second choice, the true
-positive of a ground-truth pair is simply the best-ranked detection that chose it.
+No loop runs over detections: rows of one (image, class) are combined with the ground truth of the
+same (image, class) as one flat list of pairs. Because the official rule has no second choice, the
+true positive of a ground-truth pair is the best-ranked detection that chose it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 _BLOCK = 1 << 16
-"""Overlaps computed at a time: they fit the processor's cache; crowds do not fill the memory."""
+"""Overlaps computed at a time, so that they fit the processor's cache and memory stays bounded."""
 
 
 def pairwise_iou(
@@ -87,10 +87,13 @@ class Groups:
         if not len(self.keys):
             none = np.zeros(0, dtype=np.int64)
             return none, none, none
+        # the keys are sorted: a binary search finds the group, or a neighbour with another key
         group = np.minimum(np.searchsorted(self.keys, queries), len(self.keys) - 1)
         with_items = np.flatnonzero(self.keys[group] == queries)
         group = group[with_items]
         counts = self.counts[group]
+        # query q has counts[q] combinations, written consecutively from begins[q]: `within` counts
+        # 0, 1, ... in each run, so that starts + within walks through the items of the group
         begins = np.cumsum(counts) - counts
         within = np.arange(counts.sum()) - np.repeat(begins, counts)
         return with_items, self.items[np.repeat(self.starts[group], counts) + within], begins
@@ -109,6 +112,7 @@ def first_argmax(values: np.ndarray, begins: np.ndarray) -> np.ndarray:
     if not len(begins):
         return np.zeros(0, dtype=np.int64)
     counts = np.diff(np.append(begins, len(values)))
+    # the first place with the segment's maximum: other places are moved beyond the end
     is_max = values == np.repeat(np.maximum.reduceat(values, begins), counts)
     places = np.where(is_max, np.arange(len(values)), len(values))
     return np.minimum.reduceat(places, begins)
@@ -200,12 +204,12 @@ def identify_rows(*columns: np.ndarray) -> np.ndarray:
     Returns:
         (R,) int64, arbitrary but equal for equal rows.
     """
-    # hashed first: sorting by a dozen columns takes ten times as long
+    # sorting one hash per row is ten times as fast as sorting a dozen columns
     _, first, numbers = np.unique(hash_rows(*columns), return_index=True, return_inverse=True)
     numbers = numbers.reshape(-1)
     if all((values[first[numbers]] == values).all() for values in _comparable(columns)):
         return numbers
-    rows = np.column_stack(list(_comparable(columns)))  # two different rows share a hash
+    rows = np.column_stack(list(_comparable(columns)))  # a hash collision: compare all columns
     return np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
 
 
@@ -257,6 +261,8 @@ def pair_nms(
     size = np.searchsorted(keys, keys, side="right") - start
     humans, objects = table.human_boxes[order], table.object_boxes[order]
     alive = np.ones(len(order), dtype=bool)
+    # all groups advance together: in step k the k-th best row of each group, if it is still there,
+    # suppresses the rows after it
     for leader_place in range(int(size.max(initial=0)) - 1):
         followers = np.flatnonzero((place > leader_place) & alive)
         leaders = start[followers] + leader_place

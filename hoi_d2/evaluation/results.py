@@ -1,4 +1,4 @@
-"""The results of HOI detection as columns: in memory, from a model's output, to and from files.
+"""The results of HOI detection as columns; `result_files` reads and writes them.
 
 One row is one scored interaction. In memory boxes are XYXY; in files they are XYWH as COCO writes
 them. Both are continuous, 0-based, absolute pixels. Nothing here imports torch.
@@ -6,10 +6,8 @@ them. Both are continuous, 0-based, absolute pixels. Nothing here imports torch.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +31,7 @@ NO_HOI = -1
 
 
 class ResultFormatError(UserError, ValueError):
-    """A result file or table that cannot be scored; says which row and what to do."""
+    """A result file or table cannot be scored; the message names the row and the remedy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +100,7 @@ class HOIResults:
 
         Args:
             columns: the arrays or lists named in `COLUMNS`; others are ignored.
-            source: what to call the columns in an error.
+            source: name of the columns in an error.
             first_row: the number of their first row, in an error.
 
         Raises:
@@ -133,42 +131,6 @@ class HOIResults:
         return dict(zip(COLUMNS, [self.image_ids, *boxes, *ids, self.scores]))
 
 
-def read_results(path: str | Path) -> HOIResults:
-    """Reads `hoi_results.json` or its `.npz` form; JSON is streamed, never held as objects.
-
-    Raises:
-        ResultFormatError: the file is not a result file; names the record.
-        FileNotFoundError: there is no such file.
-    """
-    from hoi_d2.evaluation.results_json import read_json_columns
-
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such result file: {path}")
-    if path.suffix == ".npz":
-        return HOIResults.from_columns(read_npz(path, COLUMNS), source=str(path))
-    parts: list[HOIResults] = []
-    for first_row, columns in read_json_columns(path):
-        parts.append(HOIResults.from_columns(columns, source=str(path), first_row=first_row))
-    return HOIResults.concatenate(parts)
-
-
-def write_results(path: str | Path, results: HOIResults) -> None:
-    """Writes `.json` or `.npz` after the suffix; the file appears whole or not at all."""
-    from hoi_d2.evaluation.results_json import write_json_columns
-
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    if path.suffix == ".npz":
-        with partial.open("wb") as file:
-            columns: dict[str, Any] = dict(results.to_columns())
-            np.savez_compressed(file, **columns)
-    else:
-        write_json_columns(partial, results.to_columns())
-    partial.replace(path)
-
-
 def xywh_to_xyxy(boxes: np.ndarray) -> np.ndarray:
     """(N, 4) x, y, width, height to corners."""
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
@@ -190,29 +152,6 @@ def fill_hoi_classes(results: HOIResults, vocabulary: Vocabulary) -> HOIResults:
     hois[missing] = vocabulary.hoi_of[objects, verbs]
     columns = {f.name: getattr(results, f.name) for f in fields(results)}
     return HOIResults(**{**columns, "hoi_classes": hois})
-
-
-def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file that have one of the names.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ResultFormatError: it is no such file, or an array does not hold numbers.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"no such result file: {path}")
-    if not zipfile.is_zipfile(path):  # numpy takes anything else for a pickle, and advises that
-        raise ResultFormatError(f"{path}: not a whole .npz file, as numpy.savez writes it")
-    arrays = {}
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            for name in (n for n in names if n in archive.files):
-                arrays[name] = archive[name]
-    except Exception as error:  # zipfile, zlib, pickle and numpy each raise their own
-        place = next((n for n in names if n not in arrays), "")
-        what = "holds Python objects" if "allow_pickle" in str(error) else f"unreadable ({error})"
-        raise ResultFormatError(f"{path}: column {place} {what}, expected numbers") from error
-    return arrays
 
 
 def _check_shapes(columns: dict[str, Any], source: str) -> None:
@@ -241,7 +180,7 @@ def _floats(values: Any, name: str, source: str) -> np.ndarray:
 
 def _integers(values: Any, name: str, dtype: type, source: str, first_row: int) -> np.ndarray:
     array = np.asarray(values)
-    # float16 has no 2049: the ids of a file in it are other ones than those that were meant
+    # float16 cannot hold 2049: ids in it may have been rounded
     if (array.dtype.kind not in "iuf" or array.dtype == np.float16) and len(array):
         raise ResultFormatError(f"{source}: column {name} is {array.dtype}, expected whole numbers")
     limits = np.iinfo(dtype)

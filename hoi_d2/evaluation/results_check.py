@@ -1,5 +1,7 @@
-"""Looks at results before they are scored: what would give a wrong number is refused, what the
-official tools let pass is counted and reported.
+"""Checks results before they are scored.
+
+Rows that would give a wrong number are errors; rows that the official tools accept but that are
+probably a mistake are counted in warnings.
 """
 
 from __future__ import annotations
@@ -22,18 +24,18 @@ def check_results(
     source: str = "results",
     unknown_images: str = "error",
 ) -> tuple[HOIResults, list[str]]:
-    """Refuses results that cannot be scored and reports what is odd about the rest.
+    """Refuses results that cannot be scored and warns about unusual rows.
 
     Args:
         results: as read from a file or gathered from a model.
         vocabulary: whose ids the columns must hold.
         known_images: (N,) ascending image ids of the data set.
-        source: what to call the results in messages.
+        source: name of the results in messages.
         unknown_images: "error" refuses rows in other images, "drop" drops and counts them.
 
     Returns:
-        The results, `hoi_classes` filled in from object and verb where they were -1, and a warning
-        for each oddity.
+        The results, `hoi_classes` filled in from object and verb where they were -1, and the
+        warnings.
 
     Raises:
         ResultFormatError: a score or box is not finite, an id is unknown, the ids of a row
@@ -146,7 +148,7 @@ def _odd_classes(results: HOIResults, vocabulary: Vocabulary) -> list[str]:
         return []
     first = np.flatnonzero(classless)[0]
     return [
-        f"{classless.sum()} rows are of no HOI class of {vocabulary.name} and were not counted "
+        f"{classless.sum()} rows have no HOI class of {vocabulary.name} and were not counted "
         f"(row {first}: object {results.object_classes[first]}, verb "
         f"{results.verb_classes[first]})"
     ]

@@ -1,12 +1,13 @@
 """From ground truth to numbers, the same way for evaluators and for the command line.
 
 A scorer holds the ground truth of one data set; `score` gives the metrics, the per-class table and
-the judged detections that intervals and comparisons are made of. Nothing here imports torch.
+the ranked detections, from which intervals and comparisons are computed. No torch is imported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,23 +18,35 @@ import numpy as np
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.evaluation import hico_det_metrics as hico_det
 from hoi_d2.evaluation import vcoco_metrics as vcoco
-from hoi_d2.evaluation.bootstrap import System
+from hoi_d2.evaluation.average_precision import System
 from hoi_d2.evaluation.ground_truth import HOIGroundTruth
-from hoi_d2.evaluation.image_labels import read_image_labels, split_of
-from hoi_d2.evaluation.reports import HICO_DET_HEADER, VCOCO_HEADER, hico_det_table, vcoco_table
 from hoi_d2.evaluation.results import HOIResults
-from hoi_d2.evaluation.vcoco_truth import UNOFFICIAL, VCOCOTruth
+from hoi_d2.evaluation.vcoco_truth import UNOFFICIAL, VCOCOTruth, action_of_verb
+
+HICO_DET_HEADER = (
+    "hoi_id",
+    "verb",
+    "object",
+    "rare",
+    "num_positives",
+    "num_detections",
+    "AP_default",
+    "AP_known_object",
+    "recall",
+)
+
+VCOCO_HEADER = ("action", "role", "num_positives", "AP_agent", "AP_role_s1", "AP_role_s2")
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """What a scorer gives.
+    """The output of a scorer.
 
     Args:
         metrics: name -> percent, without the task's name.
         header: of the per-class table.
-        table: one row a class.
-        system: the judged detections.
+        table: one row per class.
+        system: the ranked detections.
         details: `HICODetScores` or `VCOCOScores`.
     """
 
@@ -59,8 +72,8 @@ class HICODetScorer:
     Attributes:
         image_ids: (N,) of all images, ascending.
         annotated_images: (M,) of those with interactions, ascending.
-        notes: what the reader of the numbers should know.
-        warnings: what makes them other than they seem.
+        notes: how the metrics are computed, where that depends on the files.
+        warnings: reasons why the metrics differ from the official ones.
     """
 
     task = "hico_det"
@@ -85,7 +98,7 @@ class HICODetScorer:
         self.rare_hois = rare_hois
         self.masks = hico_det.class_groups(len(vocabulary.hois), rare_hois, evaluated_hois, groups)
         self.object_present = self._object_present(
-            image_labels_file, split_of(d["file_name"] for d in dataset_dicts)
+            image_labels_file, [d["file_name"] for d in dataset_dicts]
         )
         self._warn_of_absent_classes()
 
@@ -109,15 +122,17 @@ class HICODetScorer:
             details=scores,
         )
 
-    def _object_present(self, file: str | Path | None, split: str) -> np.ndarray | None:
+    def _object_present(self, file: str | Path | None, names: Sequence[str]) -> np.ndarray | None:
         if file is None or not Path(file).is_file():
-            missing = "none is given" if file is None else f"{file} is not there"
+            missing = "it was not given" if file is None else f"{file} does not exist"
             self.notes.append(
                 "known object: objects are taken from the annotated pairs; the official rule takes "
-                f"them from HICO's image-level labels (anno.mat), and {missing}"
+                f"them from HICO's image-level labels (anno.mat), but {missing}"
             )
             return None
-        labels = read_image_labels(file, split)
+        from hoi_d2.evaluation.image_level_metrics import read_image_labels, split_of
+
+        labels = read_image_labels(file, split_of(names))
         return hico_det.objects_of_labels(
             self.ground_truth, labels.image_ids, labels.labels, self.vocabulary
         )
@@ -144,8 +159,8 @@ class VCOCOScorer:
     Attributes:
         image_ids: (N,) of all images, ascending.
         annotated_images: (M,) of those with interactions, ascending.
-        notes: what the reader of the numbers should know.
-        warnings: what makes them other than they seem.
+        notes: how the metrics are computed, where that depends on the files.
+        warnings: reasons why the metrics differ from the official ones.
     """
 
     task = "vcoco"
@@ -172,3 +187,35 @@ class VCOCOScorer:
             system=System(scores.measures, summarize),
             details=scores,
         )
+
+
+def hico_det_table(
+    scores: hico_det.HICODetScores, vocabulary: Vocabulary, rare_hois: Sequence[int] = ()
+) -> list[list]:
+    """One row per class, columns `HICO_DET_HEADER`, AP and recall in percent."""
+    rare = set(rare_hois)
+    columns = (scores.ap_default, scores.ap_known_object, scores.recall)
+    rows = []
+    for hoi, (obj, verb) in enumerate(vocabulary.hois):
+        values = _percent(column[hoi] for column in columns)
+        counts = [int(scores.num_positives[hoi]), int(scores.num_detections[hoi])]
+        names = [vocabulary.verbs[verb], vocabulary.objects[obj]]
+        rows.append([hoi, *names, int(hoi in rare), *counts, *values])
+    return rows
+
+
+def _percent(values: Iterable[float]) -> list[str | float]:
+    """In percent; NaN (no ground truth) becomes an empty field."""
+    return ["" if math.isnan(v) else round(100 * float(v), 6) for v in values]
+
+
+def vcoco_table(scores: vcoco.VCOCOScores, vocabulary: Vocabulary) -> list[list]:
+    """One row per action-role, columns `VCOCO_HEADER`, AP in percent."""
+    _, action_of = action_of_verb(vocabulary.verbs)
+    rows = []
+    for verb, name in enumerate(vocabulary.verbs):
+        action = action_of[verb]
+        role = name[len(scores.actions[action]) + 1 :]
+        values = _percent((scores.agent[action], scores.role_s1[verb], scores.role_s2[verb]))
+        rows.append([scores.actions[action], role, int(scores.num_positives[action]), *values])
+    return rows

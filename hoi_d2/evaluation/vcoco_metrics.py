@@ -1,9 +1,9 @@
 """V-COCO's metrics on arrays: agent AP, and role AP in scenarios 1 and 2.
 
-A detection belongs to the annotated person that its human box overlaps most, whoever that is; if
-V-COCO did not look at that person, the detection vanishes. It is true if the person does the
-action, the overlap is at least one half, the object is right, and no better detection has claimed
-the person. Source: V-COCO's `vsrl_eval.py`; `docs/evaluation.md` has the rule in full.
+A detection belongs to the annotated person that its human box overlaps most; if V-COCO has no
+labels for that person, the detection is not counted. It is true if the person does the action, the
+overlap is at least one half, the object is right, and no better detection has claimed the person.
+Source: V-COCO's `vsrl_eval.py`; `docs/evaluation.md` has the rule in full.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import numpy as np
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.evaluation import average_precision as ap
 from hoi_d2.evaluation import matching
+from hoi_d2.evaluation.average_precision import Measure
 from hoi_d2.evaluation.ground_truth import rows_of_images
-from hoi_d2.evaluation.measure import Measure
 from hoi_d2.evaluation.results import HOIResults
-from hoi_d2.evaluation.vcoco_matching import IOU_THRESHOLD, nearest_persons, objects_right
 from hoi_d2.evaluation.vcoco_truth import ROLES, VCOCOTruth, action_of_verb
+
+IOU_THRESHOLD = 0.5
 
 UNCOUNTED_ROLES = ("point_instr",)
 """Left out of the mean over 24 action-roles, as published figures are."""
@@ -37,7 +38,10 @@ class VCOCOScores:
         role_s1: (V,) NaN for action-roles without object.
         role_s2: (V,) NaN for action-roles without object.
         num_positives: (A,) persons who do the action.
-        measures: `agent`, `role_s1`, `role_s2`; their classes are actions, or action-roles.
+        measures: `agent`, `role_s1`, `role_s2`; their classes are actions, or action-roles, and
+            `rows` of their rankings index `rows` and `persons`.
+        rows: (R,) the rows that count, in the results that were given.
+        persons: (R,) person of the ground truth that each belongs to, -1 = the image has none.
     """
 
     actions: tuple[str, ...]
@@ -46,6 +50,8 @@ class VCOCOScores:
     role_s2: np.ndarray
     num_positives: np.ndarray
     measures: Mapping[str, Measure]
+    rows: np.ndarray
+    persons: np.ndarray
 
     def ap_values(self) -> dict[str, np.ndarray]:
         """The arrays that `summarize_vcoco` takes."""
@@ -85,7 +91,12 @@ def score_vcoco(results: HOIResults, truth: VCOCOTruth, vocabulary: Vocabulary) 
     for scenario in ("role_s1", "role_s2"):
         values[scenario] = np.where(_with_object(vocabulary), values[scenario], np.nan)
     return VCOCOScores(
-        actions=actions, num_positives=truth.does.sum(axis=0), measures=measures, **values
+        actions=actions,
+        num_positives=truth.does.sum(axis=0),
+        measures=measures,
+        rows=found.rows,
+        persons=found.persons,
+        **values,
     )
 
 
@@ -111,32 +122,81 @@ def summarize_vcoco(
     return {name: 100.0 * value for name, value in metrics.items()}
 
 
+def nearest_persons(
+    boxes: np.ndarray, images: np.ndarray, truth: VCOCOTruth
+) -> tuple[np.ndarray, np.ndarray]:
+    """The person of the image that each human box overlaps most, ignored ones included.
+
+    Args:
+        boxes: (R, 4) human boxes, fastest where equal ones are consecutive.
+        images: (R,) row of each one's image.
+        truth: the persons.
+
+    Returns:
+        (R,) row of the person, -1 = the image has none; (R,) IoU with that person.
+    """
+    new = np.ones(
+        len(boxes), dtype=bool
+    )  # rows of one human are mostly consecutive: each box is compared once
+    new[1:] = (boxes[1:] != boxes[:-1]).any(axis=1) | (images[1:] != images[:-1])
+    heads = np.flatnonzero(new)
+    person, overlap = np.full(len(heads), -1), np.zeros(len(heads))
+    queries, items, begins = matching.Groups.of(truth.images).join(images[heads])
+    rows = np.repeat(queries, np.diff(np.append(begins, len(items))))
+    iou = matching.pairwise_iou(boxes[heads[rows]], truth.boxes[items], pixel=1.0)
+    best = matching.first_argmax(iou, begins)
+    person[queries], overlap[queries] = items[best], iou[best]
+    head_of = np.cumsum(new) - 1
+    return person[head_of], overlap[head_of]
+
+
+def objects_right(given: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
+    """Whether object boxes are accepted, in each scenario.
+
+    Args:
+        given: (R, 4) detected; NaN or zeros = none.
+        wanted: (R, 4) annotated; NaN = none.
+
+    Returns:
+        `role_s1` (without an annotated object the box must be empty) and `role_s2` (it may be
+        anything), (R,) bool each.
+    """
+    absent = np.isnan(wanted[:, 0])
+    hit = ~absent & (matching.pairwise_iou(given, wanted, pixel=1.0) >= IOU_THRESHOLD)
+    empty = np.isnan(given).all(axis=1) | (given == 0).all(axis=1)
+    return {"role_s1": hit | (absent & empty), "role_s2": hit | absent}
+
+
 @dataclass(frozen=True, eq=False)
 class _Assigned:
     """Detections that count, image after image, with the person that each belongs to.
 
     Args:
         results: R rows.
+        rows: (R,) their rows in the results that were given.
         images: (R,) row of the image.
         persons: (R,) row of the person, -1 = the image has none.
         overlap: (R,) IoU with the person.
     """
 
     results: HOIResults
+    rows: np.ndarray
     images: np.ndarray
     persons: np.ndarray
     overlap: np.ndarray
 
 
 def _assign(results: HOIResults, truth: VCOCOTruth) -> _Assigned:
-    """Finds each row's person; rows of ignored persons and of unknown images vanish."""
+    """Finds each row's person; rows of ignored persons and of unknown images are removed."""
     images = rows_of_images(results.image_ids, truth.image_ids)
     order = np.argsort(images, kind="stable")
     order = order[images[order] >= 0]
     results, images = results[order], images[order]
     persons, overlap = nearest_persons(results.human_boxes, images, truth)
     counted = np.flatnonzero(~_of_person(truth.ignored, persons, False))
-    return _Assigned(results[counted], images[counted], persons[counted], overlap[counted])
+    return _Assigned(
+        results[counted], order[counted], images[counted], persons[counted], overlap[counted]
+    )
 
 
 def _objects_right(found: _Assigned, truth: VCOCOTruth) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""V-COCO's ground truth as its official tool sees it: persons, what they do, and to what."""
+"""V-COCO's ground truth as its official tool reads it: persons, their actions and objects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.evaluation.ground_truth import HOIGroundTruth
 
 UNOFFICIAL = (
-    "the annotations do not say which persons V-COCO has looked at (only the official label file "
+    "the annotations do not say which persons V-COCO has labelled (only the official label file "
     "with COCO's instances does): persons without interactions are ignored, crowds and tiny boxes "
     "are as the file has them, and the figures differ from the official ones"
 )
@@ -37,19 +37,21 @@ def action_of_verb(verbs: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
 
 @dataclass(frozen=True, eq=False)
 class VCOCOTruth:
-    """H annotated persons, image after image, and what they do to what.
+    """H annotated persons, image after image, and their actions and objects.
 
     Args:
         image_ids: (N,) ascending.
         images: (H,) row of each person's image.
+        entities: (H,) row of each person among the entities of `HOIGroundTruth`.
         boxes: (H, 4) XYXY, inclusive pixels, as the official tool cleans them.
-        ignored: (H,) bool, V-COCO did not look at this person.
+        ignored: (H,) bool, V-COCO has no labels for this person.
         does: (H, A) bool, the person does the action.
         object_boxes: (H, V, 4) the object of the action-role, NaN = none in the image.
     """
 
     image_ids: np.ndarray
     images: np.ndarray
+    entities: np.ndarray
     boxes: np.ndarray
     ignored: np.ndarray
     does: np.ndarray
@@ -73,10 +75,11 @@ class VCOCOTruth:
         labelled = np.asarray([e.get("labelled", False) for e in entities], dtype=bool)
         labelled[truth.pair_humans] = True
         persons = np.flatnonzero(sound & (truth.entity_classes == vocabulary.person))
-        does, object_boxes = _deeds(truth, persons, boxes, sound, vocabulary)
+        does, object_boxes = _actions_of(truth, persons, boxes, sound, vocabulary)
         return cls(
             image_ids=truth.image_ids,
             images=truth.entity_images[persons],
+            entities=persons,
             boxes=boxes[persons],
             ignored=~labelled[persons],
             does=does,
@@ -100,14 +103,14 @@ def clean_boxes(truth: HOIGroundTruth) -> tuple[np.ndarray, np.ndarray]:
     return boxes.astype(np.float32).astype(np.float64), sound
 
 
-def _deeds(
+def _actions_of(
     truth: HOIGroundTruth,
     persons: np.ndarray,
     boxes: np.ndarray,
     sound: np.ndarray,
     vocabulary: Vocabulary,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`does` and `object_boxes` of the persons; an object that was dropped is no object."""
+    """`does` and `object_boxes` of the persons; a removed object counts as none."""
     row_of = np.full(len(boxes), -1)
     row_of[persons] = np.arange(len(persons))
     kept = row_of[truth.pair_humans] >= 0

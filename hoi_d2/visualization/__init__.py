@@ -1,4 +1,21 @@
-"""Images of interactions, datasets, errors and figures."""
+"""Images of interactions, datasets and errors, and figures.
+
+Start here: `visualizer` draws interactions on one image.
+
+- `visualizer`: draws ground truth, predictions or a list of interactions.
+- `scene`: merges boxes and decides what is drawn, without pixels.
+- `layout`: places labels so that they do not overlap.
+- `painter`: draws a scene on a canvas.
+- `canvas`: the image with shapes and text on it.
+- `sources`: dataset dicts and model outputs as interactions.
+- `video`: reads and writes videos.
+- `pages.browse`: selects records of a dataset.
+- `pages.comparison`: the metric's matches of results and ground truth, per image.
+- `pages.report`: numbers, curves and tables of an evaluation.
+- `pages.folders`: folders of drawn images.
+- `pages.html`: a static page over such a folder.
+- `plots`: figures of training logs, datasets, AP and error causes, each with a CSV file.
+"""
 
 from hoi_d2.visualization.canvas import HOIImage
 from hoi_d2.visualization.scene import Interaction

@@ -26,7 +26,7 @@ _SUBPIXEL_BITS = 4
 
 @lru_cache(maxsize=64)
 def load_font(size: int, path: str | None = None) -> ImageFont.FreeTypeFont:
-    """A font of `size` pixels; by default DejaVu Sans, which matplotlib brings along.
+    """A font of `size` pixels; by default DejaVu Sans, which matplotlib includes.
 
     Raises:
         FileNotFoundError: `path` is no font file.
@@ -35,7 +35,7 @@ def load_font(size: int, path: str | None = None) -> ImageFont.FreeTypeFont:
     try:
         return ImageFont.truetype(str(path or default), size)
     except OSError as error:
-        raise FileNotFoundError(f"{path or default} is not a font that can be read") from error
+        raise FileNotFoundError(f"{path or default} cannot be read as a font") from error
 
 
 @lru_cache(maxsize=512)
@@ -53,7 +53,7 @@ def text_mask(text: str, font: ImageFont.FreeTypeFont, padding: int) -> np.ndarr
 
 
 def wrap_text(text: str, font: ImageFont.FreeTypeFont, max_width: float) -> str:
-    """Line breaks at spaces so that no line is wider than `max_width`, where words allow it."""
+    """Breaks lines at spaces to at most `max_width`, unless a single word is wider."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
@@ -85,7 +85,7 @@ class HOIImage:
         return self.canvas
 
     def save(self, path: str | Path) -> None:
-        """Writes the image (PNG, JPEG, ...: by the suffix), making folders as needed.
+        """Writes the image (PNG, JPEG, ...: by the suffix), creating folders if needed.
 
         Raises:
             ValueError: the suffix names no image format.
@@ -96,7 +96,7 @@ class HOIImage:
     def polylines(
         self, lines: Sequence[np.ndarray], color: Color, width: int, *, closed: bool = False
     ) -> None:
-        """Anti-aliased lines, each (N, 2) x, y, with a thin dark rim: seen on any ground."""
+        """Anti-aliased lines, each (N, 2) x, y, with a thin dark rim, visible on any background."""
         limit = 4.0 * max(self.width, self.height)  # far beyond the canvas, far below overflow
         scaled = [
             np.round(np.clip(line, -limit, limit) * 2**_SUBPIXEL_BITS).astype(np.int32)
@@ -111,7 +111,7 @@ class HOIImage:
         self.polylines([_corners(self._inside(box, width))], color, width, closed=True)
 
     def dashed_rectangle(self, box: np.ndarray, colors: Sequence[Color], width: int) -> None:
-        """An outline of dashes whose colours take turns; solid where it is too small for dashes."""
+        """An outline of dashes in alternating colours; solid where it is too small for dashes."""
         dash = 5.0 * width
         if len(colors) == 1 and min(box[2:] - box[:2]) < 5 * dash:
             self.rectangle(box, colors[0], width)
@@ -140,7 +140,7 @@ class HOIImage:
         part[...] = np.round((255 - ink) * (np.asarray(color, dtype=np.float32) / 255))
 
     def append_labels(self, masks: Sequence[np.ndarray], colors: Sequence[Color], gap: int) -> None:
-        """Makes the canvas higher and sets labels there, in as many columns as there is room."""
+        """Makes the canvas higher and draws labels there, in as many columns as fit."""
         cell_width = max(mask.shape[1] for mask in masks) + gap
         cell_height = max(mask.shape[0] for mask in masks) + gap
         columns = max(1, (self.width - gap) // cell_width)

@@ -1,4 +1,4 @@
-"""Where labels go: greedily, each at the cheapest free place of the whole image.
+"""Places labels greedily, each at the cheapest free place of the image.
 
 The image is a coarse grid of costs (faces dear, small objects dear, bodies cheap, background
 free). The cost of every position of a label is a window sum over that grid, read from an integral
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FACE, OBJECT, BODY, LINE = 20.0, 3.0, 0.5, 1.5
-"""Costs of a label that lies wholly on such a thing."""
+"""Costs of a label that completely covers such a thing."""
 _CELLS_PER_LABEL_HEIGHT = 4
 _HEIGHTS_PER_DISTANCE_UNIT = 4.0
 _FOCUS_SHARE = 0.15
@@ -21,7 +21,7 @@ _FOCUS_SHARE = 0.15
 
 @dataclass(frozen=True, eq=False)
 class Obstacle:
-    """A box (XYXY, canvas pixels) that labels should not cover, and how dear it is."""
+    """A box (XYXY, canvas pixels) that labels should not cover, and the cost of covering it."""
 
     box: np.ndarray
     cost: float
@@ -29,7 +29,7 @@ class Obstacle:
 
 @dataclass(frozen=True, eq=False)
 class LabelRequest:
-    """A label that wants a place.
+    """A label to be placed.
 
     Args:
         size: (width, height) in canvas pixels, margin included.
@@ -46,7 +46,7 @@ class LabelRequest:
 
 @dataclass(frozen=True)
 class Place:
-    """Left upper corner in canvas pixels; `short` where only the short form had room."""
+    """Left upper corner in canvas pixels; `short` where only the short form fits."""
 
     x: int
     y: int
@@ -66,7 +66,7 @@ def head_region(box: np.ndarray) -> np.ndarray:
 
 
 class _CostGrid:
-    """Obstacles and taken places on cells of `cell` pixels."""
+    """Obstacles and used places on cells of `cell` pixels."""
 
     def __init__(self, *, canvas_size: tuple[int, int], cell: int) -> None:
         height, width = canvas_size

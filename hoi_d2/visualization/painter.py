@@ -1,4 +1,4 @@
-"""How a `Scene` looks: colours, sizes, what lies over what."""
+"""Draws a `Scene`: colours, sizes and the order of drawing."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ STATE_COLORS: dict[str, Color] = {
     FALSE_ALARM: (255, 95, 95),
 }
 STATE_MARKS = {"": "", HIT: "✓ ", MISS: "missed: ", FALSE_ALARM: "✗ "}
-"""The states are told by more than colour."""
+"""Each state has a sign as well as a colour, for readers who cannot tell the colours apart."""
 
 _CROWD = 12
-"""With more pairs, fonts shrink and labels that say the same of one person become one."""
+"""With more pairs, fonts shrink and labels of one person with the same text are merged."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Style:
 
 @dataclass(frozen=True, eq=False)
 class _Label:
-    """A text, and the box near which it should stand."""
+    """A text, and the box that it should be close to."""
 
     text: str
     color: Color
@@ -113,7 +113,7 @@ class ScenePainter:
         self.padding = max(2, self.style.font // 4)
 
     def paint(self) -> None:
-        """Boxes below lines below labels; the legend last, as it makes the canvas larger."""
+        """Boxes below lines below labels; the legend last, because it makes the canvas larger."""
         self._draw_boxes()
         self._draw_lines()
         self._draw_labels()
@@ -125,7 +125,7 @@ class ScenePainter:
         return PERSON_COLORS[self.entities[pair.human].person % len(PERSON_COLORS)]
 
     def _draw_boxes(self) -> None:
-        """Large boxes first; a solid one for who acts, dashes for what is acted upon."""
+        """Large boxes first; solid for humans, dashed for objects."""
         order = sorted(range(len(self.boxes)), key=lambda i: -_area(self.boxes[i]))
         colors: list[list[Color]] = [[] for _ in self.entities]
         solid = {}
@@ -174,7 +174,7 @@ class ScenePainter:
             self._draw_count(places.count(None))
 
     def _draw_count(self, num_left: int) -> None:
-        """Says in the corner how many labels found no room."""
+        """Writes into the corner how many labels did not fit."""
         mask = text_mask(f"+{num_left}", self.font, self.padding)
         self.output.label(mask, 0, self.output.height - mask.shape[0], WHITE)
 
@@ -198,7 +198,7 @@ class ScenePainter:
         return _Label(text=text, color=self.color_of(pair), target=self.boxes[target])
 
     def _draw_number(self, number: int, label: _Label, place: Place | None) -> None:
-        """Stands on the image for a label of the legend; at its box where all is full."""
+        """Draws the number of a label of the legend, at its box if no place is free."""
         mask = text_mask(str(number), self.font, self.padding)
         x, y = (place.x, place.y) if place else label.target[:2].astype(int)
         self.output.label(mask, x, y, label.color)
@@ -209,7 +209,7 @@ class ScenePainter:
         paint_list(self.output, rows, style=self.style, font=self.font_file)
 
     def _smaller_end(self, pair: Pair) -> int:
-        """The entity of the pair at which the label says most."""
+        """The entity of the pair that the label is placed at."""
         ends = [i for i in (pair.object, pair.human) if i >= 0]
         return min(ends, key=lambda i: _area(self.boxes[i]))
 
@@ -260,7 +260,7 @@ def paint_list(
     style: Style | None = None,
     font: str | None = None,
 ) -> None:
-    """Labels of what has no place in the image, in columns below it."""
+    """Labels without a place in the image, in columns below it."""
     if not rows:
         return
     style = style or Style.of(height=output.height, width=output.width, num_labels=len(rows))

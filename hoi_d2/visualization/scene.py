@@ -1,4 +1,4 @@
-"""What is drawn, before anything is drawn: who does what to which box, one entry per pair.
+"""The content of a drawing, without pixels: entities, and one entry per pair.
 
 Everything an image can come from (a model's output, a dataset dict, a comparison of the two)
 becomes a list of `Interaction`; `build_scene` merges the verbs of one pair and the near-identical
@@ -54,8 +54,8 @@ class Entity:
 
 @dataclass
 class Pair:
-    """A human, an object (-1 = none) and the label of everything the one does with the other;
-    `person` is the number of a human who is followed over frames."""
+    """A human, an object (-1 = none) and the label of all verbs between them;
+    `person` is the number of a human who is tracked over frames."""
 
     human: int
     object: int
@@ -94,8 +94,8 @@ def joined_words(words: Sequence[str]) -> str:
 
 @lru_cache(maxsize=16)
 def readable_verbs(vocabulary: Vocabulary) -> tuple[str, ...]:
-    """Verb names for people: `sit_on` -> `sit on`; V-COCO's `hit_obj` / `hit_instr` -> `hit` /
-    `hit with`, and `ride_instr` -> `ride`, as there is no `ride_obj` beside it."""
+    """Verb names for display: `sit_on` -> `sit on`; V-COCO's `hit_obj` / `hit_instr` -> `hit` /
+    `hit with`, and `ride_instr` -> `ride`, as there is no `ride_obj`."""
     words = []
     for verb in vocabulary.verbs:
         base, _, role = verb.rpartition("_")
@@ -108,7 +108,7 @@ def readable_verbs(vocabulary: Vocabulary) -> tuple[str, ...]:
 
 
 def hoi_text(vocabulary: Vocabulary, hoi: int) -> str:
-    """`"sit on chair"`; the verb alone where there is but one object (MPII's activities)."""
+    """`"sit on chair"`; the verb alone where there is only one object (MPII's activities)."""
     target, verb = vocabulary.hois[hoi]
     words = readable_verbs(vocabulary)[verb]
     if len(vocabulary.objects) == 1:
@@ -194,7 +194,7 @@ def _finite(box: np.ndarray, row: int, role: str) -> np.ndarray:
 
 
 def _number_people(entities: list[Entity], pairs: Sequence[Pair]) -> None:
-    """Colour numbers: of those who are followed their own, so that a colour stays with a person;
+    """Colour numbers: of tracked persons their own, so that a person keeps the colour;
     else 0, 1, ... for those who act, in the order in which they appear."""
     acting: dict[int, int] = {}
     for pair in pairs:

@@ -13,7 +13,7 @@ from hoi_d2.visualization.scene import Interaction, hoi_text
 if TYPE_CHECKING:
     from detectron2.structures import Instances
 
-_XYXY_ABS = 0  # detectron2's BoxMode.XYXY_ABS; figures of a log need neither it nor torch
+_XYXY_ABS = 0  # detectron2's BoxMode.XYXY_ABS; figures of a log need neither detectron2 nor torch
 
 
 def interactions_from_instances(

@@ -1,4 +1,4 @@
-"""Writing videos: OpenCV draws the frames, ffmpeg (where there is one) adds the sound."""
+"""Writes videos: OpenCV encodes the frames, ffmpeg adds the sound if it is installed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class VideoFile:
         self.frames += 1
 
     def close(self) -> str:
-        """Finishes the file; returns what became of it, in words."""
+        """Finishes the file; returns a message about its format and sound."""
         if self._writer is None:
             return "no frame"
         self._writer.release()
@@ -63,6 +63,6 @@ class VideoFile:
         done = subprocess.run([*command, str(finished)], capture_output=True, text=True)
         if done.returncode:
             finished.unlink(missing_ok=True)
-            return f"without sound: ffmpeg says {done.stderr.strip()[-200:]}"
+            return f"without sound: ffmpeg reports {done.stderr.strip()[-200:]}"
         finished.replace(self.path)
         return "H.264, with the sound of the original if it has any"

@@ -1,4 +1,4 @@
-"""`HOIVisualizer`: interactions drawn so that a person understands the image at a glance."""
+"""`HOIVisualizer`: draws the interactions of one image."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.loading.build import build_mapper
 from hoi_d2.data.loading.stream import BatchStream
 from hoi_d2.data.samplers import label_table, oversampling_repeats
-from hoi_d2.evaluation.hico_evaluation import HICOEvaluator
+from hoi_d2.evaluation.image_level_evaluators import HICOEvaluator
 from hoi_d2.solver import build_lr_scheduler, build_optimizer
 
 

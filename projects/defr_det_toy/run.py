@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
 from hoi_d2.data.loading.build import build_mapper
-from hoi_d2.evaluation.hico_det_evaluation import HICODetEvaluator
+from hoi_d2.evaluation.evaluators import HICODetEvaluator
 from hoi_d2.inference.predictor import read_config
 from hoi_d2.modeling.entity_detector.build import EntityDetector, build_entity_detector
 from hoi_d2.modeling.image_encoder.patch_masks import MASKS

@@ -27,10 +27,10 @@ from detectron2.config import CfgNode
 from detectron2.engine import HookBase
 
 from hoi_d2.config.load import load_config
+from hoi_d2.data.dataset import open_dataset
 from hoi_d2.engine.trainer import HOITrainer
 from hoi_d2.evaluation.average_precision import Ranking, all_point_ap, hits_of
-from hoi_d2.evaluation.results import read_results
-from hoi_d2.visualization.pages.browse import registered_dataset
+from hoi_d2.evaluation.result_files import read_results
 from hoi_d2.visualization.pages.comparison import compare
 
 HERE = Path(__file__).parent
@@ -63,7 +63,7 @@ class Curve(HookBase):
     def __init__(self, dataset: str, folder: Path) -> None:
         table, self.column, kind = FORMS[dataset]
         self.folder, self.table, self.name = folder, folder / table, dataset
-        self.dataset = registered_dataset(dataset)
+        self.dataset = open_dataset(dataset)
         pairs = [p for r in self.dataset.records for p in r["hoi_annotations"] if p["object"] >= 0]
         self.classes = sorted({p[kind] for p in pairs})
         self.points: list[tuple[int, float, float]] = []

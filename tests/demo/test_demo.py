@@ -17,7 +17,7 @@ from hoi_d2.data.toy import scene as toy
 from hoi_d2.demo import images as demo_images
 from hoi_d2.demo import video as demo_video
 from hoi_d2.demo.images import find_images, image_ids
-from hoi_d2.evaluation.results import read_results
+from hoi_d2.evaluation.result_files import read_results
 from hoi_d2.visualization.video import VideoFile
 from tests.demo.hostile_files import HOSTILE, ODD, write_image
 

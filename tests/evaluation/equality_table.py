@@ -1,4 +1,4 @@
-"""The table of docs/evaluation.md: our figures beside those of the official tools.
+"""The table of docs/evaluation.md: our figures next to those of the official tools.
 
     HOI_D2_TEST_DATA=FOLDER python tests/evaluation/equality_table.py
 
@@ -19,7 +19,7 @@ import numpy as np
 from hoi_d2.data.datasets.hico_det import load_hico_det
 from hoi_d2.data.datasets.vcoco import load_vcoco
 from hoi_d2.data.vocabulary import hico_det_rare_hois, hico_det_vocabulary, vcoco_vocabulary
-from hoi_d2.evaluation.results import read_results
+from hoi_d2.evaluation.result_files import read_results
 from hoi_d2.evaluation.results_check import check_results
 from hoi_d2.evaluation.scorers import HICODetScorer, Scored, VCOCOScorer
 

@@ -17,9 +17,9 @@ from evaluation_worlds import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoi_d2.evaluation.bootstrap import System, bootstrap, bootstrap_difference
+from hoi_d2.evaluation.average_precision import Measure, System
+from hoi_d2.evaluation.bootstrap import bootstrap, bootstrap_difference
 from hoi_d2.evaluation.hico_det_metrics import score_hico_det
-from hoi_d2.evaluation.measure import Measure
 from hoi_d2.evaluation.results import HOIResults
 
 BOX = [0.0, 0.0, 10.0, 10.0]

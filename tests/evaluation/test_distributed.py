@@ -11,8 +11,8 @@ import torch.multiprocessing as mp
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from hoi_d2.data.vocabulary import hico_det_vocabulary
-from hoi_d2.evaluation.hico_det_evaluation import HICODetEvaluator
-from hoi_d2.evaluation.hico_evaluation import HICOEvaluator
+from hoi_d2.evaluation.evaluators import HICODetEvaluator
+from hoi_d2.evaluation.image_level_evaluators import HICOEvaluator
 from hoi_d2.structures import make_hoi_instances
 
 HOI, NAMES = 3, ("distributed_test_hico_det", "distributed_test_hico")

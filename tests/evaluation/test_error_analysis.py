@@ -9,8 +9,8 @@ from evaluation_worlds import NUM_HOIS, VOCABULARY, pairs, results_of, truth_of
 from hypothesis import given, settings
 
 from hoi_d2.evaluation.error_analysis import CAUSES, MISSED, analyze_errors, find_causes
-from hoi_d2.evaluation.error_plot import plot_errors
 from hoi_d2.evaluation.hico_det_metrics import score_hico_det
+from hoi_d2.visualization.plots.errors import plot_errors
 
 HUMAN, HORSE = [0.0, 0.0, 10.0, 20.0], [5.0, 10.0, 25.0, 20.0]
 SHIFTED_HUMAN, SHIFTED_HORSE = [6.0, 0.0, 16.0, 20.0], [15.0, 10.0, 35.0, 20.0]

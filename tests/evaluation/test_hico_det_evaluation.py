@@ -10,8 +10,8 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from hoi_d2.data.vocabulary import hico_det_vocabulary
-from hoi_d2.evaluation.hico_det_evaluation import HICODetEvaluator
-from hoi_d2.evaluation.results import read_results
+from hoi_d2.evaluation.evaluators import HICODetEvaluator
+from hoi_d2.evaluation.result_files import read_results
 from hoi_d2.structures import empty_hoi_instances, make_hoi_instances
 
 VOCABULARY = hico_det_vocabulary()

@@ -19,7 +19,7 @@ from evaluation_worlds import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoi_d2.evaluation.collector import first_visits
+from hoi_d2.evaluation.evaluators import first_visits
 from hoi_d2.evaluation.hico_det_metrics import (
     class_groups,
     objects_of_labels,

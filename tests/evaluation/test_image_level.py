@@ -12,15 +12,16 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoi_d2.evaluation.hico_evaluation import HICOEvaluator
+from hoi_d2.evaluation.image_level_evaluators import HICOEvaluator, MPIIEvaluator
 from hoi_d2.evaluation.image_level_metrics import (
+    ImageScores,
     few_shot_groups,
     image_level_ranking,
     mean_percent,
+    read_image_scores,
     score_image_level,
+    write_image_scores,
 )
-from hoi_d2.evaluation.image_scores import ImageScores, read_image_scores, write_image_scores
-from hoi_d2.evaluation.mpii_evaluation import MPIIEvaluator
 from hoi_d2.evaluation.results import ResultFormatError
 
 

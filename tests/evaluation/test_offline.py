@@ -16,7 +16,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from hoi_d2.commands.main import main as hoi_d2_main
 from hoi_d2.data.datasets.hico_det import load_hico_det
 from hoi_d2.data.vocabulary import coco_category_ids, hico_det_vocabulary, vcoco_vocabulary
-from hoi_d2.evaluation.results import HOIResults, write_results
+from hoi_d2.evaluation.result_files import write_results
+from hoi_d2.evaluation.results import HOIResults
 
 ROOT = Path(__file__).resolve().parents[2]
 VOCABULARY = hico_det_vocabulary()
@@ -195,7 +196,7 @@ def test_paths_that_are_folders_or_hold_nothing(files, tmp_path, capsys):
         ("--output", tmp_path, "Is a directory"),
         ("--per-class", tmp_path, "Is a directory"),
         ("--output", files["results.npz"] / "m.json", "File exists"),
-        ("--image-ids", empty, f"{empty}: content = 'no ids'; expected one id per line"),
+        ("--image-ids", empty, f"{empty}: content = 'no ids'; expected an id on each line"),
         ("--unseen", empty, f"{empty}: content = 'no ids'"),
     ):
         assert call(files, option, path) == 2, option

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from hoi_d2.data.vocabulary import hico_few_shot_hois
-from hoi_d2.evaluation.image_labels import read_image_labels
-from hoi_d2.evaluation.image_level_metrics import few_shot_groups
+from hoi_d2.evaluation.image_level_metrics import few_shot_groups, read_image_labels
 
 
 @pytest.mark.parametrize(

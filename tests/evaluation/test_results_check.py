@@ -65,7 +65,7 @@ def test_images_can_be_dropped():
         ({"human_boxes": np.array([A, [5, 5, 4, 9]])}, "1 rows have an inverted human box"),
         (
             {"hoi_classes": np.array([1, -1]), "verb_classes": np.array([1, 0])},
-            "1 rows are of no HOI class of small",
+            "1 rows have no HOI class of small",
         ),
     ],
 )

@@ -6,9 +6,9 @@ from drawing_cases import BALL, BICYCLE, HOLD, HUG, PERSON, RIDE, entity, hoi, m
 from PIL import Image
 
 import hoi_d2  # noqa: F401  prepares detectron2 before a test imports it
+from hoi_d2.data.dataset import Dataset
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.evaluation.results import HOIResults
-from hoi_d2.visualization.pages.browse import Dataset
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,7 @@ def dataset(tmp_path, vocabulary) -> Dataset:
     player = [entity([50, 10, 90, 110], PERSON), entity([100, 50, 120, 70], BALL)]
     scenes = [
         (rider, [hoi(0, 1, RIDE, 0), hoi(0, 1, HOLD, 1)]),
-        (player, [hoi(0, 1, HOLD)]),
+        (player, [hoi(0, 1, HOLD, 2)]),
         ([entity([5, 5, 30, 30], BALL)], []),
     ]
     records = []

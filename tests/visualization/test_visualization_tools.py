@@ -1,4 +1,3 @@
-import importlib
 import json
 from pathlib import Path
 
@@ -6,15 +5,14 @@ import pytest
 
 from hoi_d2.commands.main import COMMANDS, DATA_COMMANDS
 from hoi_d2.commands.main import run as run_command
-from hoi_d2.evaluation.results import write_results
+from hoi_d2.commands.plot_log import named_runs
+from hoi_d2.evaluation.result_files import write_results
 
-
-def tool(name):
-    """The command module; its `main` goes through the one wrapper of all commands."""
-    return importlib.import_module(f"hoi_d2.commands.{name}")
+TOOLS = Path(__file__).parents[2] / "tools"
 
 
 def run(name, argv):
+    """The command as the console calls it: mistakes are one line and exit code 2."""
     commands = {c.module: c for c in (*COMMANDS.values(), *DATA_COMMANDS.values())}
     return run_command(f"hoi-d2 {name}", commands[name], [str(a) for a in argv])
 
@@ -126,18 +124,17 @@ def test_visualize_results_exit_codes(own_json, results, tmp_path, capsys):
     assert run("visualize_results", [*argv, str(tmp_path / "r.json")]) == 1  # no images there
 
 
-def test_plot_log(tmp_path, capsys, monkeypatch):
+def test_plot_log(tmp_path, capsys):
     for folder in ("x/run", "y/run"):
         (tmp_path / folder).mkdir(parents=True)
         line = json.dumps({"iteration": 0, "total_loss": 1.0})
         (tmp_path / folder / "metrics.json").write_text(line + "\n")
     runs = [str(tmp_path / "x" / "run"), str(tmp_path / "y" / "run" / "metrics.json")]
     out = tmp_path / "curves.png"
-    module = tool("plot_log")
     assert run("plot_log", [*runs, "--output", str(out)]) == 0
     assert "total_loss" in capsys.readouterr().out and out.is_file()
-    assert list(module.named_runs(runs)) == ["run", str(tmp_path / "y" / "run")]
-    assert list(module.named_runs([f"a={runs[0]}", f"b={runs[1]}"])) == ["a", "b"]
+    assert list(named_runs(runs)) == ["run", str(tmp_path / "y" / "run")]
+    assert list(named_runs([f"a={runs[0]}", f"b={runs[1]}"])) == ["a", "b"]
     assert run("plot_log", [f"a={runs[0]}", f"a={runs[1]}"]) == 2
     assert run("plot_log", [str(tmp_path / "z")]) == 2
     assert "plot_log: " in capsys.readouterr().err

@@ -10,11 +10,35 @@ from typing import Any
 import numpy as np
 
 from hoi_d2.data.vocabulary import Vocabulary
+from hoi_d2.evaluation import matching
 from hoi_d2.evaluation.average_precision import Ranking
 from hoi_d2.evaluation.ground_truth import HOIGroundTruth, rows_of_images
+from hoi_d2.evaluation.hico_det_metrics import score_hico_det
 from hoi_d2.evaluation.results import HOIResults, fill_hoi_classes
-from hoi_d2.visualization.judging import Judgement, judge_pairs, judge_vcoco
+from hoi_d2.evaluation.vcoco_metrics import score_vcoco
+from hoi_d2.evaluation.vcoco_truth import VCOCOTruth, action_of_verb
 from hoi_d2.visualization.scene import FALSE_ALARM, HIT, MISS, Interaction
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What the dataset's metric says of R detections and P annotated interactions in C classes.
+
+    Args:
+        truth_classes: (P,) HOI id, or V-COCO's action-role; -1 = the metric does not count it.
+        result_classes: (R,) the same.
+        hit: (R,) bool.
+        matched: (R,) row of the annotated interaction that a hit takes, -1 = none.
+        num_positives: (C,) annotations that recall is a share of.
+        average_precision: (C,) percent, NaN for classes without ground truth.
+    """
+
+    truth_classes: np.ndarray
+    result_classes: np.ndarray
+    hit: np.ndarray
+    matched: np.ndarray
+    num_positives: np.ndarray
+    average_precision: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +70,15 @@ class Comparison:
     @cached_property
     def ranking(self) -> Ranking:
         """The counted detections by class and score."""
-        return self.judgement.ranking(self.results.scores)
+        found = self.judgement
+        rows = matching.rank(found.result_classes, self.results.scores)
+        rows = rows[found.result_classes[rows] >= 0]
+        return Ranking(rows, found.result_classes[rows], found.hit[rows], found.num_positives)
 
-    @cached_property
+    @property
     def average_precision(self) -> np.ndarray:
         """(C,) percent, by the dataset's rule; NaN for classes without ground truth."""
-        return self.judgement.average_precision(self.results.scores)
+        return self.judgement.average_precision
 
     @cached_property
     def found_score(self) -> np.ndarray:
@@ -151,7 +178,10 @@ def compare(
         results: of any images; those that the dataset does not have are left out and counted.
         dataset_dicts: the records, with interactions.
         vocabulary: of both.
-        evaluator_type: the dataset's; "vcoco" has a rule of its own.
+        evaluator_type: the dataset's; "vcoco" is scored by its own rule, scenario 1.
+
+    Raises:
+        ValueError: the vocabulary has no HOI classes and the dataset is not V-COCO.
     """
     truth = HOIGroundTruth.from_dataset_dicts(dataset_dicts)
     images = rows_of_images(results.image_ids, truth.image_ids)
@@ -160,10 +190,91 @@ def compare(
     num_unknown = len(results) - len(known)
     results, images = fill_hoi_classes(results[known], vocabulary), images[known]
     if evaluator_type == "vcoco":
-        judgement = judge_vcoco(results, images, truth, vocabulary, dataset_dicts)
+        people = VCOCOTruth.from_dataset_dicts(dataset_dicts, vocabulary)
+        judgement = _judge_vcoco(results, truth, people, vocabulary)
+    elif len(vocabulary.hois):
+        judgement = _judge_hico_det(results, truth, vocabulary)
     else:
-        judgement = judge_pairs(results, images, truth, vocabulary)
+        raise ValueError(
+            f"the vocabulary {vocabulary.name!r} has no HOI classes: only V-COCO is scored by verbs"
+        )
     return Comparison(vocabulary, truth, results, images, judgement, num_unknown)
+
+
+def _judge_hico_det(
+    results: HOIResults, truth: HOIGroundTruth, vocabulary: Vocabulary
+) -> Judgement:
+    """Takes the matches of HICO-DET's metric, row by row."""
+    scores = score_hico_det(results, truth, vocabulary)
+    ranking = scores.measures["default"].ranking
+    truth_classes = np.full(len(truth.hoi_classes), -1)
+    truth_classes[scores.positives] = truth.hoi_classes[scores.positives]
+    result_classes = np.full(len(results), -1)
+    result_classes[scores.rows] = scores.results.hoi_classes
+    hits = ranking.rows[ranking.true_positive]
+    matched = np.full(len(results), -1)
+    matched[scores.rows[hits]] = scores.claims[hits]
+    return Judgement(
+        truth_classes=truth_classes,
+        result_classes=result_classes,
+        hit=matched >= 0,
+        matched=matched,
+        num_positives=scores.num_positives,
+        average_precision=np.where(scores.num_positives > 0, 100 * scores.ap_default, np.nan),
+    )
+
+
+def _judge_vcoco(
+    results: HOIResults, truth: HOIGroundTruth, people: VCOCOTruth, vocabulary: Vocabulary
+) -> Judgement:
+    """Takes the matches of V-COCO's metric: role AP of scenario 1, agent AP where there is no role.
+
+    The metric gives a hit a person; the interaction drawn for it is the first with that person and
+    that action-role.
+    """
+    scores = score_vcoco(results, people, vocabulary)
+    actions, action_of = action_of_verb(vocabulary.verbs)
+    alone = np.array([verb in actions for verb in vocabulary.verbs])  # actions without object
+    result_classes = np.full(len(results), -1)
+    hit = np.zeros(len(results), dtype=bool)
+    for name, of_measure in (("role_s1", ~alone), ("agent", alone)):
+        ranking = scores.measures[name].ranking
+        rows = scores.rows[ranking.rows]
+        chosen = of_measure[results.verb_classes[rows]]
+        result_classes[rows[chosen]] = results.verb_classes[rows[chosen]]
+        hit[rows[chosen]] = ranking.true_positive[chosen]
+    keys, first = _interactions_of_people(truth, people, len(vocabulary.verbs))
+    truth_classes = np.full(len(truth.verb_classes), -1)
+    truth_classes[first] = truth.verb_classes[first]
+    persons = np.full(len(results), -1)
+    persons[scores.rows] = scores.persons
+    matched = np.full(len(results), -1)
+    hits = np.flatnonzero(hit)
+    wanted = persons[hits] * len(vocabulary.verbs) + results.verb_classes[hits]
+    matched[hits] = first[np.searchsorted(keys, wanted)]
+    ap = np.where(alone, scores.agent[action_of], scores.role_s1)
+    positives = scores.num_positives[action_of]
+    return Judgement(
+        truth_classes=truth_classes,
+        result_classes=result_classes,
+        hit=hit,
+        matched=matched,
+        num_positives=positives,
+        average_precision=np.where(positives > 0, 100 * ap, np.nan),
+    )
+
+
+def _interactions_of_people(
+    truth: HOIGroundTruth, people: VCOCOTruth, num_verbs: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ascending person * num_verbs + verb; the first annotated interaction of each."""
+    person_of = np.full(len(truth.entity_classes), -1)
+    person_of[people.entities] = np.arange(len(people.entities))
+    persons = person_of[truth.pair_humans]
+    known = np.flatnonzero(persons >= 0)
+    keys = persons[known] * num_verbs + truth.verb_classes[known]
+    distinct, first = np.unique(keys, return_index=True)
+    return distinct, known[first]
 
 
 def _present(box: np.ndarray) -> np.ndarray | None:

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from hoi_d2.data.dataset import Dataset
 from hoi_d2.data.mappers import read_dataset_image
 from hoi_d2.visualization.canvas import HOIImage, load_font, text_mask
-from hoi_d2.visualization.pages.browse import FACETS, Dataset, filter_rows
+from hoi_d2.visualization.pages.browse import FACETS, filter_rows
 from hoi_d2.visualization.pages.comparison import Comparison
 from hoi_d2.visualization.pages.html import GalleryImage, GalleryTable, write_gallery
 from hoi_d2.visualization.scene import FALSE_ALARM, HIT, MISS, Interaction
@@ -88,7 +89,7 @@ def draw_comparison(
     figures: Sequence[tuple[str, str]] = (),
     tables: Sequence[GalleryTable] = (),
 ) -> list[str]:
-    """Draws ground truth beside prediction into `output/images`, and a page over them.
+    """Draws ground truth next to prediction into `output/images`, and a page over them.
 
     Args:
         dataset: that was compared.
@@ -120,7 +121,7 @@ def draw_comparison(
     raw_images, failures = _draw_all(records, draw, Path(output), suffix)
     write_gallery(
         Path(output) / "index.html",
-        title=f"{dataset.name}: ground truth beside prediction",
+        title=f"{dataset.name}: ground truth next to prediction",
         summary=_with_failures(summary, failures),
         facets=STATE_FACETS,
         images=raw_images,

@@ -56,7 +56,7 @@ def write_gallery(
     """Writes the page.
 
     Args:
-        path: of the page; images and figures lie beside or below it.
+        path: of the page; images and figures are next to it or in folders below.
         title: heading.
         summary: a line or two below it.
         facets: names of what `GalleryImage.rows` hold; each becomes a filter.

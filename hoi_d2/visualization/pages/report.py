@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from hoi_d2.data.dataset import Dataset
 from hoi_d2.evaluation.vcoco_metrics import UNCOUNTED_ROLES
-from hoi_d2.visualization.pages.browse import Dataset, evenly, hoi_of_entry, index_of
+from hoi_d2.visualization.pages.browse import evenly, hoi_of_entry, index_of
 from hoi_d2.visualization.pages.comparison import Comparison
 from hoi_d2.visualization.pages.html import GalleryTable
 from hoi_d2.visualization.plots.curves import (

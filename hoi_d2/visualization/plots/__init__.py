@@ -1,1 +1,1 @@
-"""Figures: curves, dataset statistics, learning curves."""
+"""Figures: curves, dataset statistics, error causes, learning curves."""

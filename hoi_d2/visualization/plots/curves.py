@@ -70,7 +70,7 @@ def plot_precision_recall(
 
 
 def _thin(rows: np.ndarray, limit: int = 2000) -> np.ndarray:
-    """At most `limit` of the rows, the ends among them: a CSV that a spreadsheet opens."""
+    """At most `limit` of the rows, including both ends, so that a spreadsheet can open the CSV."""
     if len(rows) <= limit:
         return rows
     return rows[np.unique(np.linspace(0, len(rows) - 1, limit).round().astype(int))]
@@ -79,7 +79,7 @@ def _thin(rows: np.ndarray, limit: int = 2000) -> np.ndarray:
 def calibration_bins(
     scores: np.ndarray, hits: np.ndarray, *, num_bins: int = 15
 ) -> dict[str, np.ndarray]:
-    """Share of hits among detections of like score, in bins of equal width over 0..1.
+    """Share of hits among detections of similar score, in bins of equal width over 0..1.
 
     Returns:
         (B,) `low`, `high`, `count`, `score` (mean, NaN in an empty bin) and `precision`.
@@ -109,7 +109,7 @@ def expected_calibration_error(bins: Mapping[str, np.ndarray]) -> float:
 def plot_calibration(
     path: str | Path, scores: np.ndarray, hits: np.ndarray, *, title: str = "calibration"
 ) -> None:
-    """Does a score of 0.7 mean right seven times in ten? With the number of detections below.
+    """Precision against score (a calibrated 0.7 is right in 7 of 10 cases), with counts below.
 
     Args:
         path: of the PNG; the CSV has a row per bin.

@@ -1,4 +1,4 @@
-"""Figures of a data set: class frequencies, pairs an image, box sizes, verb-object matrix."""
+"""Figures of a data set: class frequencies, pairs per image, box sizes, verb-object matrix."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _NAMED = 12
 def plot_class_frequencies(
     path: Path, names: list[str], counts: np.ndarray, *, title: str = "Interactions of each class"
 ) -> None:
-    """The classes by frequency on a logarithmic scale, the ends of the list by name.
+    """The classes by frequency on a logarithmic scale, with names at both ends.
 
     Args:
-        path: of the PNG; the CSV beside it has all classes.
+        path: of the PNG; the CSV next to it has all classes.
         names: (C,).
         counts: (C,) interactions; classes without any are only in the CSV.
         title: heading.
@@ -48,7 +48,7 @@ def plot_class_frequencies(
 
 
 def plot_pairs_per_image(path: Path, statistics: DatasetStatistics) -> None:
-    """How many pairs an image has, and how many verbs a pair.
+    """How many pairs per image has, and how many verbs a pair.
 
     Args:
         path: of the PNG; the CSV has both histograms.

@@ -20,7 +20,7 @@ _SAMPLE_BINS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
 def save_figure(figure: Figure, path: str | Path, columns: Mapping[str, Any]) -> None:
-    """Writes a figure and, beside it with the suffix .csv, the numbers that it shows.
+    """Writes a figure and, next to it with the suffix .csv, the numbers that it shows.
 
     Args:
         figure: any matplotlib figure.
@@ -45,7 +45,7 @@ def plot_class_ap(
     rare: Sequence[bool] | np.ndarray | None = None,
     title: str = "AP of each class",
 ) -> None:
-    """Bars of all classes, best first; with many classes a skyline and the two ends by name.
+    """Bars of all classes, best first; with many classes an outline, and names at both ends.
 
     Args:
         path: of the PNG; the CSV has all classes.

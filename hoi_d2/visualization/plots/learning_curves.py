@@ -17,9 +17,9 @@ Series = tuple[np.ndarray, np.ndarray]
 """(T,) iterations, ascending, and (T,) values."""
 
 LOG_NAME = "train_log.jsonl"
-"""Where a training writes its numbers, one JSON object a line; metrics.json has the last ones."""
+"""Where a training writes its numbers, one JSON object per line; metrics.json has the last ones."""
 
-_DETECTRON2_LOG_NAME = "metrics.json"  # the same form; a run of detectron2's own trainer
+_DETECTRON2_LOG_NAME = "metrics.json"  # the same format, from detectron2's own trainer
 
 DEFAULT_METRICS = ("total_loss", "*/mAP*", "*/AP*", "lr")
 
@@ -31,7 +31,7 @@ def read_metrics(path: str | Path) -> dict[str, Series]:
     that was killed may be cut off: it is left out.
 
     Args:
-        path: the log (one JSON object a line), or the run's folder with train_log.jsonl or, of
+        path: the log (one JSON object per line), or the run's folder with train_log.jsonl or, of
             detectron2's own trainer, metrics.json.
 
     Raises:

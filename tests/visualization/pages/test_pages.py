@@ -6,7 +6,7 @@ import pytest
 from drawing_cases import make_results
 from PIL import Image
 
-from hoi_d2.visualization.pages.browse import Dataset
+from hoi_d2.data.dataset import Dataset
 from hoi_d2.visualization.pages.comparison import compare
 from hoi_d2.visualization.pages.folders import draw_comparison, draw_dataset, image_names
 from hoi_d2.visualization.pages.report import (

@@ -1,10 +1,11 @@
-"""What the evaluators of image-level recognition share: score vectors, gathered over ranks."""
+"""The evaluators of image-level recognition (HICO, MPII): score vectors, gathered over ranks."""
 
 from __future__ import annotations
 
 import logging
 from abc import abstractmethod
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,21 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from hoi_d2.evaluation.evaluator import warn_unprocessed
-from hoi_d2.evaluation.image_level_metrics import match_labels
-from hoi_d2.evaluation.image_scores import ImageScores, write_image_scores
-from hoi_d2.evaluation.reports import write_metrics
+from hoi_d2.data.vocabulary import hico_few_shot_hois
+from hoi_d2.evaluation.evaluators import warn_unprocessed
+from hoi_d2.evaluation.image_level_metrics import (
+    ImageScores,
+    few_shot_groups,
+    hico_metrics,
+    match_labels,
+    mpii_metrics,
+    write_image_scores,
+)
+from hoi_d2.evaluation.result_files import write_metrics
 
 logger = logging.getLogger(__name__)
+
+_HICO_CLASSES = 600
 
 
 class ImageLevelEvaluator(DatasetEvaluator):
@@ -27,7 +37,7 @@ class ImageLevelEvaluator(DatasetEvaluator):
     Args:
         dataset_name: a registered data set whose dicts have `image_labels` (C,).
         distributed: gather over ranks.
-        output_dir: where `<task>_scores.npz` and `<task>_metrics.json` go; None = nowhere.
+        output_dir: where `<task>_scores.npz` and `<task>_metrics.json` go; None = not written.
     """
 
     task = "image_level"
@@ -46,7 +56,7 @@ class ImageLevelEvaluator(DatasetEvaluator):
         self.reset()
 
     def reset(self) -> None:
-        """Forgets all scores."""
+        """Removes all scores."""
         self._image_ids: list[int] = []
         self._rows: list[np.ndarray] = []
 
@@ -94,3 +104,44 @@ class ImageLevelEvaluator(DatasetEvaluator):
             raise ValueError(f"{self._dataset_name}: no image was processed")
         image_ids, first = np.unique(np.concatenate([p[0] for p in parts]), return_index=True)
         return ImageScores(image_ids, np.concatenate([p[1] for p in parts])[first])
+
+
+class HICOEvaluator(ImageLevelEvaluator):
+    """`mAP`, `mAP_known_object`, and `mAP_few1`, `_few5`, `_few10` of HICO recognition.
+
+    Reads of the metadata: `training_positives` (C,), how many positive training images each class
+    has, for the few-shot groups (HICO's own where it is not set and there are 600 classes), and
+    `evaluated_hois`, the classes that the means run over.
+
+    Args:
+        dataset_name: its dicts have `image_labels`; the model's outputs `hoi_scores` (C,).
+        **options: those of `ImageLevelEvaluator`: distributed, output_dir.
+    """
+
+    task = "hico"
+
+    def _score(self, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        groups = self._few_shot_groups(labels.shape[1])
+        return hico_metrics(scores, labels, groups, self._metadata.get("evaluated_hois"))
+
+    def _few_shot_groups(self, num_classes: int) -> Mapping[str, Sequence[int] | np.ndarray]:
+        counts = self._metadata.get("training_positives")
+        if counts is not None:
+            return few_shot_groups(np.asarray(counts))
+        if num_classes != _HICO_CLASSES:
+            return {}
+        return {f"few{count}": hois for count, hois in hico_few_shot_hois().items()}
+
+
+class MPIIEvaluator(ImageLevelEvaluator):
+    """`mAP`: 11-point AP of each activity that occurs in the split, and their mean.
+
+    Args:
+        dataset_name: its dicts have `image_labels`; the model's outputs `hoi_scores` (C,).
+        **options: those of `ImageLevelEvaluator`: distributed, output_dir.
+    """
+
+    task = "mpii"
+
+    def _score(self, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        return mpii_metrics(scores, labels)

@@ -8,11 +8,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hoi_d2.evaluation.error_analysis import ErrorAnalysis
-from hoi_d2.evaluation.reports import write_csv
+from hoi_d2.evaluation.result_files import write_csv
 
 
 def plot_errors(path: str | Path, analysis: ErrorAnalysis, *, title: str = "") -> None:
-    """Draws the analysis, and writes its numbers beside it with the suffix .csv.
+    """Draws the analysis, and writes its numbers next to it with the suffix .csv.
 
     Args:
         path: of the image; the suffix chooses the format (PNG, SVG, PDF).
@@ -32,7 +32,7 @@ def plot_errors(path: str | Path, analysis: ErrorAnalysis, *, title: str = "") -
     axes.axvline(0, color="black", linewidth=0.8)
     low, high = min(0.0, *costs), max(1.0, *costs)
     axes.set_xlim(low - 0.05 * (high - low) * (low < 0), high + 0.35 * (high - low))
-    axes.set_xlabel("points of mean AP gained if put right (how many)")
+    axes.set_xlabel("points of mean AP gained if corrected (how many)")
     axes.set_title(f"{title}  mAP {analysis.mean_ap:.2f}".strip())
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)
