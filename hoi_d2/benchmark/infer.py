@@ -15,20 +15,21 @@ import argparse
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
-from detectron2.structures import Boxes, ImageList
+from detectron2.structures import Boxes
 from tabulate import tabulate
 from torch import Tensor
 
 from hoi_d2.benchmark.forward import forward_parts, forward_table
 from hoi_d2.benchmark.pairs import curve_table, pair_curve
 from hoi_d2.config.load import load_config
-from hoi_d2.modeling.entity_detector.build import Entities
+from hoi_d2.modeling.entity_detector.detr_network import DetrOutput
+from hoi_d2.modeling.entity_detector.interface import Entities
 from hoi_d2.modeling.meta_arch.rmlr import RmLR
 from hoi_d2.modeling.roi_heads.pair_generator import PairGenerator
 from hoi_d2.utils.files import write_json
@@ -230,8 +231,7 @@ def _run(
     detector = model.entity_detector
 
     def find() -> Entities:
-        images, mask = detector.preprocess(inputs)
-        return _plain_detect(detector, images, mask) if plain else detector.detect(images, mask)
+        return _plain_detect(detector, inputs) if plain else detector(inputs)
 
     entities = times.run("detector", find)
     tokens = torch.cat([found.tokens for found in entities.instances])
@@ -244,8 +244,9 @@ def _run(
     return tokens, boxes / boxes.new_tensor([width, height] * 2), logits.sigmoid()
 
 
-def _plain_detect(detector: Any, images: ImageList, mask: Tensor) -> Entities:
+def _plain_detect(detector: Any, inputs: list[dict]) -> Entities:
     """The same entities by transformers' own forward pass."""
+    images, mask = detector.preprocess(inputs)
     kept: list[Any] = []
     theirs = detector.network.detr
     hook = theirs.model.backbone.register_forward_hook(lambda m, i, out: kept.append(out[-1]))
@@ -253,8 +254,6 @@ def _plain_detect(detector: Any, images: ImageList, mask: Tensor) -> Entities:
     output = theirs(pixel_values=images.tensor, pixel_mask=mask.long())
     hook.remove()
     feature_map, feature_mask = kept[0]
-    from hoi_d2.modeling.entity_detector.detr_network import DetrOutput
-
     found = DetrOutput(
         feature_map,
         feature_mask,
@@ -281,7 +280,7 @@ def crowded(entities: Entities, pair_generator: PairGenerator) -> Entities:
         # Persons and as many different objects: suppression within a class leaves them.
         few.pred_classes = (torch.arange(len(few)) % 2).to(device)
         instances.append(few)
-    return Entities(instances, entities.feature_map, entities.feature_mask)
+    return replace(entities, instances=instances)
 
 
 def _difference(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> float:

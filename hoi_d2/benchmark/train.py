@@ -40,6 +40,7 @@ from hoi_d2.engine.config_check import check_config
 from hoi_d2.engine.train_step import Batch, unwrapped
 from hoi_d2.engine.trainer import HOITrainer
 from hoi_d2.engine.writers import peak_memory_mb
+from hoi_d2.modeling.entity_detector.detr import DetrEntityDetector
 from hoi_d2.utils.files import write_json
 
 DATA, PREPROCESS, DETECTOR = "data wait", "preprocessing", "frozen detector"
@@ -113,8 +114,8 @@ def benchmark(
     model: Any = unwrapped(trainer.model).train()
     plain = plain_detr(model)
     if most_pairs and plain:
-        detect = model.entity_detector.detect
-        model.entity_detector.detect = lambda *a: crowded(detect(*a), model.pair_generator)
+        find = model.entity_detector.forward
+        model.entity_detector.forward = lambda inputs: crowded(find(inputs), model.pair_generator)
     watch = Stopwatch()
     speeds: list[dict[str, float]] = []
     with EventStorage(0):
@@ -145,8 +146,8 @@ def benchmark(
 
 def plain_detr(model: nn.Module) -> Callable[[Batch], Any] | None:
     """transformers' own DETR of the detector's size on the detector's images; None = no DETR."""
-    detector: Any = getattr(model, "entity_detector", None)
-    if not hasattr(getattr(detector, "network", None), "detr"):
+    detector = getattr(model, "entity_detector", None)
+    if not isinstance(detector, DetrEntityDetector):
         return None
     config = copy.deepcopy(detector.network.config)
     config.auxiliary_loss = False
@@ -198,7 +199,7 @@ def watch_step(trainer: HOITrainer, watch: Stopwatch, plain: Callable[[Batch], A
     owners = [(step, "_backward", BACKWARD), (model, "forward", LOSS)]
     if hasattr(model, "entity_detector"):
         detector = model.entity_detector
-        owners += [(detector, "preprocess", PREPROCESS), (detector, "detect", DETECTOR)]
+        owners += [(detector, "preprocess", PREPROCESS), (detector, "forward", DETECTOR)]
     owners += [(child, "forward", name) for name, child in model.named_children()]
     with ExitStack() as stack, watch.round(OPTIMIZER):
         for owner, method, part in owners:
@@ -224,14 +225,14 @@ def count_operations(trainer: HOITrainer, plain: Callable | None) -> dict[str, f
     detector: Any = unwrapped(trainer.model).entity_detector
     batches = [next(step.batches) for _ in range(step.micro_batches)]
     with torch.no_grad():
-        found = cycle([detector.detect(*detector.preprocess(batch)) for batch in batches])
+        found = cycle([detector(batch) for batch in batches])
     # Attention as plain products of matrices: those the counter knows on every device.
     with sdpa_kernel(SDPBackend.MATH):
         with FlopCounterMode(display=False) as of_plain:
             for batch in batches:
                 plain(batch)
         with (
-            patch.object(detector, "detect", lambda *a: next(found)),
+            patch.object(detector, "forward", lambda inputs: next(found)),
             patch.object(step, "batches", iter(batches)),
             FlopCounterMode(display=False) as of_head,
         ):

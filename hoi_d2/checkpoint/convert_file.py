@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import nn
 
 from hoi_d2.checkpoint.conversion import detector_weights
-from hoi_d2.checkpoint.detector_weights import fill_detector
+from hoi_d2.checkpoint.hoi_checkpointer import HOICheckpointer
 from hoi_d2.checkpoint.weight_files import read_weights
 from hoi_d2.utils.files import write_atomically
 
@@ -45,11 +45,10 @@ def convert_file(
     if output.suffix != ".safetensors":
         raise ValueError(f"{output}: weights are saved as .safetensors")
     file = read_weights(source, sha256=sha256, revision=revision)
-    if model is None:
-        found = detector_weights(file, classes=classes)
-        weights, names = found.weights, found.classes
-    else:
-        found = fill_detector(model, file, classes=classes)
+    found = detector_weights(file, classes=classes)
+    weights, names = found.weights, found.classes
+    if model is not None:
+        HOICheckpointer(model).load(source, sha256=sha256, revision=revision, classes=classes)
         weights = model.state_dict()
         space: Any = model.classes
         names = space and space.outputs

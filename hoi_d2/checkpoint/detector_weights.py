@@ -2,46 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from hoi_d2.checkpoint.conversion import (
-    CLASSIFIER,
-    DetectorWeights,
-    detector_weights,
-    fit_classes,
-    recognise_layout,
-)
-from hoi_d2.checkpoint.strict import load_strictly
-from hoi_d2.checkpoint.weight_files import WeightFile, WeightsError, labels_beside, read_weights
-
-logger = logging.getLogger(__name__)
-
-
-def load_detector_weights(
-    detector: nn.Module, path: str | os.PathLike, *, sha256: str = "", revision: str = ""
-) -> None:
-    """Loads a detector's weights: Facebook's, UPT's, of transformers, or our own.
-
-    A detector of another kind (`load_weights` method) reads the file in its own way.
-
-    Args:
-        detector: a `Detr` or an entity detector.
-        path: file, directory or hub id.
-        sha256, revision: see `read_weights`.
-
-    Raises:
-        FileNotFoundError: no such file.
-        WeightsError: it cannot be read, or keys are missing, unexpected or of another shape.
-    """
-    load: Any = getattr(detector, "load_weights", None)
-    if load is not None:
-        load(path, sha256=sha256, revision=revision)
-        return
-    fill_detector(detector, read_weights(path, sha256=sha256, revision=revision))
+from hoi_d2.checkpoint.conversion import recognise_layout
+from hoi_d2.checkpoint.weight_files import WeightFile, WeightsError, labels_beside
+from hoi_d2.protocols import ConvertsWeights
 
 
 def as_own_checkpoint(model: nn.Module, name: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -62,9 +29,9 @@ def as_own_checkpoint(model: nn.Module, name: str, data: dict[str, Any]) -> dict
     is_foreign = layout in ("facebook", "upt", "transformers", "resnet")
     if hasattr(model, "entity_detector") and (is_foreign or layout == "detr"):
         raise detector_alone(name, layout)
-    if not (is_foreign and hasattr(getattr(model, "network", None), "detr")):
+    if not (is_foreign and isinstance(model, ConvertsWeights)):
         return data if key == "model" else {"model": weights}
-    return {"model": _fitted(model, file, detector_weights(file))}
+    return {"model": model.convert_weights(file)}
 
 
 def detector_alone(name: str, layout: str) -> WeightsError:
@@ -73,29 +40,3 @@ def detector_alone(name: str, layout: str) -> WeightsError:
         f"{name} holds a detector alone (layout: {layout}), not an RmLR checkpoint. "
         "Name it in MODEL.ENTITY_DETECTOR.WEIGHTS; MODEL.WEIGHTS is for a trained RmLR"
     )
-
-
-def _fitted(detector: nn.Module, file: WeightFile, found: DetectorWeights) -> dict[str, Tensor]:
-    named = getattr(detector, "classes", None)
-    rows = len(detector.state_dict()[f"{CLASSIFIER}bias"])
-    return fit_classes(found, named and named.outputs, rows, file.name)
-
-
-def fill_detector(detector: nn.Module, file: WeightFile, *, classes: str = "") -> DetectorWeights:
-    """Loads a file that was read into a `Detr`, all or nothing.
-
-    Args:
-        detector: a `Detr`, or one with its interface of `network` and `classes`.
-        file: of any layout.
-        classes: class space of the file's outputs, where the layout does not tell it right.
-
-    Raises:
-        WeightsError: it does not fit.
-    """
-    found = detector_weights(file, classes=classes)
-    weights = _fitted(detector, file, found)
-    # Only training uses them, and a detector that is trained on starts them at random.
-    may_miss = ("dense_heads.", "network.extra_queries.")
-    number = load_strictly(detector, weights, source=file.name, may_miss=may_miss)
-    logger.info("loaded %d tensors from %s (layout: %s)", number, file.name, found.layout)
-    return found

@@ -16,10 +16,10 @@ from torch.nn.parallel import DistributedDataParallel
 from hoi_d2.checkpoint.checkpointer import weights_hash
 from hoi_d2.checkpoint.class_names import other_names
 from hoi_d2.checkpoint.conversion import DETECTOR_PREFIX, recognise_layout
-from hoi_d2.checkpoint.detector_weights import detector_alone, fill_detector
+from hoi_d2.checkpoint.detector_weights import detector_alone
 from hoi_d2.checkpoint.strict import load_strictly
 from hoi_d2.checkpoint.weight_files import WeightFile, WeightsError, read_weights
-from hoi_d2.protocols import frozen_prefixes
+from hoi_d2.protocols import ConvertsWeights, frozen_prefixes
 from hoi_d2.utils.files import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -84,10 +84,12 @@ class HOICheckpointer:
         file = read_weights(source, sha256=sha256, revision=revision)
         if hasattr(self.model, "entity_detector"):
             self._load_two_stage(file)
-        elif hasattr(getattr(self.model, "network", None), "detr"):
-            fill_detector(self.model, file, classes=classes)
         else:
-            load_strictly(self.model, file.weights, source=file.name)
+            weights, may_miss = file.weights, ()
+            if isinstance(self.model, ConvertsWeights):
+                weights = self.model.convert_weights(file, classes=classes)
+                may_miss = getattr(self.model, "training_only", ())
+            load_strictly(self.model, weights, source=file.name, may_miss=may_miss)
         return LoadReport(file.name, recognise_layout(file), file.extra)
 
     def save(
@@ -157,7 +159,7 @@ class HOICheckpointer:
                 f"{file.name} was trained on a detector with SHA-256 {expected[:12]}..., the model "
                 f"has {found[:12]}.... Name the same file in MODEL.ENTITY_DETECTOR.WEIGHTS"
             )
-        if expected is None and getattr(self.model, "detector_is_random", False):
+        if expected is None and self.model.entity_detector.is_random:
             raise WeightsError(
                 f"{file.name} holds no entity detector, and the model's is random. Name the "
                 "detector's file in MODEL.ENTITY_DETECTOR.WEIGHTS"

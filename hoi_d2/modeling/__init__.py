@@ -1,8 +1,9 @@
 """Models and their parts; importing this registers all of them with detectron2."""
 
-from hoi_d2.modeling.entity_detector.build import ENTITY_DETECTOR_REGISTRY, build_entity_detector
+from hoi_d2.modeling.entity_detector.build import build_entity_detector
 from hoi_d2.modeling.entity_detector.detectron2_detectors import DetectronEntityDetector
 from hoi_d2.modeling.entity_detector.detr import DetrEntityDetector
+from hoi_d2.modeling.entity_detector.interface import ENTITY_DETECTOR_REGISTRY
 from hoi_d2.modeling.entity_detector.precomputed import (
     OracleEntityDetector,
     PrecomputedEntityDetector,

@@ -29,7 +29,8 @@ from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
 from hoi_d2.data.loading.build import build_mapper
 from hoi_d2.evaluation.hico_det_evaluation import HICODetEvaluator
 from hoi_d2.inference.predictor import read_config
-from hoi_d2.modeling.entity_detector.build import EntityDetector, build_entity_detector
+from hoi_d2.modeling.entity_detector.build import build_entity_detector
+from hoi_d2.modeling.entity_detector.interface import EntityDetector
 from hoi_d2.modeling.image_encoder.patch_masks import MASKS
 
 METRICS = ("mAP_default_full", "mAP_default_rare", "mAP_default_nonrare")
@@ -134,7 +135,7 @@ def masked(
     tokens = model.image_encoder.tokens_before_last(model.squares(inputs))
     found = {}
     for boxes, detector in detectors.items():
-        entities = detector.detect(*detector.preprocess(inputs))
+        entities = detector(inputs)
         pairs = model.pair_generator(entities.instances)
         for mask in MASKS:
             model.mask = mask

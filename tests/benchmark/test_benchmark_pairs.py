@@ -33,7 +33,7 @@ def test_the_curve(kind):
 @torch.no_grad()
 def test_what_is_timed_is_the_models_forward():
     model, x = defr_det(), model_input()
-    found = model.entity_detector.detect(*model.entity_detector.preprocess([x]))
+    found = model.entity_detector([x])
     pairs = model.pair_generator(found.instances)
     timed = after_detector(model, pairs, [x])[0]["hoi_instances"]
     assert as_dict(timed) == pytest.approx(as_dict(model([x])[0]["hoi_instances"]))

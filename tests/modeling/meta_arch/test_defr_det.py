@@ -179,8 +179,7 @@ def test_own_classes_compete_with_nothing_in_particular():
     found = model([x])[0]["hoi_instances"]
     # Persons 0 and 2, bicycle 1: with the bicycle three classes, with a person the unicorn's.
     assert len(found) == 2 * 3 + 2
-    pairs = model.pair_generator(model.entity_detector.detect(
-        *model.entity_detector.preprocess([x])).instances)  # fmt: skip
+    pairs = model.pair_generator(model.entity_detector([x]).instances)
     encoder = model.image_encoder
     rows = encoder.attend(
         encoder.tokens_before_last(model.squares([x])), model.patches(pairs), pairs.image_index
