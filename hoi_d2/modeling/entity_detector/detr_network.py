@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hoi_d2.modeling.entity_detector.resnet import ResNetFeatures, stride_of_mask
-from hoi_d2.modeling.onednn import use_onednn
+from hoi_d2.modeling.layers.onednn import use_onednn
 
 if TYPE_CHECKING:  # transformers takes seconds to import
     from transformers import ConditionalDetrConfig, DetrConfig

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hoi_d2.modeling.onednn import use_onednn
+from hoi_d2.modeling.layers.onednn import use_onednn
 
 # The batch norm of DETR and its relatives has this epsilon and no attribute for it.
 _FROZEN_EPS = 1e-5

@@ -16,14 +16,18 @@ from torch.nn import functional as F
 
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.vocabulary import Vocabulary
-from hoi_d2.modeling.classifier import CosineClassifier, LinearClassifier, build_hoi_classifier
 from hoi_d2.modeling.entity_detector.build import build_entity_detector
 from hoi_d2.modeling.entity_detector.interface import EntityDetector
 from hoi_d2.modeling.image_encoder import ImageEncoder, build_image_encoder
 from hoi_d2.modeling.image_encoder.patch_masks import MASKS, pair_patches
+from hoi_d2.modeling.language.classifier import (
+    CosineClassifier,
+    LinearClassifier,
+    build_hoi_classifier,
+)
 from hoi_d2.modeling.language.prompts import sentence_table, together_rows
-from hoi_d2.modeling.postprocessing import hoi_postprocess, original_sizes
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
+from hoi_d2.modeling.roi_heads.postprocessing import hoi_postprocess, original_sizes
 from hoi_d2.structures import ImageResults
 
 SCORES = ("sigmoid", "softmax")

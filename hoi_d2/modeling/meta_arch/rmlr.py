@@ -19,12 +19,12 @@ from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.modeling.entity_detector.build import build_entity_detector
 from hoi_d2.modeling.entity_detector.interface import EntityDetector
 from hoi_d2.modeling.language.cross_modal_alignment import CrossModalAlignment, build_alignment
+from hoi_d2.modeling.layers.onednn import use_onednn
 from hoi_d2.modeling.losses.verb_focal import verb_loss
-from hoi_d2.modeling.onednn import use_onednn
-from hoi_d2.modeling.pair_matching import PairMatches, match_pairs
-from hoi_d2.modeling.postprocessing import hoi_postprocess, original_sizes
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
+from hoi_d2.modeling.roi_heads.pair_matching import PairMatches, match_pairs
+from hoi_d2.modeling.roi_heads.postprocessing import hoi_postprocess, original_sizes
 from hoi_d2.structures import ImageResults, Losses
 
 

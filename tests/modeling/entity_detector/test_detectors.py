@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from hoi_d2.checkpoint import WeightsError
 from hoi_d2.checkpoint.checkpointer import weights_hash
 from hoi_d2.modeling.entity_detector.build import build_entity_detector
-from hoi_d2.modeling.pair_matching import match_pairs
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs
+from hoi_d2.modeling.roi_heads.pair_matching import match_pairs
 from hoi_d2.structures import make_hoi_targets
 from tests.checkpoint.small_models import small_config, small_model
 
