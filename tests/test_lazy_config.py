@@ -8,7 +8,7 @@ from detectron2.config import LazyConfig, instantiate
 from detectron2.modeling import build_model
 from torch import nn
 
-from hoi_d2.checkpoint.hoi_checkpointer import HOICheckpointer
+from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.data.toy.dataset import load_toy
 from hoi_d2.data.toy.scene import read_toy_image
 from hoi_d2.model_zoo import configs_root

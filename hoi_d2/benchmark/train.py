@@ -200,7 +200,8 @@ def watch_step(trainer: HOITrainer, watch: Stopwatch, plain: Callable[[Batch], A
     if hasattr(model, "entity_detector"):
         detector = model.entity_detector
         owners += [(detector, "preprocess", PREPROCESS), (detector, "forward", DETECTOR)]
-    owners += [(child, "forward", name) for name, child in model.named_children()]
+    children = [(n, child) for n, child in model.named_children() if n != "entity_detector"]
+    owners += [(child, "forward", name) for name, child in children]
     with ExitStack() as stack, watch.round(OPTIMIZER):
         for owner, method, part in owners:
             timed = watch.timed(getattr(owner, method), part)

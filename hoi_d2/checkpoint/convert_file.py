@@ -10,8 +10,8 @@ from typing import Any
 from safetensors.torch import save
 from torch import nn
 
+from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.checkpoint.conversion import detector_weights
-from hoi_d2.checkpoint.hoi_checkpointer import HOICheckpointer
 from hoi_d2.checkpoint.weight_files import read_weights
 from hoi_d2.utils.files import write_atomically
 

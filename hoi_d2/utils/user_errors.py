@@ -10,8 +10,7 @@ from contextlib import contextmanager
 import torch
 from detectron2.utils import comm
 
-from hoi_d2.checkpoint.checkpointer import CheckpointError
-from hoi_d2.checkpoint.weight_files import WeightsError
+from hoi_d2.checkpoint.errors import CheckpointError, WeightsError
 from hoi_d2.config.load import ConfigError
 
 logger = logging.getLogger(__name__)

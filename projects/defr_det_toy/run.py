@@ -25,7 +25,7 @@ from tabulate import tabulate
 from torch import nn
 from tqdm import tqdm
 
-from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.data.loading.build import build_mapper
 from hoi_d2.evaluation.hico_det_evaluation import HICODetEvaluator
 from hoi_d2.inference.predictor import read_config
@@ -102,7 +102,7 @@ def evaluate(cfg: CfgNode, rmlr: str, name: str, *, batch: int) -> dict[str, dic
 def load(cfg: CfgNode) -> nn.Module:
     """The model of a config with its weights."""
     model = build_model(on_this_machine(cfg)).eval()
-    TrainingCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    HOICheckpointer(model).load(cfg.MODEL.WEIGHTS, strict=False)
     return model
 
 

@@ -105,9 +105,9 @@ class DEFRDet(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         vocabulary, node = vocabulary_of(cfg), cfg.MODEL.DEFR_DET
-        encoder = build_image_encoder(cfg)
+        detector, encoder = build_entity_detector(cfg), build_image_encoder(cfg)
         return {
-            "entity_detector": build_entity_detector(cfg),
+            "entity_detector": detector,
             "pair_generator": PairGenerator(cfg, person=vocabulary.person, pairs=node.PAIRS),
             "image_encoder": encoder,
             "classifier": build_hoi_classifier(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hoi_d2.modeling import onednn
+from hoi_d2.modeling.layers import onednn
 from hoi_d2.modeling.layers.onednn import OneDnnConv2d, OneDnnLinear, onednn_works, use_onednn
 
 needs_onednn = pytest.mark.skipif(not onednn_works(), reason="torch without oneDNN's operators")
