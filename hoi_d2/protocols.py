@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
 
 @runtime_checkable
@@ -28,6 +28,13 @@ class KnowsRandomWeights(Protocol):
 class HasFrozenParts(Protocol):
     frozen_prefixes: tuple[str, ...]
     """Name prefixes of modules that training never changes; checkpoints hold their hash."""
+
+
+@runtime_checkable
+class ConvertsWeights(Protocol):
+    def convert_weights(self, file: Any, *, classes: str = "") -> dict[str, Tensor]:
+        """A `WeightFile` of another project's layout under the model's own names."""
+        ...
 
 
 @runtime_checkable

@@ -8,8 +8,7 @@ from detectron2.config import LazyConfig, instantiate
 from detectron2.modeling import build_model
 from torch import nn
 
-from hoi_d2.checkpoint.detector_weights import load_detector_weights
-from hoi_d2.checkpoint.hoi_checkpointer import HOICheckpointer
+from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.data.toy.dataset import load_toy
 from hoi_d2.data.toy.scene import read_toy_image
 from hoi_d2.model_zoo import configs_root
@@ -23,7 +22,7 @@ SETTINGS = ("match_iou", "loss_alpha", "loss_gamma", "score_threshold", "max_det
 def from_lazy() -> nn.Module:
     config = LazyConfig.load(FILE)
     model = instantiate(config.model)
-    load_detector_weights(model.entity_detector, config.train.detector_weights)
+    model.entity_detector.load_weights(config.train.detector_weights)
     HOICheckpointer(model).load(config.train.init_checkpoint)
     return model
 

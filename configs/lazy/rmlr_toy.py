@@ -4,7 +4,7 @@
     config = LazyConfig.load("configs/lazy/rmlr_toy.py")
     config.model.interaction_heads.masked_roi.mask = "union"  # any argument of any part
     model = instantiate(config.model)
-    load_detector_weights(model.entity_detector, config.train.detector_weights)
+    model.entity_detector.load_weights(config.train.detector_weights)
     HOICheckpointer(model).load(config.train.init_checkpoint)  # holds all but the detector
 
 A part may be another class altogether: `config.model.entity_detector = L(MyDetector)(...)`.

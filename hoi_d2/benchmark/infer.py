@@ -36,7 +36,7 @@ from hoi_d2.benchmark.stopwatch import (
     shares,
 )
 from hoi_d2.config.load import load_config
-from hoi_d2.modeling.entity_detector.build import Entities
+from hoi_d2.modeling.entity_detector.interface import Entities
 from hoi_d2.utils.files import write_json
 
 REST, POST, PLAIN = "the rest", "post-processing", "plain DETR forward"

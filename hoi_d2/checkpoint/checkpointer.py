@@ -1,53 +1,49 @@
-"""Checkpoints that hold the whole state of a run and survive being cut off while written."""
+"""`HOICheckpointer`: weights from a file of any known layout, and the whole state of a run."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
-import pickle
+import os
 import re
-import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from detectron2.config import CfgNode
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from hoi_d2.checkpoint.class_names import other_names
 from hoi_d2.checkpoint.config_difference import config_differences
-from hoi_d2.checkpoint.detector_weights import as_own_checkpoint
-from hoi_d2.checkpoint.weight_files import WeightsError, metadata_of, only_file
-from hoi_d2.checkpoint.zoo_weights import zoo_checkpoint
-from hoi_d2.protocols import frozen_prefixes, random_parts
+from hoi_d2.checkpoint.conversion import recognise_layout
+from hoi_d2.checkpoint.errors import (
+    CheckpointError,
+    CorruptCheckpointError,
+    FrozenWeightsError,
+    OtherModelError,
+    UnreadableFileError,
+    WeightsError,
+)
+from hoi_d2.checkpoint.strict import load_strictly
+from hoi_d2.checkpoint.weight_files import WeightFile, read_weights
+from hoi_d2.protocols import ConvertsWeights, frozen_prefixes, random_parts
 from hoi_d2.utils.files import TEMPORARY_SUFFIX, write_atomically
-from hoi_d2.utils.user_errors import UserError
 
 logger = logging.getLogger(__name__)
 FINAL = "model_final.pth"
 _PERIODIC = re.compile(r"model_(\d{7})\.pth")
 
 
-class CheckpointError(UserError, RuntimeError):
-    """A checkpoint that a run cannot go on from; says why, and what to do."""
+class HOICheckpointer(DetectionCheckpointer):
+    """detectron2's checkpointer with strict loading, other layouts, and runs that can continue.
 
-
-class CorruptCheckpointError(CheckpointError):
-    """A checkpoint file that is cut off or changed."""
-
-
-class FrozenWeightsError(CheckpointError):
-    """The frozen weights are not those that the checkpoint was trained on."""
-
-
-class OtherModelError(CheckpointError):
-    """The checkpoint is of a model with other parts or widths."""
-
-
-class TrainingCheckpointer(DetectionCheckpointer):
-    """detectron2's checkpointer with atomic writes, frozen parts by hash, and a way back.
+    A `Detr` takes Facebook's, UPT's and transformers' weights as well as our own. Where class
+    names are known on both sides, outputs are matched by name (91 to 80, HICO's order to COCO's).
+    Every other model takes what this project saved of it.
 
     Of the frozen parts (`model.frozen_prefixes`) a checkpoint holds the hash, because they are
     large and come from a file of their own; a copy where asked, or where they are random and so
@@ -62,8 +58,14 @@ class TrainingCheckpointer(DetectionCheckpointer):
         copy_frozen: keep a copy of the frozen parts in each checkpoint.
         keep: how many periodic checkpoints stay; 0 = all.
         save_to_disk: only one process of a run does; None = the first.
-        config: of this run, as `CfgNode.dump` writes it; what a resumed run has otherwise is named.
+        config: of this run, as `CfgNode.dump` writes it; keys that differ in a
+            resumed run are logged.
         checkpointables: objects with `state_dict` and `load_state_dict`, saved with the model.
+
+    Examples:
+        >>> model = build_model(cfg)
+        >>> HOICheckpointer(model).load("detr-r50-e632da11.pth", sha256="e632da11")
+        >>> HOICheckpointer(model).load("facebook/detr-resnet-50", revision="no_timm")
     """
 
     def __init__(
@@ -117,6 +119,52 @@ class TrainingCheckpointer(DetectionCheckpointer):
         logger.info("saved %s", path)
         self._delete_old()
 
+    def save_weights(
+        self,
+        path: str | os.PathLike,
+        *,
+        cfg: CfgNode | None = None,
+        without: tuple[str, ...] = (),
+    ) -> Path:
+        """Writes the weights as safetensors, with what is needed to read them in the metadata.
+
+        Args:
+            path: ends in `.safetensors`.
+            cfg: goes into the file as text.
+            without: prefixes of weights that are left out (a training's own heads).
+
+        Raises:
+            ValueError: another ending.
+        """
+        path = Path(path)
+        if path.suffix != ".safetensors":
+            raise ValueError(f"{path}: weights are saved as .safetensors")
+        weights = self.model.state_dict()
+        kept = {
+            n: t.detach().cpu().contiguous().clone()
+            for n, t in weights.items()
+            if not n.startswith(without or ("\0",))
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = save(kept, metadata=self._metadata(cfg))
+        write_atomically(path, lambda file: file.write(data))
+        return path
+
+    def _metadata(self, cfg: CfgNode | None) -> dict[str, str]:
+        metadata = {"format": "pt", "hoi_d2": type(self.model).__name__}
+        if prefixes := frozen_prefixes(self.model):
+            weights = self.model.state_dict()
+            metadata["frozen"] = json.dumps({p: weights_hash(weights, p) for p in prefixes})
+        classes = getattr(self.model, "classes", None)
+        if classes is not None:
+            metadata["classes"] = json.dumps(classes.outputs)
+        vocabulary = getattr(self.model, "vocabulary", None)
+        if vocabulary is not None:
+            metadata["vocabulary"] = json.dumps(vocabulary.as_dict())
+        if cfg is not None:
+            metadata["config"] = cfg.dump()
+        return metadata
+
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         path = Path(self.save_dir) / "last_checkpoint"
         write_atomically(path, lambda file: file.write(last_filename_basename.encode()))
@@ -135,7 +183,7 @@ class TrainingCheckpointer(DetectionCheckpointer):
         return bool(self.resumable())
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
-        """Goes on from the newest whole checkpoint, else loads weights from `path`.
+        """Continues from the newest whole checkpoint, else loads what fits of `path`.
 
         Where frozen parts are kept by hash, `path` is loaded before, as it was in the first run.
 
@@ -148,98 +196,110 @@ class TrainingCheckpointer(DetectionCheckpointer):
             OtherModelError: its weights do not fit; names the config keys that differ.
         """
         candidates = self.resumable() if resume else []
-        if not candidates or (path and self.frozen_prefixes):
-            state = self.load(path, checkpointables=[])
+        state: dict[str, Any] = {}
+        if path and (not candidates or self.frozen_prefixes):
+            state = self.load(path, checkpointables=[], strict=False)
         if not candidates:
             return state
         self._resuming = True
         for candidate in candidates:
             try:
-                return self.load(str(candidate))
-            except CorruptCheckpointError as error:
+                return self.load(candidate, strict=False)
+            except UnreadableFileError as error:
                 logger.error("%s: going back to the checkpoint before it", error)
         raise CorruptCheckpointError(
             f"none of the {len(candidates)} checkpoints in {self.save_dir} is whole; to start "
             "again from the beginning remove them, or leave --resume out"
         )
 
-    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
-        """detectron2's, also from a directory of transformers or a hub id.
+    def load(
+        self,
+        path: str | os.PathLike,
+        checkpointables: list[str] | None = None,
+        *,
+        strict: bool = True,
+        sha256: str = "",
+        revision: str = "",
+        classes: str = "",
+    ) -> dict[str, Any]:
+        """Fills the model, and the checkpointables that the file has.
+
+        Args:
+            path: see `read_weights`.
+            checkpointables: names of those to fill; None = all.
+            strict: every weight must be there and fit, else nothing is changed. False = what fits
+                is loaded, and the rest is logged.
+            sha256: of the file; its beginning is enough.
+            revision: on the hub.
+            classes: class space of a detector's outputs ("coco_80", ...), where the file's layout
+                does not tell it right.
+
+        Returns:
+            What else the file holds (config, vocabulary, iteration, ...), and its `layout`:
+            "facebook", "upt", "transformers", "detr", "rmlr", or "" for any other model's own.
 
         Raises:
-            FileNotFoundError: nothing of that name.
-            WeightsError: it holds no weight of this model.
+            FileNotFoundError: no such file, or no network to get it.
+            WeightsError: it is damaged, holds more than weights, or does not fit; names the keys.
         """
-        self._source = path
-        if path and "://" not in path and not Path(path).is_file():
-            path = str(only_file(path))
-        return super().load(path, checkpointables=checkpointables)
+        file = read_weights(path, sha256=sha256, revision=revision)
+        self._source, layout = file.name, recognise_layout(file)
+        weights = self._own_weights(file, layout, classes, strict=strict)
+        if other := other_names(file.extra.get("vocabulary"), self.model):
+            self._object(f"{file.name} {other}", WeightsError if strict else None)
+        # Frozen parts that are left out come from a file of their own, which the config names.
+        elsewhere = tuple(p for p in self.frozen_prefixes if not _has(weights, p))
+        self._check_frozen(file.extra.get("frozen", {}), elsewhere, strict=strict)
+        if strict:
+            may_miss = (*elsewhere, *getattr(self.model, "training_only", ()))
+            load_strictly(self.model, weights, source=file.name, may_miss=may_miss)
+            missing = [name for name in self.model.state_dict() if name not in weights]
+        else:
+            missing = self._load_what_fits(file, weights, elsewhere)
+        still_random = [part for part in self.random_parts if _has(missing, part)]
+        self.random_parts = sorted({*still_random, *file.extra.get("random_parts", [])})
+        logger.info("loaded %d tensors from %s", len(weights), file.name)
+        for name in self.checkpointables if checkpointables is None else checkpointables:
+            if name in file.extra:
+                self.checkpointables[name].load_state_dict(file.extra.pop(name))
+        return {**file.extra, "layout": layout}
 
     def frozen_random_parts(self) -> list[str]:
         """Parts that are random and stay so, because training does not change them."""
         return [part for part in self.random_parts if part and self._is_frozen(part)]
 
-    def _load_file(self, filename: str) -> dict[str, Any]:
-        """Reads a file without running code that it may hold; a `.pth` with its checksums.
+    def _own_weights(
+        self, file: WeightFile, layout: str, classes: str, *, strict: bool
+    ) -> dict[str, Tensor]:
+        """The weights under the model's names."""
+        if hasattr(self.model, "entity_detector") and layout not in ("rmlr", ""):
+            raise WeightsError(
+                f"{file.name} holds a detector alone (layout: {layout}), not an RmLR checkpoint. "
+                "Name it in MODEL.ENTITY_DETECTOR.WEIGHTS; MODEL.WEIGHTS is for a trained RmLR"
+            )
+        # What a detector's own training saved keeps the heads of that training.
+        if isinstance(self.model, ConvertsWeights) and (strict or layout not in ("detr", "")):
+            return self.model.convert_weights(file, classes=classes)
+        return file.weights
 
-        Raises:
-            CorruptCheckpointError: it is cut off or a byte has changed.
-            WeightsError: it holds something else.
-        """
-        if filename.endswith(".pkl"):
-            return zoo_checkpoint(filename)
-        try:
-            if filename.endswith(".safetensors"):
-                with safe_open(filename, "pt") as file:
-                    beside = metadata_of(file)
-                data: dict[str, Any] = {"model": load_file(filename)}
-                data |= {name: beside[name] for name in ("frozen", "vocabulary") if name in beside}
-                return as_own_checkpoint(self.model, filename, data)
-            # torch.load does not check the sums that torch.save writes.
-            if zipfile.is_zipfile(filename) and (broken := zipfile.ZipFile(filename).testzip()):
-                raise CorruptCheckpointError(f"{filename} is damaged in {broken}")
-            data = torch.load(filename, map_location="cpu", weights_only=True)
-        except CorruptCheckpointError:
-            raise
-        except WeightsError:
-            raise
-        except (RuntimeError, EOFError, OSError, SafetensorError, zipfile.BadZipFile) as error:
-            reason = str(error).split(". ")[0]
-            raise CorruptCheckpointError(f"{filename} cannot be read: {reason}") from error
-        except pickle.UnpicklingError as error:
-            code = re.search(r"GLOBAL (\S+)", str(error))
-            raise CorruptCheckpointError(
-                f"{filename} is damaged, or holds more than weights"
-                f"{f' ({code[1]})' if code else ''}: it is not loaded"
-            ) from error
-        if not isinstance(data, dict):
-            raise WeightsError(f"{filename} holds a {type(data).__name__}, not a dict of weights")
-        return as_own_checkpoint(self.model, filename, data)
-
-    def _load_model(self, checkpoint: dict[str, Any]) -> Any:
-        held = set(checkpoint["model"])
-        if not checkpoint.get("matching_heuristics"):  # else names are matched further down
-            self._check_fits(checkpoint["model"])
-        if other := other_names(checkpoint.get("vocabulary"), self.model):
-            logger.warning("%s %s", self._source, other)
-        differences = config_differences(checkpoint.get("config", ""), self.config)
+    def _load_what_fits(
+        self, file: WeightFile, weights: dict[str, Tensor], elsewhere: tuple[str, ...]
+    ) -> list[str]:
+        """Loads by detectron2's rules and logs the rest; returns the names that are missing."""
+        if not file.extra.get("matching_heuristics"):  # else detectron2 matches the names
+            self._check_fits(weights)
+        differences = config_differences(file.extra.get("config", ""), self.config)
         for line in differences if self._resuming else ():
             logger.warning("resumed with another config, %s", line)
-        incompatible = super()._load_model(checkpoint)
-        missing = incompatible.missing_keys
-        still_random = [p for p in self.random_parts if any(key.startswith(p) for key in missing)]
-        self.random_parts = sorted({*still_random, *checkpoint.get("random_parts", [])})
-        # Frozen parts that are left out come from a file of their own, which the config names.
-        elsewhere = [p for p in self.frozen_prefixes if not any(key.startswith(p) for key in held)]
-        hashes = checkpoint.get("frozen", {})
-        self._check_frozen({prefix: hashes[prefix] for prefix in elsewhere if prefix in hashes})
-        for prefix in elsewhere:
-            if prefix in self.random_parts and held:
-                logger.warning("%s holds no %s: its weights stay random", self._source, prefix)
-        missing[:] = [key for key in missing if not key.startswith((*elsewhere, "\0"))]
+        names = ("matching_heuristics", "__author__")
+        entries = {name: file.extra[name] for name in names if name in file.extra}
+        incompatible = self._load_model({**entries, "model": dict(weights)})
+        missing = list(incompatible.missing_keys)
+        incompatible.missing_keys[:] = [n for n in missing if not n.startswith(elsewhere or "\0")]
         if self._resuming:
             self._check_same_model(incompatible, differences)
-        return incompatible
+        self._log_incompatible_keys(incompatible)
+        return missing
 
     def _check_fits(self, weights: dict[str, Any]) -> None:
         """A file without a single weight of this model is the wrong file."""
@@ -266,20 +326,35 @@ class TrainingCheckpointer(DetectionCheckpointer):
             "config of the first run (config.yaml there)"
         )
 
-    def _check_frozen(self, hashes: dict[str, str]) -> None:
+    def _check_frozen(
+        self, hashes: dict[str, str], prefixes: tuple[str, ...], *, strict: bool
+    ) -> None:
+        """Frozen parts that the file leaves out must be those that it was trained on."""
         weights = self.model.state_dict()
-        for prefix, expected in hashes.items():
-            found = weights_hash(weights, prefix)
-            if found == expected:
-                continue
-            message = (
-                f"the checkpoint was trained on top of frozen weights {prefix}* with SHA-256 "
-                f"{expected[:12]}..., the model has {found[:12]}.... Name the same weight file in "
-                "the config; or train with SOLVER.CHECKPOINT_FROZEN True, which keeps a copy"
-            )
-            if self._resuming:
-                raise FrozenWeightsError(message)
-            logger.warning("%s. Scores will not be those of the training", message)
+        for prefix in prefixes:
+            expected, found = hashes.get(prefix), weights_hash(weights, prefix)
+            if expected is None and prefix in self.random_parts:
+                self._object(
+                    f"{self._source} holds no {prefix}, and the model's is random. Name its file "
+                    "in the config (MODEL.ENTITY_DETECTOR.WEIGHTS)",
+                    WeightsError if strict else None,
+                )
+            elif expected not in (None, found):
+                kind = FrozenWeightsError if self._resuming else WeightsError if strict else None
+                self._object(
+                    f"{self._source} was trained on top of frozen weights {prefix}* with SHA-256 "
+                    f"{expected[:12]}..., the model has {found[:12]}.... Name the same weight file "
+                    "in the config; or train with SOLVER.CHECKPOINT_FROZEN True, which keeps a "
+                    "copy",
+                    kind,
+                )
+
+    @staticmethod
+    def _object(message: str, kind: type[Exception] | None) -> None:
+        """Raises an error of that kind, or logs a warning."""
+        if kind is not None:
+            raise kind(message)
+        logger.warning("%s", message)
 
     def _delete_old(self) -> None:
         """Removes periodic checkpoints beyond the last `keep`, also those of an earlier process."""
@@ -292,6 +367,10 @@ class TrainingCheckpointer(DetectionCheckpointer):
 
     def _is_frozen(self, key: str) -> bool:
         return any(key.startswith(prefix) for prefix in self.frozen_prefixes)
+
+
+def _has(names: Iterable[str], prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in names)
 
 
 def weights_hash(weights: dict[str, Tensor], prefix: str = "") -> str:

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hoi_d2.checkpoint.weight_files import WeightFile, WeightsError
+from hoi_d2.checkpoint.errors import WeightsError
+from hoi_d2.checkpoint.weight_files import WeightFile
 from hoi_d2.data.class_spaces import class_map, class_space, likely_order_of_80, missing_classes
 
 logger = logging.getLogger(__name__)

@@ -10,10 +10,11 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.checkpoint.conversion import detector_weights
-from hoi_d2.checkpoint.detector_weights import fill_detector
+from hoi_d2.checkpoint.errors import WeightsError
 from hoi_d2.checkpoint.nanodet_conversion import nanodet_metadata, nanodet_weights
-from hoi_d2.checkpoint.weight_files import WeightFile, WeightsError, read_weights
+from hoi_d2.checkpoint.weight_files import read_weights
 from hoi_d2.utils.files import write_atomically
 
 
@@ -49,8 +50,7 @@ def convert_file(
     if Path(source).suffix == ".json":
         weights, metadata = _nanodet(source, sha256)
     else:
-        file = read_weights(source, sha256=sha256, revision=revision)
-        weights, metadata = _detr(file, classes, model)
+        weights, metadata = _detr(source, sha256, revision, classes, model)
     data = save({n: t.contiguous().clone() for n, t in weights.items()}, metadata=metadata)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(output, lambda handle: handle.write(data))
@@ -58,13 +58,14 @@ def convert_file(
 
 
 def _detr(
-    file: WeightFile, classes: str, model: nn.Module | None
+    source: str | os.PathLike, sha256: str, revision: str, classes: str, model: nn.Module | None
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    if model is None:
-        found = detector_weights(file, classes=classes)
-        weights, names = found.weights, found.classes
-    else:
-        found = fill_detector(model, file, classes=classes)
+    found = detector_weights(
+        read_weights(source, sha256=sha256, revision=revision), classes=classes
+    )
+    weights, names = found.weights, found.classes
+    if model is not None:
+        HOICheckpointer(model).load(str(source), sha256=sha256, revision=revision, classes=classes)
         weights = dict(model.state_dict())
         space: Any = model.classes
         names = space and space.outputs

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from torch import Tensor, nn
 
-from hoi_d2.checkpoint.weight_files import WeightsError
+from hoi_d2.checkpoint.errors import WeightsError
 
 _LISTED = 30
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hoi_d2.checkpoint.weight_files import WeightsError
+from hoi_d2.checkpoint.errors import WeightsError
 
 _TYPES = {"float32": "<f4", "float16": "<f2", "int32": "<i4", "bool": "?"}
 _PASS_THROUGH = ("Transpose", "Identity")

@@ -17,17 +17,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from hoi_d2.model_zoo import PREFIX, local_path
-from hoi_d2.utils.user_errors import UserError
+from hoi_d2.checkpoint.errors import UnreadableFileError, WeightsError
+from hoi_d2.checkpoint.zoo_pickle import zoo_checkpoint
+from hoi_d2.model_zoo import local_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _INDEX = "model.safetensors.index.json"
 _IN_DIRECTORY = ("model.safetensors", "pytorch_model.bin")
 _JSON_ENTRIES = ("classes", "frozen", "vocabulary")  # of our own files' metadata
-
-
-class WeightsError(UserError, RuntimeError):
-    """Weights that cannot be read or do not fit; names the file, the keys and what to do."""
 
 
 @dataclass
@@ -53,8 +50,9 @@ def read_weights(source: str | os.PathLike, *, sha256: str = "", revision: str =
     """Reads a file, a transformers directory or a model of the Hugging Face hub.
 
     Args:
-        source: `.safetensors`, `.pth` / `.pt` / `.bin`, a directory as `save_pretrained` writes it,
-            or a hub id (`facebook/detr-resnet-50`), which comes from the cache when there is one.
+        source: `.safetensors`, `.pth` / `.pt` / `.bin`, a `.pkl` of detectron2's model zoo, an
+            address (`hoi_d2://...`), a directory as `save_pretrained` writes it, or a hub id
+            (`facebook/detr-resnet-50`), which comes from the cache when there is one.
         sha256: of the file, in hex (its beginning is enough, 8 digits at least); "" = not checked.
         revision: branch, tag or commit on the hub.
 
@@ -84,7 +82,7 @@ def local_files(source: str | os.PathLike, *, revision: str = "") -> list[Path]:
     """
     if not os.fspath(source):
         raise FileNotFoundError("no weight file is named")
-    path = Path(local_path(os.fspath(source)) if os.fspath(source).startswith(PREFIX) else source)
+    path = Path(local_path(os.fspath(source)) if "://" in os.fspath(source) else source)
     if path.is_file():
         return [path]
     if path.is_dir():
@@ -92,19 +90,6 @@ def local_files(source: str | os.PathLike, *, revision: str = "") -> list[Path]:
     if _HUB_ID.fullmatch(os.fspath(source)):
         return _files_of(_download(os.fspath(source), revision))
     raise FileNotFoundError(f"no weight file {os.fspath(source)}")
-
-
-def only_file(source: str | os.PathLike) -> Path:
-    """The one file of a source.
-
-    Raises:
-        FileNotFoundError: nothing of that name, here or on the hub.
-        WeightsError: it is cut into several files.
-    """
-    files = local_files(source)
-    if len(files) > 1:
-        raise WeightsError(f"{os.fspath(source)} has {len(files)} weight files; convert it first")
-    return files[0]
 
 
 def sha256_of(path: str | os.PathLike) -> str:
@@ -169,7 +154,7 @@ def _download(hub_id: str, revision: str) -> Path:
 def _read(path: Path) -> WeightFile:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    data = _read_pickle(path)
+    data = zoo_checkpoint(path) if path.suffix == ".pkl" else _read_pickle(path)
     for key in ("model", "model_state_dict", "state_dict"):
         if isinstance(data.get(key), dict):
             extra = {name: value for name, value in data.items() if name != key}
@@ -183,7 +168,7 @@ def _read_safetensors(path: Path) -> WeightFile:
             weights = {name: file.get_tensor(name) for name in file.keys()}
             return WeightFile(str(path), weights, extra=metadata_of(file))
     except SafetensorError as error:
-        raise WeightsError(f"{path} is damaged or no safetensors file: {error}") from error
+        raise UnreadableFileError(f"{path} is damaged or no safetensors file: {error}") from error
 
 
 def metadata_of(file: Any) -> dict[str, Any]:
@@ -200,17 +185,17 @@ def _read_pickle(path: Path) -> dict[str, Any]:
     try:
         # torch.load does not check the sums that torch.save writes.
         if zipfile.is_zipfile(path) and (broken := zipfile.ZipFile(path).testzip()):
-            raise WeightsError(f"{path} is damaged in {broken}")
+            raise UnreadableFileError(f"{path} is damaged in {broken}")
         data = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).split("WeightsUnpickler error:")[-1].strip().splitlines()[0]
-        raise WeightsError(
+        raise UnreadableFileError(
             f"{path} is refused: it holds more than weights, and reading that would run code from "
             f"the file ({reason}). If you trust whoever made it, take out the weights on a machine "
             "that you can lose: torch.save(torch.load(FILE, weights_only=False)['model'], NEW)"
         ) from error
     except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{path} cannot be read: {error}") from error
+        raise UnreadableFileError(f"{path} cannot be read: {error}") from error
     if not isinstance(data, dict):
         raise WeightsError(f"{path} holds a {type(data).__name__}, not a dict of weights")
     return data

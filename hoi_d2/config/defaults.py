@@ -7,9 +7,9 @@ from detectron2.config import CfgNode
 from hoi_d2.config.defr import add_defr_config
 from hoi_d2.config.defr_det import add_defr_det_config
 from hoi_d2.config.engine import add_engine_config
-from hoi_d2.modeling.entity_detector.config import add_entity_detector_config
-from hoi_d2.modeling.image_encoder.config import add_image_encoder_config
-from hoi_d2.modeling.language.config import add_language_config
+from hoi_d2.config.entity_detector import add_entity_detector_config
+from hoi_d2.config.image_encoder import add_image_encoder_config
+from hoi_d2.config.language import add_language_config
 
 
 def add_hoi_config(cfg: CfgNode) -> None:

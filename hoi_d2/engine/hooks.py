@@ -13,7 +13,7 @@ from detectron2.engine import HookBase
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 
-from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.config.load import ConfigError
 from hoi_d2.engine.ema import WeightAverage
 from hoi_d2.utils.rng import preserved_rng
@@ -95,7 +95,7 @@ class CheckpointHook(HookBase):
 
     def __init__(
         self,
-        checkpointer: TrainingCheckpointer,
+        checkpointer: HOICheckpointer,
         *,
         period: int,
         stop: StopSignalHook,

@@ -19,7 +19,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, EventWriter
 from torch import nn
 
-from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.config.load import ConfigError
 from hoi_d2.data.loading.build import (
     TestLoader,
@@ -78,7 +78,7 @@ class HOITrainer(DefaultTrainer):
         self.train_loader = self.build_train_loader(cfg)
         self._trainer = self._build_step(model, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
-        self.checkpointer = TrainingCheckpointer(
+        self.checkpointer = HOICheckpointer(
             model,
             cfg.OUTPUT_DIR,
             copy_frozen=cfg.SOLVER.CHECKPOINT_FROZEN,
@@ -305,10 +305,12 @@ def evaluate_weights(cfg: CfgNode) -> dict[str, Any]:
     """What --eval-only does: MODEL.WEIGHTS (averaged, with SOLVER.EMA) on DATASETS.TEST."""
     register()
     model = HOITrainer.build_model(cfg)
-    checkpointer = TrainingCheckpointer(model, cfg.OUTPUT_DIR)
+    checkpointer = HOICheckpointer(model, cfg.OUTPUT_DIR)
     average = WeightAverage(model, decay=0, frozen_prefixes=frozen_prefixes(model))
     checkpointer.add_checkpointable("ema", average)
-    checkpointer.load(cfg.MODEL.WEIGHTS, checkpointables=["ema"] if cfg.SOLVER.EMA.ENABLED else [])
+    if cfg.MODEL.WEIGHTS:
+        averaged = ["ema"] if cfg.SOLVER.EMA.ENABLED else []
+        checkpointer.load(cfg.MODEL.WEIGHTS, checkpointables=averaged, strict=False)
     if average.num_updates:
         average.copy_to_model()
     warn_of_random_weights(checkpointer.random_parts)

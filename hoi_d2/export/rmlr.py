@@ -16,7 +16,7 @@ from hoi_d2.export.detector import (
     example_image,
 )
 from hoi_d2.export.graph import Graph
-from hoi_d2.modeling.entity_detector.build import Entities
+from hoi_d2.modeling.entity_detector.interface import Entities
 from hoi_d2.modeling.meta_arch.rmlr import RmLR
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs
 

@@ -8,11 +8,10 @@ import torch
 from detectron2.config import CfgNode
 from tqdm import tqdm
 
-from hoi_d2.checkpoint.detector_weights import load_detector_weights
 from hoi_d2.config.load import load_config
 from hoi_d2.data.loading.build import build_test_loader
 from hoi_d2.modeling.entity_detector.build import build_entity_detector, detector_settings
-from hoi_d2.modeling.entity_detector.caching import use_cache
+from hoi_d2.modeling.entity_detector.caching import CachedEntityDetector, DetectionCache
 
 
 def cache_detections(
@@ -33,14 +32,12 @@ def cache_detections(
         ValueError: the config names no weights, or no dataset.
     """
     cfg = _config(config_file, opts)
-    detector = build_entity_detector(cfg)
-    node = cfg.MODEL.ENTITY_DETECTOR
-    load_detector_weights(detector, node.WEIGHTS, sha256=node.SHA256, revision=node.REVISION)
-    cache = use_cache(detector, output, settings=detector_settings(cfg), write=True)
+    cache = DetectionCache(output, settings=detector_settings(cfg), write=True)
+    detector = CachedEntityDetector(build_entity_detector(cfg), cache)
     for name in [dataset] if dataset else cfg.DATASETS.TEST:
         for batch in tqdm(build_test_loader(cfg, name), desc=name):
             with torch.no_grad():
-                detector.detect(*detector.preprocess(batch))
+                detector(batch)
     return {"stored": cache.misses + cache.stale, "kept": cache.hits}
 
 

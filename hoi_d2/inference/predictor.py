@@ -15,7 +15,7 @@ from detectron2.modeling import build_model
 from detectron2.structures import Instances
 from PIL import Image
 
-from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.checkpoint.class_names import vocabulary_in
 from hoi_d2.config.load import load_config, on_this_machine
 from hoi_d2.data.catalog import vocabulary_of
@@ -59,8 +59,8 @@ class HOIPredictor:
             self.model = build_model(cfg).eval()
             self.vocabulary = vocabulary_of(cfg)
         self.cfg, self.batch_size = cfg, batch_size
-        checkpointer = TrainingCheckpointer(self.model)
-        checkpointer.load(cfg.MODEL.WEIGHTS)
+        checkpointer = HOICheckpointer(self.model)
+        checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=False)
         self.random_parts = checkpointer.random_parts
         self.augmentations = detection_augmentations(cfg, is_train=False)
 

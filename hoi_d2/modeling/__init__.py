@@ -4,18 +4,17 @@ Start with `meta_arch`, the complete models; the other modules are their parts.
 
 - `meta_arch`: DEFR, DEFR-Det, RmLR and the detectors, as detectron2 meta-architectures.
 - `entity_detector`: detectors that find the persons and objects of pairs.
-- `roi_heads`: from entities to pairs, and RmLR's head.
+- `roi_heads`: from entities to pairs, RmLR's head, matching with annotations, results.
 - `image_encoder`: the encoders of DEFR and DEFR-Det.
-- `language`: sentences of the classes, text encoders, and the alignment of pairs with text.
-- `classifier`: the classifier of image-level HOI classes, optionally built from text.
+- `language`: sentences of the classes, text encoders, the language classifier, the alignment.
 - `losses`: the losses of pairs and of images.
-- `pair_matching`, `postprocessing`: match pairs with annotations, and make the results.
-- `transformer`: self-attention over padded sets.
+- `layers`: self-attention over padded sets.
 """
 
-from hoi_d2.modeling.entity_detector.build import ENTITY_DETECTOR_REGISTRY, build_entity_detector
+from hoi_d2.modeling.entity_detector.build import build_entity_detector
 from hoi_d2.modeling.entity_detector.detectron2_detectors import DetectronEntityDetector
 from hoi_d2.modeling.entity_detector.detr import DetrEntityDetector
+from hoi_d2.modeling.entity_detector.interface import ENTITY_DETECTOR_REGISTRY
 from hoi_d2.modeling.entity_detector.nanodet import NanoDetEntityDetector
 from hoi_d2.modeling.entity_detector.precomputed import (
     OracleEntityDetector,

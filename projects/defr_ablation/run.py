@@ -26,7 +26,7 @@ from detectron2.config import CfgNode
 from frozen_trunk import Seen, evaluate, look, train
 from tabulate import tabulate
 
-from hoi_d2.checkpoint.hoi_checkpointer import HOICheckpointer
+from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.config.load import load_config
 
 LOSSES = {"BCE": "BCE", "weighted BCE": "WeightedBCE", "focal": "Focal", "LSE-Sign": "LSESign"}
@@ -123,7 +123,7 @@ def ship(path: Path, seen: dict[str, Seen], *, steps: int) -> None:
     torch.manual_seed(1)
     model = train(cfg, seen["train"])
     print(json.dumps(evaluate(model, seen["val"], "toy_hoi_cls_val"), indent=1))
-    HOICheckpointer(model.half()).save(path, cfg=cfg)
+    HOICheckpointer(model.half()).save_weights(path, cfg=cfg)
 
 
 def main() -> int:

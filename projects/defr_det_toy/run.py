@@ -25,11 +25,12 @@ from tabulate import tabulate
 from torch import nn
 from tqdm import tqdm
 
-from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.data.loading.build import build_mapper
 from hoi_d2.evaluation.evaluators import HICODetEvaluator
 from hoi_d2.inference.predictor import read_config
-from hoi_d2.modeling.entity_detector.build import EntityDetector, build_entity_detector
+from hoi_d2.modeling.entity_detector.build import build_entity_detector
+from hoi_d2.modeling.entity_detector.interface import EntityDetector
 from hoi_d2.modeling.image_encoder.patch_masks import MASKS
 
 METRICS = ("mAP_default_full", "mAP_default_rare", "mAP_default_nonrare")
@@ -102,7 +103,7 @@ def evaluate(cfg: CfgNode, rmlr: str, name: str, *, batch: int) -> dict[str, dic
 def load(cfg: CfgNode) -> nn.Module:
     """The model of a config with its weights."""
     model = build_model(on_this_machine(cfg)).eval()
-    TrainingCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    HOICheckpointer(model).load(cfg.MODEL.WEIGHTS, strict=False)
     return model
 
 
@@ -135,7 +136,7 @@ def masked(
     tokens = model.image_encoder.tokens_before_last(model.squares(inputs))
     found = {}
     for boxes, detector in detectors.items():
-        entities = detector.detect(*detector.preprocess(inputs))
+        entities = detector(inputs)
         pairs = model.pair_generator(entities.instances)
         for mask in MASKS:
             model.mask = mask

@@ -53,8 +53,7 @@ def people_in(
     encoder = model.interaction_heads.relation_encoder
     if encoder is None or not encoder.layers:
         raise ValueError("the model has no IRE to compare with: MODEL.RMLR.IRE, MASKED_ROI.MASK")
-    images, mask = model.entity_detector.preprocess([predictor.model_input(image)])
-    entities = model.entity_detector.detect(images, mask)
+    entities = model.entity_detector([predictor.model_input(image)])
     found = entities.instances[0]
     found = found[found.pred_classes == predictor.vocabulary.person]
     height, width = found.image_size

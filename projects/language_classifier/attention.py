@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.config.load import load_config
 from hoi_d2.data.classification_mapper import classification_transform
 from hoi_d2.data.images import read_image
@@ -40,7 +40,7 @@ def look(cfg: CfgNode, raw_images: list[np.ndarray], *, top: int) -> tuple[Tenso
     """(N, R, R) attention relative to an even one, and the names of the best classes of each."""
     model = build_model(cfg).eval()
     if cfg.MODEL.WEIGHTS:
-        TrainingCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+        HOICheckpointer(model).load(cfg.MODEL.WEIGHTS, strict=False)
     encoder, squash = model.image_encoder, classification_transform(cfg, False)
     squares = [torch.from_numpy(np.array(squash(Image.fromarray(p)))) for p in raw_images]
     images = torch.stack(squares).permute(0, 3, 1, 2)

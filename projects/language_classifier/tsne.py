@@ -24,7 +24,7 @@ from detectron2.modeling import build_model
 from sklearn.manifold import TSNE
 from torch.nn import functional as F
 
-from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.config.load import load_config
 from hoi_d2.data.vocabulary import Vocabulary
 
@@ -41,7 +41,7 @@ def rows_of(cfg: CfgNode) -> tuple[np.ndarray, Vocabulary]:
     """(C, D) unit rows of the classifier, and what they stand for."""
     model = build_model(cfg).eval()
     if cfg.MODEL.WEIGHTS:
-        TrainingCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+        HOICheckpointer(model).load(cfg.MODEL.WEIGHTS, strict=False)
     weight = model.classifier.weight.detach().float()
     return F.normalize(weight, dim=1).numpy(), model.vocabulary
 

@@ -15,12 +15,11 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY
-from detectron2.structures import ImageList
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
-from hoi_d2.modeling.entity_detector.build import Entities
+from hoi_d2.modeling.entity_detector.interface import Entities
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
 from hoi_d2.modeling.roi_heads.masked_roi import bins_inside, union_boxes
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs
@@ -122,13 +121,11 @@ class PoseInteractionHeads(InteractionHeads):
         resolution = cfg.MODEL.RMLR.MASKED_ROI.POOLER_RESOLUTION
         return {**heads, "pose": HumanPose.from_name(name), "resolution": resolution}
 
-    def union_features(
-        self, entities: Entities, pairs: CandidatePairs, images: ImageList | None
-    ) -> Tensor:
+    def union_features(self, entities: Entities, pairs: CandidatePairs) -> Tensor:
         """m: (M, feature_dim)."""
-        if images is None:
-            raise ValueError("PoseInteractionHeads looks at the images: it needs `images`")
-        maps = self.pose_maps(images.tensor, pairs)
+        if entities.images is None:
+            raise ValueError("PoseInteractionHeads looks at the images: it needs `Entities.images`")
+        maps = self.pose_maps(entities.images.tensor, pairs)
         return self.to_union(maps.flatten(1).to(self.to_union[0].weight.dtype))
 
     def pose_maps(self, images: Tensor, pairs: CandidatePairs) -> Tensor:

@@ -21,7 +21,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from torch import Tensor, nn
 
-from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.config.load import load_config
 from hoi_d2.data.mappers import HOIDatasetMapper
 from hoi_d2.data.toy.dataset import drawn_hois
@@ -35,7 +35,7 @@ def load(checkpoint: str, options: list[str]) -> tuple[nn.Module, list[dict[str,
     options = ["MODEL.DEVICE", "cpu", "INPUT.RANDOM_FLIP", "none", *options]
     cfg = load_config("toy/rmlr_aligned.yaml", options)
     model = build_model(cfg)
-    TrainingCheckpointer(model).load(checkpoint)
+    HOICheckpointer(model).load(checkpoint, strict=False)
     mapper = HOIDatasetMapper(cfg, is_train=True)
     return model.train(), [mapper(r) for r in DatasetCatalog.get("toy_hoi_val")[:160]]
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from detectron2.structures import Instances
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from hoi_d2.modeling.entity_detector.build import Entities
+from hoi_d2.modeling.entity_detector.interface import Entities, EntityDetector
+from hoi_d2.modeling.entity_detector.same_size import pad_maps
 
 
-class RememberingDetector(nn.Module):
+class RememberingDetector(EntityDetector):
     """What the detector found is kept in memory, by the image's own bytes.
 
     Right because the detector is frozen and padding changes nothing
@@ -23,27 +22,17 @@ class RememberingDetector(nn.Module):
 
     memory: dict[int, tuple[Instances, Tensor]] = {}
 
-    def __init__(self, detector: nn.Module) -> None:
+    def __init__(self, detector: EntityDetector) -> None:
         super().__init__()
         self.detector = detector
-        self.token_dim = detector.token_dim
+        self.token_dim, self.is_random = detector.token_dim, detector.is_random
 
-    def preprocess(self, batched_inputs: list[dict]):
-        """Looks at the images that are new; gives the keys of all."""
+    def forward(self, batched_inputs: list[dict]) -> Entities:
+        """Looks at the images that are new; gives what is remembered of all."""
         keys = [hash(x["image"].numpy().tobytes()) for x in batched_inputs]
         for key, x in zip(keys, batched_inputs):
             if key not in self.memory:
-                images, mask = self.detector.preprocess([x])
-                found = self.detector.detect(images, mask)
+                found = self.detector([x])
                 self.memory[key] = found.instances[0], found.feature_map[0].half()
-        return keys, None
-
-    def detect(self, keys: list[int], mask: None) -> Entities:
-        """What is remembered, as a batch."""
         instances, maps = zip(*(self.memory[key] for key in keys))
-        height, width = (max(m.shape[d] for m in maps) for d in (1, 2))
-        padded, inside = [], torch.zeros(len(maps), height, width, dtype=torch.bool)
-        for row, m in zip(inside, maps):
-            row[: m.shape[1], : m.shape[2]] = True
-            padded.append(F.pad(m.float(), (0, width - m.shape[2], 0, height - m.shape[1])))
-        return Entities(list(instances), torch.stack(padded), inside)
+        return Entities(list(instances), *pad_maps([m.float() for m in maps]))

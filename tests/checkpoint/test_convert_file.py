@@ -32,7 +32,7 @@ def test_converted_weights_load_the_same(
     direct, converted = small_model(), small_model()
     HOICheckpointer(direct).load(source)
     report = HOICheckpointer(converted).load(output)
-    assert report.layout == "detr"
+    assert report["layout"] == "detr"
     assert weights_hash(converted.state_dict()) == weights_hash(direct.state_dict())
 
 

@@ -122,7 +122,7 @@ def test_a_directory_without_weights_is_named(tmp_path: Path) -> None:
 
 def test_a_detector_given_as_rmlr_says_so(state, tmp_path: Path) -> None:
     torch.save({"model": state}, tmp_path / "detr.pth")
-    HOICheckpointer(small_model(*COCO_91)).save(tmp_path / "detr.safetensors")
+    HOICheckpointer(small_model(*COCO_91)).save_weights(tmp_path / "detr.safetensors")
     model = small_model(*COCO_91, *HICO, architecture="RmLR")
     for name in ("detr.pth", "detr.safetensors"):
         with pytest.raises(WeightsError, match=r"detector alone.*ENTITY_DETECTOR\.WEIGHTS"):
@@ -132,9 +132,9 @@ def test_a_detector_given_as_rmlr_says_so(state, tmp_path: Path) -> None:
 def test_rmlr_round_trip_and_its_detector(tmp_path: Path) -> None:
     """A whole RmLR fills an RmLR, and its detector fills a Detr."""
     model = small_model(*HICO, architecture="RmLR")
-    path = HOICheckpointer(model).save(tmp_path / "rmlr.safetensors")
+    path = HOICheckpointer(model).save_weights(tmp_path / "rmlr.safetensors")
     other = small_model(*HICO, architecture="RmLR")
-    assert HOICheckpointer(other).load(path).layout == "rmlr"
+    assert HOICheckpointer(other).load(path)["layout"] == "rmlr"
     assert weights_hash(other.state_dict()) == weights_hash(model.state_dict())
     detector = small_model()
     HOICheckpointer(detector).load(path)
@@ -150,10 +150,10 @@ def test_rmlr_without_its_detector(tmp_path: Path) -> None:
     torch.save({"model": weights, "frozen": frozen}, tmp_path / "head.pth")
     HOICheckpointer(model).load(tmp_path / "head.pth")
     other = small_model(*HICO, architecture="RmLR")
-    with pytest.raises(WeightsError, match="trained on a detector with SHA-256"):
+    with pytest.raises(WeightsError, match=r"on top of frozen weights entity_detector.*SHA-256"):
         HOICheckpointer(other).load(tmp_path / "head.pth")
     torch.save({"model": weights}, tmp_path / "bare.pth")
-    with pytest.raises(WeightsError, match="holds no entity detector, and the model's is random"):
+    with pytest.raises(WeightsError, match="holds no entity_detector, and the model's is random"):
         HOICheckpointer(other).load(tmp_path / "bare.pth")
     with pytest.raises(WeightsError, match="checkpoint without its entity detector"):
         HOICheckpointer(small_model()).load(tmp_path / "head.pth")
@@ -161,7 +161,7 @@ def test_rmlr_without_its_detector(tmp_path: Path) -> None:
 
 def test_rmlr_of_other_verbs_is_refused(tmp_path: Path) -> None:
     model = small_model(*HICO, architecture="RmLR")
-    path = HOICheckpointer(model).save(tmp_path / "rmlr.safetensors")
+    path = HOICheckpointer(model).save_weights(tmp_path / "rmlr.safetensors")
     other = small_model("MODEL.HOI.VOCABULARY", "vcoco", architecture="RmLR")
     with pytest.raises(WeightsError, match="other verbs"):
         HOICheckpointer(other).load(path)

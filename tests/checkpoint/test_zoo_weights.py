@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from hoi_d2.checkpoint import WeightsError
-from hoi_d2.checkpoint.zoo_weights import load_zoo_weights, read_zoo_pickle
+from hoi_d2.checkpoint.zoo_pickle import read_zoo_pickle
+from hoi_d2.checkpoint.zoo_weights import load_zoo_weights
 
 
 class Attack:

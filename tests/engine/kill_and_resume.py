@@ -90,7 +90,7 @@ def arm(trainer: HOITrainer, iteration: int, phase: str) -> None:
         "backward": (TrainStep, "_clip"),
         "updated": (TrainStep, "_log"),
         "told to stop": (TrainStep, "_log"),
-        "renamed": (checkpointer_module.TrainingCheckpointer, "tag_last_checkpoint"),
+        "renamed": (checkpointer_module.HOICheckpointer, "tag_last_checkpoint"),
         "evaluating": (tiny.TinyEvaluator, "process"),
     }[phase]
     setattr(owner, name, _before(die, getattr(owner, name)))

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 import hoi_d2
 from hoi_d2 import HOIPredictor, get_model, list_models
-from hoi_d2.checkpoint.checkpointer import TrainingCheckpointer
+from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.checkpoint.class_names import vocabulary_in
 from hoi_d2.data.images import ImageFileError, read_dataset_image
 from hoi_d2.data.open_vocabulary import open_vocabulary
@@ -135,7 +135,7 @@ def test_names_come_from_the_file_of_weights(own_names, tmp_path, suffix):
     cfg.merge_from_list(options)
     model = build_model(cfg)
     file = tmp_path / "model.pth"
-    TrainingCheckpointer(model, str(tmp_path), copy_frozen=True).save("model")
+    HOICheckpointer(model, str(tmp_path), copy_frozen=True).save("model")
     if suffix == ".safetensors":
         file = tmp_path / "model.safetensors"
         names = json.dumps(own_names.as_dict())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from hoi_d2.checkpoint.weight_files import WeightsError
+from hoi_d2.checkpoint.errors import WeightsError
 from hoi_d2.data.images import ImageFileError, image_size, read_image
 from hoi_d2.demo.report import RANDOM_WARNING
 from hoi_d2.inference.prediction import HOIPrediction

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
+from detectron2.layers import ShapeSpec
 from detectron2.structures import Boxes, ImageList, Instances
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from hoi_d2.checkpoint.checkpointer import weights_hash
-from hoi_d2.modeling.entity_detector.build import Entities, EntityDetector
+from hoi_d2.modeling.entity_detector.interface import Entities, EntityDetector
 from hoi_d2.modeling.entity_detector.same_size import pad_maps
 from hoi_d2.utils.files import write_atomically
 
@@ -109,43 +111,65 @@ def _image_hash(model_input: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def use_cache(
-    detector: EntityDetector, directory: str | Path, *, settings: str, write: bool = False
-) -> DetectionCache:
-    """Makes a detector look into a cache first; the names of its weights stay.
+class CachedEntityDetector(EntityDetector):
+    """A detector whose outputs are stored: what is in the cache is not computed again.
+
+    Its weights have the names of the wrapped detector's, so that a checkpoint fits with and without
+    a cache.
 
     Args:
-        detector: any entity detector; changed in place.
-        directory, settings, write: see `DetectionCache`.
-
-    Returns:
-        The cache, which counts hits, misses and stale entries.
+        detector: any entity detector with a feature map.
+        cache: counts hits, misses and stale entries.
     """
-    cache = DetectionCache(directory, settings=settings, write=write)
-    preprocess, detect = detector.preprocess, detector.detect
 
-    def remembering(batched_inputs: list[dict[str, Any]]) -> tuple[ImageList, Tensor]:
-        images, mask = preprocess(batched_inputs)
-        images.batched_inputs = batched_inputs
-        return images, mask
+    def __init__(self, detector: EntityDetector, cache: DetectionCache) -> None:
+        super().__init__()
+        self.detector, self.cache = detector, cache
+        self.is_random = detector.is_random
+        self.register_load_state_dict_pre_hook(_add_prefix)
+
+    @property
+    def token_dim(self) -> int:  # type: ignore[override]  # the wrapped detector's
+        return self.detector.token_dim
 
     @torch.no_grad()
-    def cached(images: ImageList, mask: Tensor) -> Entities:
-        folder = cache.folder(detector)
-        stored = [cache.get(folder, x) for x in images.batched_inputs]
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Entities:
+        """The stored outputs if all are there, else the detector's own."""
+        folder = self.cache.folder(self.detector)
+        stored = [self.cache.get(folder, x) for x in batched_inputs]
         known = [entry for entry in stored if entry is not None]
         if len(known) < len(stored):
-            entities = detect(images, mask)
-            if cache.write:
-                _store(cache, folder, images.batched_inputs, entities)
+            entities = self.detector(batched_inputs)
+            if self.cache.write:
+                _store(self.cache, folder, batched_inputs, entities)
             return entities
-        instances = [found.to(mask.device) for found, _ in known]
-        return Entities(instances, *pad_maps([m.to(mask.device) for _, m in known]))
+        images, _ = self.detector.preprocess(batched_inputs)
+        instances = [found.to(images.device) for found, _ in known]
+        return Entities(instances, *pad_maps([m.to(images.device) for _, m in known]), images)
 
-    # Not a wrapper, which would change the names of the weights.
-    detector.preprocess = remembering  # type: ignore[method-assign]
-    detector.detect = cached  # type: ignore[method-assign]
-    return cache
+    def preprocess(self, batched_inputs: list[dict[str, Any]]) -> tuple[ImageList, Tensor]:
+        return self.detector.preprocess(batched_inputs)
+
+    def output_shape(self) -> ShapeSpec:
+        return self.detector.output_shape()
+
+    def encoder(self) -> tuple[nn.Conv2d, nn.ModuleList]:
+        return self.detector.encoder()
+
+    def load_weights(
+        self, path: str | os.PathLike, *, sha256: str = "", revision: str = ""
+    ) -> None:
+        self.detector.load_weights(path, sha256=sha256, revision=revision)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """The wrapped detector's."""
+        return self.detector.state_dict(*args, **kwargs)
+
+
+def _add_prefix(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+    """Gives the wrapped detector's weights the names of its place in the module."""
+    for name in [name for name in state_dict if name.startswith(prefix)]:
+        state_dict[f"{prefix}detector.{name.removeprefix(prefix)}"] = state_dict.pop(name)
 
 
 def _store(
@@ -153,7 +177,7 @@ def _store(
 ) -> None:
     masks = entities.feature_mask
     if entities.feature_map is None or masks is None:
-        raise ValueError("a detector without a feature map is no work: there is nothing to cache")
+        raise ValueError("a detector without a feature map does no work: there is nothing to cache")
     for row, (model_input, found) in enumerate(zip(inputs, entities.instances)):
         rows, columns = int(masks[row].any(1).sum()), int(masks[row].any(0).sum())
         cache.put(folder, model_input, found, entities.feature_map[row, :, :rows, :columns])

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from hoi_d2.checkpoint.zoo_weights import load_zoo_weights
 from hoi_d2.model_zoo import config_file
-from hoi_d2.modeling.entity_detector.build import (
-    ENTITY_DETECTOR_REGISTRY,
-    Entities,
-    EntityDetector,
-)
 from hoi_d2.modeling.entity_detector.detector_classes import (
     DetectorClasses,
     dataset_objects,
     named_classes,
+)
+from hoi_d2.modeling.entity_detector.interface import (
+    ENTITY_DETECTOR_REGISTRY,
+    Entities,
+    EntityDetector,
 )
 from hoi_d2.modeling.entity_detector.same_size import groups_of_one_size, pad_maps
 

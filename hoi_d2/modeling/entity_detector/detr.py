@@ -1,36 +1,89 @@
-"""DETR as an entity detector: every query is a detection with its decoder token."""
+"""DETR as an entity detector: every query is a detection with its decoder token.
+
+DETR: End-to-End Object Detection with Transformers, Carion et al., ECCV 2020 (arXiv 2005.12872).
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import Any
 
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
+from torchvision.ops import box_convert
 
-from hoi_d2.modeling.entity_detector.build import ENTITY_DETECTOR_REGISTRY, Entities
-from hoi_d2.modeling.entity_detector.detr_network import DetrOutput
-from hoi_d2.modeling.meta_arch.detr import Detr
+from hoi_d2.checkpoint.conversion import detector_weights, fit_classes
+from hoi_d2.checkpoint.strict import load_strictly
+from hoi_d2.checkpoint.weight_files import WeightFile, read_weights
+from hoi_d2.modeling.entity_detector.detector_classes import DetectorClasses, detector_classes
+from hoi_d2.modeling.entity_detector.detr_network import (
+    DetrNetwork,
+    DetrOutput,
+    build_detr_network,
+)
+from hoi_d2.modeling.entity_detector.interface import (
+    ENTITY_DETECTOR_REGISTRY,
+    Entities,
+    EntityDetector,
+)
 
 
 @ENTITY_DETECTOR_REGISTRY.register()
-class DetrEntityDetector(Detr):
-    """`Detr` with the interface of entity detectors; takes the weights of a trained `Detr`."""
+class DetrEntityDetector(EntityDetector):
+    """DETR or Conditional DETR; takes the weights of a trained `Detr`.
+
+    Args:
+        network: backbone, transformer and heads.
+        pixel_mean, pixel_std: of the channels, on 0..255.
+        score_threshold: detections below it are dropped; 0 keeps every query.
+        classes: what the network's classes mean; None = the dataset's classes in their order.
+    """
+
+    training_only = ("dense_heads.", "network.extra_queries.")
+    """Prefixes of weights that only a detector's training has; they start at random."""
+
+    output_map: Tensor
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        network: DetrNetwork,
+        pixel_mean: Sequence[float],
+        pixel_std: Sequence[float],
+        score_threshold: float = 0.0,
+        classes: DetectorClasses | None = None,
+    ) -> None:
+        super().__init__(pixel_mean=pixel_mean, pixel_std=pixel_std)
+        self.network = network
+        self.token_dim = network.hidden_dim
+        self.classes = classes
+        if classes is not None:
+            classes.check_number(network.num_classes)
+            self.register_buffer("output_map", classes.output_map, persistent=False)
+        self.score_threshold = score_threshold
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         cfg = cfg.clone()  # what only helps the detector's own training is not built
         cfg.defrost()
         cfg.MODEL.DETR.QUERY_GROUPS = 1
-        cfg.MODEL.DETR.DENSE_LOSS_WEIGHT = 0.0
         cfg.MODEL.DETR.FROZEN_BATCHNORM = True
-        return super().from_config(cfg)
+        return cls.arguments(cfg)
 
-    @property
-    def token_dim(self) -> int:
-        """d, the width of the tokens (N, d)."""
-        return self.network.hidden_dim
+    @classmethod
+    def arguments(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Arguments of the constructor, with the network as the config has it."""
+        return {
+            "network": build_detr_network(cfg),
+            "classes": detector_classes(cfg),
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+            "score_threshold": cfg.MODEL.DETR.SCORE_THRESHOLD,
+        }
 
     def encoder(self) -> tuple[nn.Conv2d, nn.ModuleList]:
         """The projection of the backbone's map and the encoder's layers, as IRE may start from."""
@@ -77,3 +130,43 @@ class DetrEntityDetector(Detr):
             )
             instances.append(found[scores >= self.score_threshold])
         return Entities(instances, output.feature_map, output.feature_mask)
+
+    def detections(self, output: DetrOutput) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """For each image boxes (Q, 4) XYXY as shares of the image, scores (Q,), classes (Q,)."""
+        scores, classes = self._classify(output.logits[-1])
+        boxes = box_convert(output.boxes[-1].float(), "cxcywh", "xyxy")
+        return list(zip(boxes, scores, classes))
+
+    def _classify(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Score and dataset class of each query: the best of the outputs that are such a class."""
+        return self.class_chances(logits).max(dim=-1)
+
+    def class_chances(self, logits: Tensor) -> Tensor:
+        """(..., dataset classes) of (..., C) logits; 0 for what the network does not know."""
+        chances = self.network.probabilities(logits.float())
+        if self.classes is None or self.classes.is_identity:
+            return chances
+        return chances[..., self.output_map.clamp(min=0)] * (self.output_map >= 0)
+
+    def load_weights(
+        self, path: str | os.PathLike, *, sha256: str = "", revision: str = ""
+    ) -> None:
+        """From a file of any known layout: Facebook's, UPT's, of transformers, or our own."""
+        file = read_weights(path, sha256=sha256, revision=revision)
+        weights = self.convert_weights(file)
+        load_strictly(self, weights, source=file.name, may_miss=self.training_only)
+
+    def convert_weights(self, file: WeightFile, *, classes: str = "") -> dict[str, Tensor]:
+        """A file of any known layout under the detector's names; outputs are matched by name.
+
+        Args:
+            file: as it was read.
+            classes: class space of the file's outputs, where the layout does not tell it right.
+
+        Raises:
+            WeightsError: no known layout, or it lacks a class.
+        """
+        found = detector_weights(file, classes=classes)
+        outputs = None if self.classes is None else self.classes.outputs
+        rows = self.network.detr.class_labels_classifier.out_features
+        return fit_classes(found, outputs, rows, file.name)

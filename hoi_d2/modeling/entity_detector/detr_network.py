@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from detectron2.config import CfgNode
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -273,6 +274,38 @@ class DetrNetwork(nn.Module):
         if self.is_conditional:
             return logits.sigmoid()
         return logits.softmax(dim=-1)[..., :-1]
+
+
+def build_detr_network(cfg: CfgNode) -> DetrNetwork:
+    """The network that `cfg.MODEL.DETR` describes."""
+    node = cfg.MODEL.DETR
+    resnet = node.RESNET
+    return DetrNetwork(
+        name=node.NAME,
+        num_classes=node.NUM_CLASSES,
+        hidden_dim=node.HIDDEN_DIM,
+        ffn_dim=node.FFN_DIM,
+        num_heads=node.NUM_HEADS,
+        encoder_layers=node.ENCODER_LAYERS,
+        decoder_layers=node.DECODER_LAYERS,
+        num_queries=node.NUM_QUERIES,
+        dropout=node.DROPOUT,
+        backbone={
+            "embedding_size": resnet.EMBEDDING_SIZE,
+            "hidden_sizes": list(resnet.HIDDEN_SIZES),
+            "depths": list(resnet.DEPTHS),
+            "layer_type": resnet.LAYER_TYPE,
+            "out_features": [f"stage{len(resnet.DEPTHS)}"],
+        },
+        frozen_batchnorm=node.FROZEN_BATCHNORM,
+        query_groups=node.QUERY_GROUPS,
+        norm_between_layers=node.NORM_BETWEEN_LAYERS,
+        mask_padding=node.MASK_PADDING,
+        fold_batchnorm=node.FOLD_BATCHNORM,
+        channels_last=node.CHANNELS_LAST,
+        precision=node.PRECISION,
+        compiled=node.COMPILE,
+    )
 
 
 def _transformers_classes(name: str) -> tuple[Any, Any]:

@@ -15,16 +15,16 @@ from torchvision.ops import batched_nms
 
 from hoi_d2.checkpoint.strict import load_strictly
 from hoi_d2.checkpoint.weight_files import read_weights
-from hoi_d2.modeling.entity_detector.build import (
-    ENTITY_DETECTOR_REGISTRY,
-    Entities,
-    EntityDetector,
-    mask_of,
-)
 from hoi_d2.modeling.entity_detector.detector_classes import (
     DetectorClasses,
     dataset_objects,
     named_classes,
+)
+from hoi_d2.modeling.entity_detector.interface import (
+    ENTITY_DETECTOR_REGISTRY,
+    Entities,
+    EntityDetector,
+    mask_of,
 )
 from hoi_d2.modeling.entity_detector.nanodet_network import STRIDES, NanoDetNetwork, NanoDetOutput
 from hoi_d2.modeling.entity_detector.same_size import pad_maps

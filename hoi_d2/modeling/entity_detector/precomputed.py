@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
-from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
+from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import Tensor
 from torchvision.ops import box_convert
 
-from hoi_d2.modeling.entity_detector.build import (
+from hoi_d2.modeling.entity_detector.detr import DetrEntityDetector
+from hoi_d2.modeling.entity_detector.interface import (
     ENTITY_DETECTOR_REGISTRY,
     Entities,
     EntityDetector,
 )
-from hoi_d2.modeling.entity_detector.detr import DetrEntityDetector
 from hoi_d2.modeling.entity_detector.stored_boxes import StoredBoxes, stored_boxes
 
 _NO_TOKENS = (
@@ -50,20 +50,15 @@ class PrecomputedEntityDetector(EntityDetector):
     def output_shape(self) -> ShapeSpec:
         raise ValueError(_NO_TOKENS)
 
-    def preprocess(self, batched_inputs: list[dict[str, Any]]) -> tuple[ImageList, Tensor]:
-        """As usual; the images also carry where they come from."""
-        images, mask = super().preprocess(batched_inputs)
-        images.batched_inputs = batched_inputs
-        return images, mask
-
-    def detect(self, images: ImageList, mask: Tensor) -> Entities:
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Entities:
         """Looks the images up.
 
         Raises:
             KeyError: nothing is stored of an image.
         """
-        inputs = images.batched_inputs
-        return Entities([self.boxes.instances(x, mask.device) for x in inputs], None, None)
+        images, _ = self.preprocess(batched_inputs)
+        instances = [self.boxes.instances(x, images.device) for x in batched_inputs]
+        return Entities(instances, None, None, images)
 
     def load_weights(
         self, path: str | os.PathLike, *, sha256: str = "", revision: str = ""
@@ -100,28 +95,23 @@ class OracleEntityDetector(DetrEntityDetector):
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         return {**super().from_config(cfg), "boxes": stored_boxes(cfg)}
 
-    def preprocess(self, batched_inputs: list[dict[str, Any]]) -> tuple[ImageList, Tensor]:
-        """As usual; the images also carry where they come from."""
-        images, mask = super().preprocess(batched_inputs)
-        images.batched_inputs = batched_inputs
-        return images, mask
-
-    def detect(self, images: ImageList, mask: Tensor) -> Entities:
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Entities:
         """The stored boxes with the queries' tokens.
 
         Raises:
             KeyError: nothing is stored of an image.
         """
+        images, mask = self.preprocess(batched_inputs)
         output = self.network(images.tensor, mask)
         chances = self.class_chances(output.logits[-1])
         queries = box_convert(output.boxes[-1].float(), "cxcywh", "xyxy")
         instances = []
-        for row, model_input in enumerate(images.batched_inputs):
+        for row, model_input in enumerate(batched_inputs):
             found = self.boxes.instances(model_input, mask.device)
             best = _best_queries(found, queries[row], chances[row])
             found.tokens = output.tokens[row][best]
             instances.append(found)
-        return Entities(instances, output.feature_map, output.feature_mask)
+        return Entities(instances, output.feature_map, output.feature_mask, images)
 
 
 def _best_queries(found: Instances, boxes: Tensor, chances: Tensor) -> Tensor:

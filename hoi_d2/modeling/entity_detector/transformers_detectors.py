@@ -15,19 +15,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import box_convert
 
+from hoi_d2.checkpoint.errors import WeightsError
 from hoi_d2.checkpoint.strict import load_strictly
-from hoi_d2.checkpoint.weight_files import WeightsError, read_weights
+from hoi_d2.checkpoint.weight_files import read_weights
 from hoi_d2.data.class_spaces import class_space
 from hoi_d2.model_zoo import config_file
-from hoi_d2.modeling.entity_detector.build import (
-    ENTITY_DETECTOR_REGISTRY,
-    Entities,
-    EntityDetector,
-)
 from hoi_d2.modeling.entity_detector.detector_classes import (
     DetectorClasses,
     classes_of,
     dataset_objects,
+)
+from hoi_d2.modeling.entity_detector.interface import (
+    ENTITY_DETECTOR_REGISTRY,
+    Entities,
+    EntityDetector,
 )
 from hoi_d2.modeling.entity_detector.same_size import groups_of_one_size, pad_maps
 

@@ -12,7 +12,7 @@ import re
 import torch
 from torch import Tensor
 
-from hoi_d2.checkpoint.weight_files import WeightsError
+from hoi_d2.checkpoint.errors import WeightsError
 from hoi_d2.modeling.image_encoder.encoder import ImageEncoder
 
 _PREFIX = "network.detr.model.backbone.model."

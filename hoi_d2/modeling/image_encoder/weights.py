@@ -11,8 +11,9 @@ from timm.layers import resample_abs_pos_embed
 from timm.models import byobnet, vision_transformer
 from torch import Tensor
 
+from hoi_d2.checkpoint.errors import WeightsError
 from hoi_d2.checkpoint.strict import load_strictly
-from hoi_d2.checkpoint.weight_files import WeightsError, read_weights
+from hoi_d2.checkpoint.weight_files import read_weights
 from hoi_d2.modeling.image_encoder.detr_trunk import detr_trunk, has_detr_trunk
 from hoi_d2.modeling.image_encoder.encoder import ImageEncoder
 from hoi_d2.modeling.image_encoder.vit import VisionTransformerEncoder

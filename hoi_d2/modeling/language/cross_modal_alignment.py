@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.modeling.language.linguistic_knowledge import LinguisticKnowledge, normalised
 from hoi_d2.modeling.losses.normalizer import loss_normalizer
-from hoi_d2.modeling.pair_matching import PairMatches
+from hoi_d2.modeling.roi_heads.pair_matching import PairMatches
 
 ATTENTIONS = ("fixed", "learnt")
 SOURCES = ("irm", "ire")

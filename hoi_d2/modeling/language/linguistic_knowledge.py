@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.modeling.language.prompts import hoi_sentences, sentence_table
 from hoi_d2.modeling.language.text_encoder import encode_sentences
-from hoi_d2.modeling.pair_matching import PairMatches
+from hoi_d2.modeling.roi_heads.pair_matching import PairMatches
 
 
 class LinguisticKnowledge(nn.Module):

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hoi_d2.checkpoint.weight_files import WeightsError, read_weights
+from hoi_d2.checkpoint.errors import WeightsError
+from hoi_d2.checkpoint.weight_files import read_weights
 
 CONFIG = "open_clip_config.json"
 _WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")

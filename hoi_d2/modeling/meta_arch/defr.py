@@ -17,8 +17,12 @@ from torch import Tensor, nn
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.samplers import LabelCounts, training_label_counts
 from hoi_d2.data.vocabulary import Vocabulary
-from hoi_d2.modeling.classifier import CosineClassifier, LinearClassifier, build_hoi_classifier
 from hoi_d2.modeling.image_encoder import ImageEncoder, build_image_encoder
+from hoi_d2.modeling.language.classifier import (
+    CosineClassifier,
+    LinearClassifier,
+    build_hoi_classifier,
+)
 from hoi_d2.modeling.losses.classification import (
     CLASSIFICATION_LOSS_REGISTRY,
     ClassificationLoss,

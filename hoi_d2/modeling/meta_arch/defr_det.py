@@ -14,16 +14,20 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hoi_d2.checkpoint.detector_weights import load_detector_weights
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.vocabulary import Vocabulary
-from hoi_d2.modeling.classifier import CosineClassifier, LinearClassifier, build_hoi_classifier
-from hoi_d2.modeling.entity_detector.build import EntityDetector, build_entity_detector
+from hoi_d2.modeling.entity_detector.build import build_entity_detector
+from hoi_d2.modeling.entity_detector.interface import EntityDetector
 from hoi_d2.modeling.image_encoder import ImageEncoder, build_image_encoder
 from hoi_d2.modeling.image_encoder.patch_masks import MASKS, pair_patches
+from hoi_d2.modeling.language.classifier import (
+    CosineClassifier,
+    LinearClassifier,
+    build_hoi_classifier,
+)
 from hoi_d2.modeling.language.prompts import sentence_table, together_rows
-from hoi_d2.modeling.postprocessing import hoi_postprocess, original_sizes
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
+from hoi_d2.modeling.roi_heads.postprocessing import hoi_postprocess, original_sizes
 from hoi_d2.structures import ImageResults
 
 SCORES = ("sigmoid", "softmax")
@@ -49,7 +53,6 @@ class DEFRDet(nn.Module):
         powers: of the human's and of the object's detection score.
         resize: how images are squashed to the encoder's square, "bilinear" or "bicubic".
         score_threshold, max_detections: of the interactions that are given out; 0 = all.
-        detector_is_random: no weight file was given for the detector.
     """
 
     frozen_prefixes = ("entity_detector",)
@@ -76,7 +79,6 @@ class DEFRDet(nn.Module):
         resize: str = "bilinear",
         score_threshold: float = 0.0,
         max_detections: int = 0,
-        detector_is_random: bool = False,
     ) -> None:
         super().__init__()
         _check("MASK", mask, MASKS)
@@ -91,7 +93,6 @@ class DEFRDet(nn.Module):
         self.score, self.temperature = score, temperature
         self.powers, self.resize = powers, resize
         self.score_threshold, self.max_detections = score_threshold, max_detections
-        self.detector_is_random = detector_is_random
         tables = {
             "class_of": sentence_table(vocabulary),  # (num_objects, K): output, -1 = none
             "together": together_rows(vocabulary)[:, None],  # (num_objects, 1)
@@ -104,8 +105,7 @@ class DEFRDet(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         vocabulary, node = vocabulary_of(cfg), cfg.MODEL.DEFR_DET
-        detector, is_random = _detector(cfg)
-        encoder = build_image_encoder(cfg)
+        detector, encoder = build_entity_detector(cfg), build_image_encoder(cfg)
         return {
             "entity_detector": detector,
             "pair_generator": PairGenerator(cfg, person=vocabulary.person, pairs=node.PAIRS),
@@ -122,7 +122,6 @@ class DEFRDet(nn.Module):
             "resize": node.RESIZE,
             "score_threshold": cfg.MODEL.HOI.SCORE_THRESHOLD,
             "max_detections": cfg.MODEL.HOI.MAX_DETECTIONS,
-            "detector_is_random": is_random,
         }
 
     @torch.no_grad()
@@ -142,7 +141,7 @@ class DEFRDet(nn.Module):
                 "DEFR-Det is not trained: train MODEL.META_ARCHITECTURE DEFR on image labels, and "
                 "name its checkpoint in MODEL.WEIGHTS"
             )
-        entities = self.entity_detector.detect(*self.entity_detector.preprocess(batched_inputs))
+        entities = self.entity_detector(batched_inputs)
         pairs = self.pair_generator(entities.instances)
         tokens = self.image_encoder.tokens_before_last(
             self.squares(batched_inputs), masked_blocks=self.masked_blocks
@@ -219,7 +218,7 @@ class DEFRDet(nn.Module):
         parts = {
             "image_encoder": self.image_encoder.is_random,
             "classifier": self.classifier.is_random,
-            "entity_detector": self.detector_is_random,
+            "entity_detector": self.entity_detector.is_random,
         }
         return [name for name, is_random in parts.items() if is_random]
 
@@ -231,15 +230,6 @@ def _pick(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 META_ARCH_REGISTRY._do_register("DEFR-Det", DEFRDet)  # no Python name can have that hyphen
-
-
-def _detector(cfg: CfgNode) -> tuple[EntityDetector, bool]:
-    """The detector with its weights, and whether it wants some that it has not."""
-    detector, node = build_entity_detector(cfg), cfg.MODEL.ENTITY_DETECTOR
-    if node.WEIGHTS:
-        load_detector_weights(detector, node.WEIGHTS, sha256=node.SHA256, revision=node.REVISION)
-    has_weights = any(True for _ in detector.parameters())
-    return detector, has_weights and not node.WEIGHTS
 
 
 def _check(key: str, value: str, known: tuple[str, ...]) -> None:

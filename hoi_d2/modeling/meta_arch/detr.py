@@ -1,4 +1,4 @@
-"""`Detr`: a plain detectron2 detector over transformers' DETR, and RmLR's entity detector.
+"""`Detr`: trains DETR as a plain detector of detectron2.
 
 DETR: End-to-End Object Detection with Transformers, Carion et al., ECCV 2020 (arXiv 2005.12872).
 """
@@ -7,108 +7,47 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
-from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 from torchvision.ops import box_convert
 
-from hoi_d2.modeling.entity_detector.build import mask_of
 from hoi_d2.modeling.entity_detector.dense_loss import DenseDetectionHead
-from hoi_d2.modeling.entity_detector.detector_classes import DetectorClasses, detector_classes
-from hoi_d2.modeling.entity_detector.detr_network import DetrNetwork, DetrOutput
+from hoi_d2.modeling.entity_detector.detr import DetrEntityDetector
+from hoi_d2.modeling.entity_detector.detr_network import DetrOutput
 from hoi_d2.structures import ImageResults, Losses
 
 
 @META_ARCH_REGISTRY.register()
-class Detr(nn.Module):
+class Detr(DetrEntityDetector):
     """Images -> network -> set loss, or boxes, scores and classes of every query.
 
+    Its weights have the names of `DetrEntityDetector`, so that what was trained here is named in
+    MODEL.ENTITY_DETECTOR.WEIGHTS as it is.
+
     Args:
-        network: backbone, transformer and heads.
-        pixel_mean, pixel_std: of the channels, on 0..255.
-        score_threshold: detections below it are dropped; 0 keeps every query.
         dense_loss_weight: weight of the dense one-to-many loss in training; 0 = none.
-        classes: what the network's classes mean; None = the dataset's classes in their order.
+        detector: arguments of `DetrEntityDetector`.
     """
 
-    pixel_mean: Tensor
-    pixel_std: Tensor
-    output_map: Tensor
-
     @configurable
-    def __init__(
-        self,
-        *,
-        network: DetrNetwork,
-        pixel_mean: list[float],
-        pixel_std: list[float],
-        score_threshold: float = 0.0,
-        dense_loss_weight: float = 0.0,
-        classes: DetectorClasses | None = None,
-    ) -> None:
-        super().__init__()
-        self.network = network
-        self.classes = classes
-        if classes is not None:
-            classes.check_number(network.num_classes)
-            self.register_buffer("output_map", classes.output_map, persistent=False)
-        self.score_threshold = score_threshold
+    def __init__(self, *, dense_loss_weight: float = 0.0, **detector: Any) -> None:
+        super().__init__(**detector)
         self.dense_loss_weight = dense_loss_weight
-        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
-        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
         self.dense_heads = nn.ModuleList()
         if dense_loss_weight > 0:
-            for channels in (network.feature_channels, network.hidden_dim):
-                head = DenseDetectionHead(channels=channels, num_classes=network.num_classes)
+            for channels in (self.network.feature_channels, self.network.hidden_dim):
+                head = DenseDetectionHead(channels=channels, num_classes=self.network.num_classes)
                 self.dense_heads.append(head)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        node = cfg.MODEL.DETR
-        resnet = node.RESNET
-        network = DetrNetwork(
-            name=node.NAME,
-            num_classes=node.NUM_CLASSES,
-            hidden_dim=node.HIDDEN_DIM,
-            ffn_dim=node.FFN_DIM,
-            num_heads=node.NUM_HEADS,
-            encoder_layers=node.ENCODER_LAYERS,
-            decoder_layers=node.DECODER_LAYERS,
-            num_queries=node.NUM_QUERIES,
-            dropout=node.DROPOUT,
-            backbone={
-                "embedding_size": resnet.EMBEDDING_SIZE,
-                "hidden_sizes": list(resnet.HIDDEN_SIZES),
-                "depths": list(resnet.DEPTHS),
-                "layer_type": resnet.LAYER_TYPE,
-                "out_features": [f"stage{len(resnet.DEPTHS)}"],
-            },
-            frozen_batchnorm=node.FROZEN_BATCHNORM,
-            query_groups=node.QUERY_GROUPS,
-            norm_between_layers=node.NORM_BETWEEN_LAYERS,
-            mask_padding=node.MASK_PADDING,
-            fold_batchnorm=node.FOLD_BATCHNORM,
-            channels_last=node.CHANNELS_LAST,
-            precision=node.PRECISION,
-            compiled=node.COMPILE,
-        )
-        return {
-            "network": network,
-            "classes": detector_classes(cfg),
-            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
-            "pixel_std": cfg.MODEL.PIXEL_STD,
-            "score_threshold": node.SCORE_THRESHOLD,
-            "dense_loss_weight": node.DENSE_LOSS_WEIGHT,
-        }
+        return {**cls.arguments(cfg), "dense_loss_weight": cfg.MODEL.DETR.DENSE_LOSS_WEIGHT}
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.pixel_mean.device
-
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> Losses | list[ImageResults]:
+    def forward(  # type: ignore[override]  # a model's outputs, not entities
+        self, batched_inputs: list[dict[str, Any]]
+    ) -> Losses | list[ImageResults]:
         """
         Args:
             batched_inputs: detectron2's; `image` (3, H, W) RGB, and in training `instances` with
@@ -127,29 +66,6 @@ class Detr(nn.Module):
             target = x.get("height", size[0]), x.get("width", size[1])
             results.append({"instances": self._to_instances(*found, target)})
         return results
-
-    def preprocess(self, batched_inputs: list[dict[str, Any]]) -> tuple[ImageList, Tensor]:
-        """Normalises and pads; the mask (B, H, W) is True inside the images."""
-        images = [x["image"].to(self.device, non_blocking=True) for x in batched_inputs]
-        images = ImageList.from_tensors([(x - self.pixel_mean) / self.pixel_std for x in images])
-        return images, mask_of(images.image_sizes, images.tensor)
-
-    def detections(self, output: DetrOutput) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """For each image boxes (Q, 4) XYXY as shares of the image, scores (Q,), classes (Q,)."""
-        scores, classes = self._classify(output.logits[-1])
-        boxes = box_convert(output.boxes[-1].float(), "cxcywh", "xyxy")
-        return list(zip(boxes, scores, classes))
-
-    def _classify(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Score and dataset class of each query: the best of the outputs that are such a class."""
-        return self.class_chances(logits).max(dim=-1)
-
-    def class_chances(self, logits: Tensor) -> Tensor:
-        """(..., dataset classes) of (..., C) logits; 0 for what the network does not know."""
-        chances = self.network.probabilities(logits.float())
-        if self.classes is None or self.classes.is_identity:
-            return chances
-        return chances[..., self.output_map.clamp(min=0)] * (self.output_map >= 0)
 
     def _to_instances(
         self, boxes: Tensor, scores: Tensor, classes: Tensor, size: tuple[int, int]

@@ -14,16 +14,16 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, ROI_HEADS_REGISTRY
 from torch import Tensor, nn
 
-from hoi_d2.checkpoint.detector_weights import load_detector_weights
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.vocabulary import Vocabulary
-from hoi_d2.modeling.entity_detector.build import EntityDetector, build_entity_detector
+from hoi_d2.modeling.entity_detector.build import build_entity_detector
+from hoi_d2.modeling.entity_detector.interface import EntityDetector
 from hoi_d2.modeling.language.cross_modal_alignment import CrossModalAlignment, build_alignment
 from hoi_d2.modeling.losses.verb_focal import verb_loss
-from hoi_d2.modeling.pair_matching import PairMatches, match_pairs
-from hoi_d2.modeling.postprocessing import hoi_postprocess, original_sizes
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
+from hoi_d2.modeling.roi_heads.pair_matching import PairMatches, match_pairs
+from hoi_d2.modeling.roi_heads.postprocessing import hoi_postprocess, original_sizes
 from hoi_d2.structures import ImageResults, Losses
 
 
@@ -41,7 +41,6 @@ class RmLR(nn.Module):
         match_iou: overlap from which a candidate pair takes an annotated pair's verbs.
         loss_alpha, loss_gamma: of the focal loss.
         score_threshold, max_detections: of the interactions that are given out; 0 = all.
-        detector_is_random: no weight file was given for the detector.
     """
 
     frozen_prefixes = ("entity_detector",)
@@ -63,7 +62,6 @@ class RmLR(nn.Module):
         loss_gamma: float = 0.2,
         score_threshold: float = 0.0,
         max_detections: int = 0,
-        detector_is_random: bool = False,
     ) -> None:
         super().__init__()
         self.entity_detector = entity_detector.requires_grad_(False).eval()
@@ -75,7 +73,6 @@ class RmLR(nn.Module):
         self.match_iou = match_iou
         self.loss_alpha, self.loss_gamma = loss_alpha, loss_gamma
         self.score_threshold, self.max_detections = score_threshold, max_detections
-        self.detector_is_random = detector_is_random
         valid, hoi_of = vocabulary.valid_verbs, vocabulary.hoi_of
         self.register_buffer("valid_verbs", torch.from_numpy(valid).float(), persistent=False)
         self.register_buffer("hoi_of", torch.from_numpy(hoi_of), persistent=False)
@@ -84,11 +81,6 @@ class RmLR(nn.Module):
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         vocabulary = vocabulary_of(cfg)
         detector = build_entity_detector(cfg)
-        if cfg.MODEL.ENTITY_DETECTOR.WEIGHTS:
-            node = cfg.MODEL.ENTITY_DETECTOR
-            load_detector_weights(
-                detector, node.WEIGHTS, sha256=node.SHA256, revision=node.REVISION
-            )
         heads = ROI_HEADS_REGISTRY.get(cfg.MODEL.RMLR.HEADS)(
             cfg,
             detector.output_shape(),
@@ -110,7 +102,6 @@ class RmLR(nn.Module):
             "loss_gamma": loss.GAMMA,
             "score_threshold": cfg.MODEL.HOI.SCORE_THRESHOLD,
             "max_detections": cfg.MODEL.HOI.MAX_DETECTIONS,
-            "detector_is_random": not cfg.MODEL.ENTITY_DETECTOR.WEIGHTS,
         }
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Losses | list[ImageResults]:
@@ -124,10 +115,9 @@ class RmLR(nn.Module):
             have a weight. Else one {"instances", "hoi_instances"} an image, in its original size.
         """
         with torch.no_grad():
-            images, mask = self.entity_detector.preprocess(batched_inputs)
-            entities = self.entity_detector.detect(images, mask)
+            entities = self.entity_detector(batched_inputs)
         pairs = self.pair_generator(entities.instances)
-        vectors = self.interaction_heads(entities, pairs, images)
+        vectors = self.interaction_heads(entities, pairs)
         if not self.training:
             return self.interactions(vectors.verb_logits, pairs, batched_inputs)
         matches = self.match(pairs, batched_inputs)
@@ -183,4 +173,4 @@ class RmLR(nn.Module):
 
     def random_weights(self) -> list[str]:
         """Parts that hold random weights until a checkpoint is loaded."""
-        return ["interaction_heads"] + ["entity_detector"] * self.detector_is_random
+        return ["interaction_heads"] + ["entity_detector"] * self.entity_detector.is_random

@@ -22,7 +22,9 @@ class TransformersDetector(TransformersEntityDetector):
     named in MODEL.ENTITY_DETECTOR.WEIGHTS as it is.
     """
 
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> Losses | list[ImageResults]:
+    def forward(  # type: ignore[override]  # a model's outputs, not entities
+        self, batched_inputs: list[dict[str, Any]]
+    ) -> Losses | list[ImageResults]:
         """
         Args:
             batched_inputs: detectron2's; `image` (3, H, W) RGB, and in training `instances` with

@@ -9,10 +9,9 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY
-from detectron2.structures import ImageList
 from torch import Tensor, nn
 
-from hoi_d2.modeling.entity_detector.build import Entities
+from hoi_d2.modeling.entity_detector.interface import Entities
 from hoi_d2.modeling.roi_heads.box_pair_encoding import BoxPairEncoding
 from hoi_d2.modeling.roi_heads.interaction_reasoning import InteractionReasoningModule
 from hoi_d2.modeling.roi_heads.masked_roi import MaskedRoI, masked_mean
@@ -138,20 +137,16 @@ class InteractionHeads(nn.Module):
             ),
         }
 
-    def forward(
-        self, entities: Entities, pairs: CandidatePairs, images: ImageList | None = None
-    ) -> PairVectors:
+    def forward(self, entities: Entities, pairs: CandidatePairs) -> PairVectors:
         """Computes the vectors and logits of all pairs, without annotations.
 
         Args:
-            entities: the entities of the batch.
+            entities: the entities of the batch, with the detector's input images.
             pairs: the candidate pairs of the entities.
-            images: the detector's input, for heads that use the image again
-                (projects/pose_ire).
         """
         features = [self.global_features(entities)[pairs.image_index], self.token_features(pairs)]
         if self.masked_roi is not None:
-            features.append(self.union_features(entities, pairs, images))
+            features.append(self.union_features(entities, pairs))
         overall, attended, union = torch.cat(features, dim=1), None, None
         if self.overall_attention is not None and (self.training or self.reason_over_both):
             attended = self.overall_attention(overall, pairs.counts)
@@ -177,9 +172,7 @@ class InteractionHeads(nn.Module):
         size_of = torch.stack(sizes).to(tokens.device)[pairs.image_index]
         return self.box_pair_encoding(tokens, pairs.human_boxes, pairs.object_boxes, size_of)
 
-    def union_features(
-        self, entities: Entities, pairs: CandidatePairs, images: ImageList | None
-    ) -> Tensor:
+    def union_features(self, entities: Entities, pairs: CandidatePairs) -> Tensor:
         """m: (M, feature_dim), masked RoI on the IRE's map."""
         assert self.relation_encoder is not None and self.masked_roi is not None
         feature_map, mask = entities.map_and_mask()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hoi_d2.modeling.transformer import pad_sets
+from hoi_d2.modeling.layers.transformer import pad_sets
 
 MASKS = ("human_or_object", "union", "image", "none")
 

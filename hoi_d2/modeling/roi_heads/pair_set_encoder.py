@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from hoi_d2.modeling.transformer import SelfAttentionLayer, pad_sets
+from hoi_d2.modeling.layers.transformer import SelfAttentionLayer, pad_sets
 
 
 class PairSetEncoder(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.detr.modeling_detr import DetrSinePositionEmbedding
 
-from hoi_d2.modeling.transformer import SelfAttentionLayer
+from hoi_d2.modeling.layers.transformer import SelfAttentionLayer
 
 
 class InteractiveRelationEncoder(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from hoi_d2.modeling.entity_detector.build import detector_settings
-from hoi_d2.modeling.entity_detector.caching import DetectionCache, use_cache
+from hoi_d2.modeling.entity_detector.caching import CachedEntityDetector, DetectionCache
 from tests.checkpoint.small_models import small_config, small_model
 
 HICO = ("MODEL.HOI.VOCABULARY", "hico_det")
@@ -38,7 +38,8 @@ def filled(tmp_path: Path) -> Path:
     """A cache of both images, each run alone."""
     model = rmlr()
     settings = detector_settings(small_config(*HICO, architecture="RmLR"))
-    cache = use_cache(model.entity_detector, tmp_path, settings=settings, write=True)
+    cache = DetectionCache(tmp_path, settings=settings, write=True)
+    model.entity_detector = CachedEntityDetector(model.entity_detector, cache)
     for image in images():
         scores(model, [image])
     assert (cache.hits, cache.misses, cache.stale) == (0, 2, 0)
@@ -50,7 +51,9 @@ def filled(tmp_path: Path) -> Path:
 def test_stored_equals_live(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = scores(rmlr(), images())
     model = rmlr(CACHE, str(filled))
-    monkeypatch.setattr(model.entity_detector.network, "forward", None)  # it must not be asked
+    monkeypatch.setattr(
+        model.entity_detector.detector.network, "forward", None
+    )  # it must not be asked
     for a, b in zip(scores(model, images()), expected):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
@@ -97,3 +100,13 @@ def test_a_broken_entry_is_made_anew(filled: Path) -> None:
     expected = scores(rmlr(), images())
     for a, b in zip(scores(rmlr(CACHE, str(filled)), images()), expected):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_weights_have_the_same_names_with_a_cache(tmp_path: Path) -> None:
+    cached, plain = rmlr(CACHE, str(tmp_path)), rmlr()
+    assert list(cached.state_dict()) == list(plain.state_dict())
+    with torch.no_grad():
+        next(plain.entity_detector.parameters()).add_(1)
+    cached.load_state_dict(plain.state_dict())
+    for name, weight in cached.state_dict().items():
+        assert torch.equal(weight, plain.state_dict()[name]), name

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from hoi_d2.checkpoint import WeightsError
 from hoi_d2.checkpoint.checkpointer import weights_hash
-from hoi_d2.checkpoint.detector_weights import load_detector_weights
 from hoi_d2.modeling.entity_detector.build import build_entity_detector
-from hoi_d2.modeling.pair_matching import match_pairs
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs
+from hoi_d2.modeling.roi_heads.pair_matching import match_pairs
 from hoi_d2.structures import make_hoi_targets
 from tests.checkpoint.small_models import small_config, small_model
 
@@ -115,7 +114,7 @@ def model(request, tmp_path: Path) -> nn.Module:
 
 @torch.no_grad()
 def detect(model: nn.Module, inputs: list[dict]):
-    return model.entity_detector.detect(*model.entity_detector.preprocess(inputs))
+    return model.entity_detector(inputs)
 
 
 def test_the_interface(model: nn.Module) -> None:
@@ -211,15 +210,15 @@ def test_weights_are_loaded_strictly(tmp_path: Path, kind: str, suffix: str) -> 
     else:
         state = {n: t.clone() for n, t in source.state_dict().items()}
         save_file(state, path)
-    load_detector_weights(target, path)
+    target.load_weights(path)
     assert weights_hash(target.state_dict()) == weights_hash(source.state_dict())
     gone = sorted(n for n in state if n.endswith("weight"))[0]
     del state[gone]
     torch.save({"model": state}, path) if suffix == "pth" else save_file(state, path)
     with pytest.raises(WeightsError, match=gone):
-        load_detector_weights(target, path)
+        target.load_weights(path)
     with pytest.raises(FileNotFoundError):
-        load_detector_weights(target, tmp_path / f"nothing.{suffix}")
+        target.load_weights(tmp_path / f"nothing.{suffix}")
 
 
 def test_a_directory_of_transformers(tmp_path: Path) -> None:
@@ -231,7 +230,7 @@ def test_a_directory_of_transformers(tmp_path: Path) -> None:
     cfg.MODEL.ENTITY_DETECTOR.WEIGHTS = str(tmp_path / "hub")
     cfg.MODEL.ENTITY_DETECTOR.TRANSFORMERS.CONFIG = ""
     target = build_entity_detector(cfg)
-    load_detector_weights(target, tmp_path / "hub")
+    target.load_weights(tmp_path / "hub")
     found, expected = target.network.state_dict(), source.network.state_dict()
     assert weights_hash(found) == weights_hash(expected)
     assert target.class_map.tolist() == list(range(80))  # sofa is couch, and so on
@@ -281,7 +280,7 @@ def test_classes_that_the_dataset_lacks_are_no_entities(tmp_path: Path) -> None:
     cfg.MODEL.ENTITY_DETECTOR.CLASSES = "coco_80"
     detector = build_entity_detector(cfg)
     with torch.no_grad():
-        entities = detector.detect(*detector.preprocess(images()))
+        entities = detector(images())
     found: Tensor = torch.cat([e.pred_classes for e in entities.instances])
     assert found.tolist() == [1] * len(found) and len(found) > 0
     MetadataCatalog.remove("test_myth")

@@ -31,7 +31,7 @@ def detector_of(content: object, folder: Path):
 
 
 def detect(detector, *inputs: dict) -> list[Instances]:
-    return detector.detect(*detector.preprocess(list(inputs))).instances
+    return detector(list(inputs)).instances
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,7 @@ def test_the_oracle_has_detrs_weights_and_tokens(annotated_dataset: str) -> None
     plain = small_model(*HICO, architecture="RmLR")
     assert list(model.state_dict()) == list(plain.state_dict())
     plain.load_state_dict(model.state_dict())
-    entities, queries = (
-        m.entity_detector.detect(*m.entity_detector.preprocess([image()])) for m in (model, plain)
-    )
+    entities, queries = (m.entity_detector([image()]) for m in (model, plain))
     (found,) = entities.instances
     assert found.pred_classes.tolist() == [0, 17] and found.scores.tolist() == [1, 1]
     assert found.pred_boxes.tensor[0].tolist() == pytest.approx([10, 10, 30, 50])

@@ -5,8 +5,8 @@ import torch
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 
-from hoi_d2.checkpoint.hoi_checkpointer import HOICheckpointer
-from hoi_d2.checkpoint.weight_files import WeightsError
+from hoi_d2.checkpoint.checkpointer import HOICheckpointer
+from hoi_d2.checkpoint.errors import WeightsError
 from hoi_d2.config.defaults import add_hoi_config
 from hoi_d2.model_zoo import config_file
 from hoi_d2.modeling.image_encoder import build_image_encoder

@@ -10,7 +10,7 @@ from hoi_d2.modeling.language.linguistic_knowledge import (
     isometry,
     normalised,
 )
-from hoi_d2.modeling.pair_matching import PairMatches
+from hoi_d2.modeling.roi_heads.pair_matching import PairMatches
 from tests.modeling.language.small_encoders import encoded
 
 SENTENCES = ["hold a cup", "fill a cup", "hold a dog", "walk a dog fast"]

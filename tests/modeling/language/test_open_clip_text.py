@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from hoi_d2.checkpoint.weight_files import WeightsError
+from hoi_d2.checkpoint.errors import WeightsError
 from hoi_d2.modeling.language.text_encoder import encode_sentences
 from tests.modeling.language.small_encoders import CORPUS, save_encoder
 

@@ -8,7 +8,7 @@ from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 from torch.nn import functional as F
 
-from hoi_d2.checkpoint.hoi_checkpointer import HOICheckpointer
+from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.config.defaults import add_hoi_config
 from hoi_d2.data.loading.build import build_mapper
 from hoi_d2.data.toy.dataset import toy_record

@@ -4,7 +4,7 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 
-from hoi_d2.checkpoint.hoi_checkpointer import HOICheckpointer
+from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.modeling.language import linguistic_knowledge
 from tests.modeling.language.small_encoders import encoded
 from tests.modeling.tiny import GivenDetections, model_input, tiny_config
@@ -173,7 +173,7 @@ def test_nothing_of_language_is_loaded_at_inference(monkeypatch, tmp_path):
     assert not model.alignment.knowledge.is_loaded
     with pytest.raises(AssertionError, match="asked for"):
         model.train()([model_input()])
-    file = HOICheckpointer(model).save(tmp_path / "model.safetensors")
+    file = HOICheckpointer(model).save_weights(tmp_path / "model.safetensors")
     HOICheckpointer(rmlr().eval()).load(file)
 
 

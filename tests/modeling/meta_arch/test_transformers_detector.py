@@ -10,7 +10,6 @@ from detectron2.structures import Boxes, Instances
 from torch import nn
 
 from hoi_d2.checkpoint.checkpointer import weights_hash
-from hoi_d2.checkpoint.detector_weights import load_detector_weights
 from hoi_d2.modeling.entity_detector.build import build_entity_detector
 from tests.checkpoint.small_models import small_config, small_model
 
@@ -65,5 +64,5 @@ def test_it_becomes_an_entity_detector(tmp_path: Path) -> None:
         *KEYS, "MODEL.ENTITY_DETECTOR.NAME", "TransformersEntityDetector", architecture="RmLR"
     )
     target = build_entity_detector(cfg)
-    load_detector_weights(target, path)
+    target.load_weights(path)
     assert weights_hash(target.state_dict()) == weights_hash(source.state_dict())

@@ -4,8 +4,8 @@ import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 
-from hoi_d2.modeling.postprocessing import hoi_postprocess
 from hoi_d2.modeling.roi_heads.pair_generator import PairGenerator
+from hoi_d2.modeling.roi_heads.postprocessing import hoi_postprocess
 
 BOXES = [[0.0, 0, 50, 20], [40, 10, 100, 50], [-10, -5, 120, 60]]  # the last is clipped
 SIZE, OUTPUT = (50, 100), (200, 300)  # four times as high, three times as wide

@@ -14,7 +14,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hoi_d2.checkpoint.weight_files import WeightsError, local_files, read_weights
+from hoi_d2.checkpoint.errors import WeightsError
+from hoi_d2.checkpoint.weight_files import local_files, read_weights
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.modeling.language.prompts import hoi_sentences
 from hoi_d2.modeling.language.text_encoder import encode_sentences

@@ -2,8 +2,8 @@ import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 
-from hoi_d2.modeling.pair_matching import match_pairs
 from hoi_d2.modeling.roi_heads.pair_generator import PairGenerator
+from hoi_d2.modeling.roi_heads.pair_matching import match_pairs
 from hoi_d2.structures import make_hoi_targets
 
 

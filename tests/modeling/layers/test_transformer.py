@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from hoi_d2.modeling.transformer import SelfAttentionLayer, pad_sets
+from hoi_d2.modeling.layers.transformer import SelfAttentionLayer, pad_sets
 
 
 def layer(dim=16, **options):

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from hoi_d2.data.vocabulary import hico_det_vocabulary
-from hoi_d2.modeling.classifier import (
+from hoi_d2.modeling.language.classifier import (
     CosineClassifier,
     LinearClassifier,
     build_hoi_classifier,
