@@ -1,0 +1,76 @@
+"""Entities that come with the model input: no network, no tokens, no pixels."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.structures import ImageList
+from torch import Tensor
+
+from hoi_d2.modeling.entity_detector.build import (
+    ENTITY_DETECTOR_REGISTRY,
+    Entities,
+    EntityDetector,
+    mask_of,
+)
+
+
+@ENTITY_DETECTOR_REGISTRY.register()
+class AnnotatedEntityDetector(EntityDetector):
+    """Hands on the `detections` of the model input, as `LayoutMapper` makes them.
+
+    For heads that look at boxes and classes alone (`LayoutHeads`).
+    """
+
+    token_dim = 0
+
+    @configurable
+    def __init__(self) -> None:
+        super().__init__()
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        return {}
+
+    def output_shape(self) -> ShapeSpec:
+        """No channels: there is no map."""
+        return ShapeSpec(channels=0, stride=1)
+
+    def preprocess(self, batched_inputs: list[dict[str, Any]]) -> tuple[ImageList, Tensor]:
+        """Images of one pixel without channels, which carry where they come from.
+
+        Raises:
+            ValueError: an input has no `detections`.
+        """
+        if any("detections" not in x for x in batched_inputs):
+            raise ValueError(
+                "AnnotatedEntityDetector wants `detections` in the model input: set "
+                "DATALOADER.MAPPER to hoi_d2.data.layout_mapper.LayoutMapper, or choose another "
+                "MODEL.ENTITY_DETECTOR.NAME to find entities in images"
+            )
+        pixels = torch.zeros(len(batched_inputs), 0, 1, 1, device=self.pixel_mean.device)
+        images = ImageList(pixels, [(1, 1)] * len(batched_inputs))
+        images.batched_inputs = batched_inputs
+        return images, mask_of(images.image_sizes, pixels)
+
+    def detect(self, images: ImageList, mask: Tensor) -> Entities:
+        """The `detections` of the inputs."""
+        inputs = images.batched_inputs
+        return Entities([x["detections"].to(mask.device) for x in inputs], None, None)
+
+    def load_weights(
+        self, path: str | os.PathLike, *, sha256: str = "", revision: str = ""
+    ) -> None:
+        """There are none.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            "AnnotatedEntityDetector takes no weights, and MODEL.ENTITY_DETECTOR.WEIGHTS is "
+            f'{path}: set it to ""'
+        )
