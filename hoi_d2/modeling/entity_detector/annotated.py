@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
-from detectron2.structures import ImageList
+from detectron2.structures import ImageList, Instances
 from torch import Tensor
 
 from hoi_d2.modeling.entity_detector.build import (
@@ -21,7 +21,7 @@ from hoi_d2.modeling.entity_detector.build import (
 
 @ENTITY_DETECTOR_REGISTRY.register()
 class AnnotatedEntityDetector(EntityDetector):
-    """Hands on the `detections` of the model input, as `LayoutMapper` makes them.
+    """Gives the `instances` of the model input, with scores of 1.
 
     For heads that look at boxes and classes alone (`LayoutHeads`).
     """
@@ -44,11 +44,11 @@ class AnnotatedEntityDetector(EntityDetector):
         """Images of one pixel without channels, which carry where they come from.
 
         Raises:
-            ValueError: an input has no `detections`.
+            ValueError: an input has no `instances`.
         """
-        if any("detections" not in x for x in batched_inputs):
+        if any("instances" not in x for x in batched_inputs):
             raise ValueError(
-                "AnnotatedEntityDetector wants `detections` in the model input: set "
+                "AnnotatedEntityDetector needs `instances` in the model input: set "
                 "DATALOADER.MAPPER to hoi_d2.data.layout_mapper.LayoutMapper, or choose another "
                 "MODEL.ENTITY_DETECTOR.NAME to find entities in images"
             )
@@ -58,9 +58,9 @@ class AnnotatedEntityDetector(EntityDetector):
         return images, mask_of(images.image_sizes, pixels)
 
     def detect(self, images: ImageList, mask: Tensor) -> Entities:
-        """The `detections` of the inputs."""
+        """The annotated entities of the inputs."""
         inputs = images.batched_inputs
-        return Entities([x["detections"].to(mask.device) for x in inputs], None, None)
+        return Entities([_certain(x["instances"].to(mask.device)) for x in inputs], None, None)
 
     def load_weights(
         self, path: str | os.PathLike, *, sha256: str = "", revision: str = ""
@@ -74,3 +74,12 @@ class AnnotatedEntityDetector(EntityDetector):
             "AnnotatedEntityDetector takes no weights, and MODEL.ENTITY_DETECTOR.WEIGHTS is "
             f'{path}: set it to ""'
         )
+
+
+def _certain(annotated: Instances) -> Instances:
+    return Instances(
+        annotated.image_size,
+        pred_boxes=annotated.gt_boxes,
+        scores=torch.ones(len(annotated), device=annotated.gt_classes.device),
+        pred_classes=annotated.gt_classes,
+    )
