@@ -256,7 +256,8 @@ class PairPooling(nn.Module):
 
 def _pooled(weights: Tensor, values: Tensor, group: Tensor, number: int) -> Tensor:
     """Weighted mean of (M, d) values over each one's group, with (M, heads) weights."""
-    shaped = values.reshape(len(values), weights.shape[1], -1)
+    heads = weights.shape[1]
+    shaped = values.reshape(len(values), heads, values.shape[1] // heads)
     total = shaped.new_zeros(number, *shaped.shape[1:]).index_add(
         0, group, shaped * weights[:, :, None]
     )
