@@ -87,6 +87,11 @@ class LayoutRmLR(RmLR):
             return found
         return without_crowds(found, num_images, self.max_train_pairs, person=person)
 
+    def random_weights(self) -> list[str]:
+        """As `RmLR`; a detector without weights is not random."""
+        has_weights = bool(self.entity_detector.state_dict())
+        return [p for p in super().random_weights() if has_weights or p != "entity_detector"]
+
 
 def packed(instances: list[Instances]) -> PackedEntities:
     """The annotated entities of a batch; their scores are 1."""

@@ -9,7 +9,6 @@ from hoi_d2.modeling.meta_arch.layout import (
     packed,
     packed_targets,
 )
-from hoi_d2.modeling.roi_heads.pair_generator import PairGenerator
 from tests.modeling.tiny import tiny_config
 
 OPTIONS = (
@@ -93,5 +92,5 @@ def test_a_detectors_input_is_refused_with_the_remedy():
         model().eval()([{"image": torch.zeros(3, 20, 20)}])
 
 
-def test_keeps_the_pair_generators_rule():
-    assert isinstance(model().pair_generator, PairGenerator)
+def test_a_detector_without_weights_is_not_random():
+    assert model().random_weights() == ["interaction_heads"]
