@@ -68,15 +68,26 @@ def test_the_packed_batch_is_rmlrs_own_way():
 
 
 def test_pairs_and_verbs_are_those_of_match_pairs():
-    given = inputs()
+    given = inputs([*RECORDS, record(*RIDER, [(2, 1, 8)], image_id=5)])  # the same boxes again
     instances = [x["instances"] for x in given]
     entities = packed(instances)
     counts = torch.bincount(entities.images, minlength=len(given))
     rows = human_object_pairs(entities, counts, person=0)
-    assert rows.tolist() == [[0, 1], [0, 2], [2, 0], [2, 1], [4, 5], [5, 4]]
+    assert rows.tolist() == [
+        [0, 1],
+        [0, 2],
+        [2, 0],
+        [2, 1],
+        [4, 5],
+        [5, 4],
+        [6, 7],
+        [6, 8],
+        [8, 6],
+        [8, 7],
+    ]
     targets = packed_targets([x["hoi_instances"] for x in given], instances)
     verbs = matched_verbs(entities, rows, entities, *targets, 0.5)
-    assert verbs.nonzero().tolist() == [[0, 36], [0, 76], [4, 43]]
+    assert verbs.nonzero().tolist() == [[0, 36], [0, 76], [4, 43], [9, 8]]
 
 
 def test_testing_is_rmlrs_own_with_boxes_that_are_certain():
