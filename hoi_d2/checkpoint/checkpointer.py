@@ -95,7 +95,12 @@ class HOICheckpointer(DetectionCheckpointer):
             return
         weights = self.model.state_dict()
         data: dict[str, Any] = {
-            "frozen": {prefix: weights_hash(weights, prefix) for prefix in self.frozen_prefixes},
+            # a detector without weights is no part that has to be the same
+            "frozen": {
+                prefix: weights_hash(weights, prefix)
+                for prefix in self.frozen_prefixes
+                if any(key.startswith(prefix) for key in weights)
+            },
             "random_parts": self.frozen_random_parts(),
         }
         if not (self.copy_frozen or data["random_parts"]):

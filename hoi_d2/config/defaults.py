@@ -152,6 +152,23 @@ def _add_rmlr_keys(cfg: CfgNode) -> None:
     irm.NUM_HEADS = 8  # divides HIDDEN_DIM
     irm.DROPOUT = 0.1  # in training only
 
+    # LayoutHeads (MODEL.RMLR.HEADS): verbs from boxes and classes alone, with any entity detector.
+    layout = node.LAYOUT = CfgNode()
+    layout.TOKEN_DIM = 96  # width of an entity
+    layout.HIDDEN_DIM = 256  # width of a pair
+    layout.NUM_LAYERS = 1  # rounds in which the pairs of an image look at each other
+    layout.NUM_HEADS = 4  # of each pooling; divides half of HIDDEN_DIM
+    layout.DROPOUT = 0.2  # in training only
+    # In training, the annotated boxes of a part of the images are made to look like detections.
+    noise = layout.NOISE = CfgNode()
+    noise.SHARE = 0.4  # of the training images; 0 = none
+    noise.JITTER = 0.05  # boxes are moved and scaled by about this share of their size
+    noise.DROP = 0.05  # chance that an entity is missed
+    noise.REPEAT = 0.1  # chance that it is found a second time, badly
+    noise.BYSTANDERS = [0.4, 0.6]  # expected humans, and objects, that take part in nothing
+    # In training, humans are left out until an image has about so many pairs; 0 = all.
+    layout.MAX_TRAIN_PAIRS = 32
+
     loss = node.LOSS = CfgNode()  # focal loss of UPT; "beta" of the supplement is ALPHA
     loss.ALPHA = 0.5  # weight of the positives; that of the negatives is 1 - ALPHA
     loss.GAMMA = 0.2  # 0 = binary cross-entropy

@@ -11,6 +11,7 @@ Start with `meta_arch`, the complete models; the other modules are their parts.
 - `layers`: self-attention over padded sets.
 """
 
+from hoi_d2.modeling.entity_detector.annotated import AnnotatedEntityDetector
 from hoi_d2.modeling.entity_detector.build import build_entity_detector
 from hoi_d2.modeling.entity_detector.detectron2_detectors import DetectronEntityDetector
 from hoi_d2.modeling.entity_detector.detr import DetrEntityDetector
@@ -24,15 +25,18 @@ from hoi_d2.modeling.entity_detector.transformers_detectors import TransformersE
 from hoi_d2.modeling.image_encoder import build_image_encoder
 from hoi_d2.modeling.meta_arch import DEFR, DEFRDet, Detr, RmLR, TransformersDetector
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
+from hoi_d2.modeling.roi_heads.layout_heads import LayoutHeads
 
 __all__ = [
     "DEFR",
     "ENTITY_DETECTOR_REGISTRY",
+    "AnnotatedEntityDetector",
     "DEFRDet",
     "DetectronEntityDetector",
     "Detr",
     "DetrEntityDetector",
     "InteractionHeads",
+    "LayoutHeads",
     "NanoDetEntityDetector",
     "OracleEntityDetector",
     "PrecomputedEntityDetector",

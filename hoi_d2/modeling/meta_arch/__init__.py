@@ -3,7 +3,8 @@
 from hoi_d2.modeling.meta_arch.defr import DEFR
 from hoi_d2.modeling.meta_arch.defr_det import DEFRDet
 from hoi_d2.modeling.meta_arch.detr import Detr
+from hoi_d2.modeling.meta_arch.layout import LayoutRmLR
 from hoi_d2.modeling.meta_arch.rmlr import RmLR
 from hoi_d2.modeling.meta_arch.transformers_detector import TransformersDetector
 
-__all__ = ["DEFR", "DEFRDet", "Detr", "RmLR", "TransformersDetector"]
+__all__ = ["DEFR", "DEFRDet", "Detr", "LayoutRmLR", "RmLR", "TransformersDetector"]

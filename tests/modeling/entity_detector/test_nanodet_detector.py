@@ -14,7 +14,6 @@ from torch import Tensor
 
 from hoi_d2.checkpoint import WeightsError
 from hoi_d2.checkpoint.checkpointer import weights_hash
-from hoi_d2.checkpoint.detector_weights import load_detector_weights
 from hoi_d2.modeling.entity_detector.build import build_entity_detector
 from hoi_d2.modeling.entity_detector.nanodet import NanoDetEntityDetector
 from tests.checkpoint.small_models import small_config
@@ -29,7 +28,7 @@ KEYS = ("MODEL.HOI.VOCABULARY", "hico_det", "MODEL.ENTITY_DETECTOR.NAME", "NanoD
 def detector(*opts: object, loaded: bool = True) -> NanoDetEntityDetector:
     found = build_entity_detector(small_config(*KEYS, *opts, architecture="RmLR"))
     if loaded:
-        load_detector_weights(found, WEIGHTS)
+        found.load_weights(WEIGHTS)
     assert isinstance(found, NanoDetEntityDetector)
     return found
 
@@ -199,11 +198,11 @@ def test_weights_are_loaded_strictly(tmp_path: Path) -> None:
     del weights["heads.1.output.bias"]
     save_file(weights, tmp_path / "part.safetensors")
     with pytest.raises(WeightsError, match=r"1 missing: heads\.1\.output\.bias"):
-        load_detector_weights(model, tmp_path / "part.safetensors")
+        model.load_weights(tmp_path / "part.safetensors")
     with pytest.raises(WeightsError, match="SHA-256"):
-        load_detector_weights(model, WEIGHTS, sha256="01234567")
+        model.load_weights(WEIGHTS, sha256="01234567")
     assert weights_hash(model.state_dict()) == before
-    load_detector_weights(model, WEIGHTS, sha256="c2c19eb6")
+    model.load_weights(WEIGHTS, sha256="c2c19eb6")
     assert all(p.dtype == torch.float32 and not p.requires_grad for p in model.parameters())
 
 
