@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -13,6 +13,7 @@ from torchvision.ops import box_iou
 
 from hoi_d2.modeling.losses.verb_focal import verb_loss
 from hoi_d2.modeling.meta_arch.rmlr import RmLR
+from hoi_d2.modeling.roi_heads.layout_heads import LayoutHeads
 from hoi_d2.modeling.roi_heads.layout_noise import LayoutNoise, PackedEntities, without_crowds
 from hoi_d2.structures import NO_OBJECT, ImageResults, Losses
 
@@ -70,7 +71,7 @@ class LayoutRmLR(RmLR):
         gt_verbs = matched_verbs(
             found, rows, annotated, *packed_targets(targets, instances), self.match_iou
         )
-        logits = self.interaction_heads.verb_logits(
+        logits = cast(LayoutHeads, self.interaction_heads).verb_logits(
             found.boxes, found.classes, found.scores, counts.tolist(), rows
         )
         scores = found.scores[rows].prod(dim=1) ** self.prior_exponents[0]
