@@ -70,9 +70,8 @@ class LayoutRmLR(RmLR):
         gt_verbs = matched_verbs(
             found, rows, annotated, *packed_targets(targets, instances), self.match_iou
         )
-        logits = self.interaction_heads.verb_logits(
-            found.boxes, found.classes, found.scores, counts.tolist(), rows
-        )
+        heads: Any = self.interaction_heads  # LayoutHeads
+        logits = heads.verb_logits(found.boxes, found.classes, found.scores, counts.tolist(), rows)
         scores = found.scores[rows].prod(dim=1) ** self.prior_exponents[0]
         priors = scores[:, None] * self.valid_verbs[found.classes[rows[:, 1]]]
         loss = verb_loss(logits, priors, gt_verbs, alpha=self.loss_alpha, gamma=self.loss_gamma)
