@@ -288,7 +288,10 @@ def _add_rmlr_keys(cfg: CfgNode) -> None:
     irm.NUM_HEADS = 8  # divides HIDDEN_DIM
     irm.DROPOUT = 0.1  # in training only
 
-    loss = node.LOSS = CfgNode()  # focal loss of UPT; "beta" of the supplement is ALPHA
+    loss = node.LOSS = CfgNode()
+    # "VerbFocalLoss" (focal loss of UPT), or another one in VERB_LOSS_REGISTRY.
+    loss.NAME = "VerbFocalLoss"
+    # Of the focal loss; "beta" of the supplement is ALPHA.
     loss.ALPHA = 0.5  # weight of the positives; that of the negatives is 1 - ALPHA
     loss.GAMMA = 0.2  # 0 = binary cross-entropy
     # A candidate pair takes the verbs of every annotated pair that it overlaps with by this much

@@ -19,7 +19,7 @@ from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.modeling.entity_detector.build import EntityDetector, build_entity_detector
 from hoi_d2.modeling.language.cross_modal_alignment import CrossModalAlignment, build_alignment
-from hoi_d2.modeling.losses.verb_focal import verb_loss
+from hoi_d2.modeling.losses import build_verb_loss
 from hoi_d2.modeling.onednn import use_onednn
 from hoi_d2.modeling.pair_matching import PairMatches, match_pairs
 from hoi_d2.modeling.postprocessing import hoi_postprocess, original_sizes
@@ -38,9 +38,9 @@ class RmLR(nn.Module):
         interaction_heads: IRE, masked RoI, cross-modal self-attention and IRM.
         alignment: teaches the pairs' vectors what their sentences say; None = no language.
         vocabulary: objects, verbs and which of them go together.
+        verb_loss: one of VERB_LOSS_REGISTRY; of logits, priors and verbs of the pairs.
         prior_exponents: of the product of the two detection scores, in training and in testing.
         match_iou: overlap from which a candidate pair takes an annotated pair's verbs.
-        loss_alpha, loss_gamma: of the focal loss.
         score_threshold, max_detections: of the interactions that are given out; 0 = all.
         detector_is_random: no weight file was given for the detector.
     """
@@ -57,11 +57,10 @@ class RmLR(nn.Module):
         pair_generator: PairGenerator,
         interaction_heads: InteractionHeads,
         vocabulary: Vocabulary,
+        verb_loss: nn.Module,
         alignment: CrossModalAlignment | None = None,
         prior_exponents: tuple[float, float] = (1.0, 2.8),
         match_iou: float = 0.5,
-        loss_alpha: float = 0.5,
-        loss_gamma: float = 0.2,
         score_threshold: float = 0.0,
         max_detections: int = 0,
         detector_is_random: bool = False,
@@ -70,11 +69,11 @@ class RmLR(nn.Module):
         self.entity_detector = entity_detector.requires_grad_(False).eval()
         self.pair_generator = pair_generator
         self.interaction_heads = interaction_heads
+        self.verb_loss = verb_loss
         self.alignment = alignment
         self.vocabulary = vocabulary
         self.prior_exponents = prior_exponents
         self.match_iou = match_iou
-        self.loss_alpha, self.loss_gamma = loss_alpha, loss_gamma
         self.score_threshold, self.max_detections = score_threshold, max_detections
         self.detector_is_random = detector_is_random
         valid, hoi_of = vocabulary.valid_verbs, vocabulary.hoi_of
@@ -106,11 +105,10 @@ class RmLR(nn.Module):
             "pair_generator": PairGenerator(cfg, person=vocabulary.person),
             "interaction_heads": heads,
             "vocabulary": vocabulary,
+            "verb_loss": build_verb_loss(cfg),
             "alignment": build_alignment(cfg, vocabulary),
             "prior_exponents": (loss.PRIOR_EXPONENT_TRAIN, loss.PRIOR_EXPONENT_TEST),
             "match_iou": loss.MATCH_IOU,
-            "loss_alpha": loss.ALPHA,
-            "loss_gamma": loss.GAMMA,
             "score_threshold": cfg.MODEL.HOI.SCORE_THRESHOLD,
             "max_detections": cfg.MODEL.HOI.MAX_DETECTIONS,
             "detector_is_random": not cfg.MODEL.ENTITY_DETECTOR.WEIGHTS,
@@ -134,7 +132,9 @@ class RmLR(nn.Module):
         if not self.training:
             return self.interactions(vectors.verb_logits, pairs, batched_inputs)
         matches = self.match(pairs, batched_inputs)
-        losses = {"loss_verb": self.verb_loss(vectors.verb_logits, pairs, matches)}
+        priors = self.pair_priors(pairs, self.prior_exponents[0])
+        verbs = matches.candidate_verbs()
+        losses = {"loss_verb": self.verb_loss(vectors.verb_logits, priors, verbs)}
         if self.alignment is not None:
             losses |= self.alignment({"irm": vectors.overall, "ire": vectors.union}, matches)
         return losses
@@ -147,16 +147,6 @@ class RmLR(nn.Module):
             [x["instances"].to(device) for x in batched_inputs],
             [x["hoi_instances"].to(device) for x in batched_inputs],
             iou_threshold=self.match_iou,
-        )
-
-    def verb_loss(self, verb_logits: Tensor, pairs: CandidatePairs, matches: PairMatches) -> Tensor:
-        """Focal loss of (M, K) logits against the verbs of the annotated pairs they match."""
-        return verb_loss(
-            verb_logits,
-            self.pair_priors(pairs, self.prior_exponents[0]),
-            matches.candidate_verbs(),
-            alpha=self.loss_alpha,
-            gamma=self.loss_gamma,
         )
 
     def interactions(
