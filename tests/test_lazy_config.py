@@ -16,7 +16,7 @@ from tests.small_configs import annotated_inputs, read_config
 
 FILE = str(configs_root() / "lazy" / "rmlr_toy.py")
 # What RmLR itself was told; its parts say theirs when they are printed.
-SETTINGS = ("match_iou", "loss_alpha", "loss_gamma", "score_threshold", "max_detections")
+SETTINGS = ("match_iou", "score_threshold", "max_detections")
 
 
 def from_lazy() -> nn.Module:

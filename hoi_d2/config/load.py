@@ -12,6 +12,7 @@ import yaml
 from detectron2.config import CfgNode, get_cfg
 
 from hoi_d2.config.defaults import add_hoi_config
+from hoi_d2.config.imports import import_modules
 from hoi_d2.model_zoo import config_file, configs_root
 from hoi_d2.utils.user_errors import UserError
 
@@ -36,16 +37,23 @@ class ConfigError(UserError, ValueError):
 def load_config(path: str, opts: Sequence[Any] = ()) -> CfgNode:
     """The config of a file or packaged name, on the CPU where there is no GPU; not frozen.
 
+    The modules of `MODEL.IMPORTS` are imported.
+
     Args:
         path: a file, or a name such as `toy/rmlr.yaml`; "" = the defaults.
         opts: KEY, VALUE, ... merged after it.
 
     Raises:
         FileNotFoundError, ConfigError: as `merge_config`.
+        ConfigError: a module of `MODEL.IMPORTS` cannot be imported.
     """
     cfg = get_cfg()
     add_hoi_config(cfg)
     merge_config(cfg, path, opts)
+    try:
+        import_modules(cfg.MODEL.IMPORTS)
+    except (ImportError, FileNotFoundError) as error:
+        raise ConfigError(f"MODEL.IMPORTS {cfg.MODEL.IMPORTS}: {error}") from error
     return on_this_machine(cfg)
 
 

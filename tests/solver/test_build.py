@@ -7,8 +7,7 @@ import torch
 from detectron2.config import get_cfg
 from torch import nn
 
-import hoi_d2  # noqa: F401  prepares detectron2
-from hoi_d2.config.engine import add_engine_config
+from hoi_d2.config.defaults import add_hoi_config
 from hoi_d2.solver import build_lr_scheduler, build_optimizer, parameter_groups
 from hoi_d2.solver.lr_scheduler import CosineRestarts
 
@@ -16,7 +15,7 @@ from hoi_d2.solver.lr_scheduler import CosineRestarts
 @pytest.fixture
 def cfg():
     cfg = get_cfg()
-    add_engine_config(cfg)
+    add_hoi_config(cfg)
     cfg.SOLVER.BASE_LR, cfg.SOLVER.WEIGHT_DECAY, cfg.SOLVER.WEIGHT_DECAY_NORM = 1.0, 0.1, 0.0
     cfg.SOLVER.MAX_ITER, cfg.SOLVER.WARMUP_ITERS = 20, 0
     return cfg

@@ -20,8 +20,6 @@ from hoi_d2.modeling.losses.normalizer import loss_normalizer
 from hoi_d2.modeling.roi_heads.pair_matching import PairMatches
 
 ATTENTIONS = ("fixed", "learnt")
-SOURCES = ("irm", "ire")
-LEVELS = ("sentence", "word")
 
 
 class CrossModalAlignment(nn.Module):
@@ -65,9 +63,10 @@ class CrossModalAlignment(nn.Module):
             "attention": node.CROSS_ATTENTION,
             "num_heads": node.NUM_HEADS,
             "weights": {
-                (level, source): node[f"{level}_{source}_WEIGHT".upper()]
-                for source in SOURCES
-                for level in LEVELS
+                ("sentence", "irm"): node.SENTENCE_IRM_WEIGHT,
+                ("word", "irm"): node.WORD_IRM_WEIGHT,
+                ("sentence", "ire"): node.SENTENCE_IRE_WEIGHT,
+                ("word", "ire"): node.WORD_IRE_WEIGHT,
             },
         }
 

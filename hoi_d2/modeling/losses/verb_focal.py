@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from detectron2.config import CfgNode, configurable
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hoi_d2.modeling.losses.build import VERB_LOSS_REGISTRY
 from hoi_d2.modeling.losses.normalizer import loss_normalizer
 
 _EPS = 1e-6
@@ -23,7 +25,7 @@ def verb_focal_loss(
         verb_logits: (M, K).
         pair_priors: (M, K) in 0..1; 0 = the verb is impossible for the object and left out.
         gt_verbs: (M, K) in {0, 1}.
-        alpha: weight of a negative; 1 - alpha of a positive ("beta" in RmLR's supplement).
+        alpha: weight of a positive; 1 - alpha of a negative ("beta" in RmLR's supplement).
         gamma: focusing exponent.
 
     Returns:
@@ -42,10 +44,37 @@ def verb_focal_loss(
     return (weight * cross_entropy).sum()
 
 
-def verb_loss(
-    verb_logits: Tensor, pair_priors: Tensor, gt_verbs: Tensor, *, alpha: float, gamma: float
-) -> Tensor:
-    """`verb_focal_loss` over the number of positive entries of the whole step, at least 1."""
-    total = verb_focal_loss(verb_logits, pair_priors, gt_verbs, alpha=alpha, gamma=gamma)
-    positives = (gt_verbs * (pair_priors > 0)).sum()
-    return total / loss_normalizer("verbs", positives)
+@VERB_LOSS_REGISTRY.register()
+class VerbFocalLoss(nn.Module):
+    """`verb_focal_loss` over the number of positive entries of the whole step, at least 1.
+
+    Args:
+        alpha: weight of a positive; 1 - alpha of a negative.
+        gamma: focusing exponent; 0 = binary cross-entropy.
+    """
+
+    @configurable
+    def __init__(self, *, alpha: float = 0.5, gamma: float = 0.2) -> None:
+        super().__init__()
+        self.alpha, self.gamma = alpha, gamma
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, float]:
+        return {"alpha": cfg.MODEL.RMLR.LOSS.ALPHA, "gamma": cfg.MODEL.RMLR.LOSS.GAMMA}
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}, gamma={self.gamma}"
+
+    def forward(self, verb_logits: Tensor, pair_priors: Tensor, gt_verbs: Tensor) -> Tensor:
+        """
+        Args:
+            verb_logits, pair_priors, gt_verbs: (M, K), see `verb_focal_loss`.
+
+        Returns:
+            A scalar in fp32.
+        """
+        total = verb_focal_loss(
+            verb_logits, pair_priors, gt_verbs, alpha=self.alpha, gamma=self.gamma
+        )
+        positives = (gt_verbs * (pair_priors > 0)).sum()
+        return total / loss_normalizer("verbs", positives)

@@ -11,7 +11,6 @@ from detectron2.structures import Instances
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from hoi_d2.modeling.losses.verb_focal import verb_loss
 from hoi_d2.modeling.meta_arch.rmlr import RmLR
 from hoi_d2.modeling.roi_heads.layout_heads import LayoutHeads
 from hoi_d2.modeling.roi_heads.layout_noise import LayoutNoise, PackedEntities, without_crowds
@@ -76,8 +75,7 @@ class LayoutRmLR(RmLR):
         )
         scores = found.scores[rows].prod(dim=1) ** self.prior_exponents[0]
         priors = scores[:, None] * self.valid_verbs[found.classes[rows[:, 1]]]
-        loss = verb_loss(logits, priors, gt_verbs, alpha=self.loss_alpha, gamma=self.loss_gamma)
-        return {"loss_verb": loss}
+        return {"loss_verb": self.verb_loss(logits, priors, gt_verbs)}
 
     def as_found(self, annotated: PackedEntities, num_images: int) -> PackedEntities:
         """The annotated entities as a detector might give them, after its suppression."""

@@ -19,7 +19,7 @@ from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.modeling.entity_detector.build import build_entity_detector
 from hoi_d2.modeling.entity_detector.interface import EntityDetector
 from hoi_d2.modeling.language.cross_modal_alignment import CrossModalAlignment, build_alignment
-from hoi_d2.modeling.losses.verb_focal import verb_loss
+from hoi_d2.modeling.losses import build_verb_loss
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
 from hoi_d2.modeling.roi_heads.pair_matching import PairMatches, match_pairs
@@ -37,9 +37,9 @@ class RmLR(nn.Module):
         interaction_heads: IRE, masked RoI, cross-modal self-attention and IRM.
         alignment: teaches the pairs' vectors what their sentences say; None = no language.
         vocabulary: objects, verbs and which of them go together.
+        verb_loss: one of VERB_LOSS_REGISTRY; of logits, priors and verbs of the pairs.
         prior_exponents: of the product of the two detection scores, in training and in testing.
         match_iou: overlap from which a candidate pair takes an annotated pair's verbs.
-        loss_alpha, loss_gamma: of the focal loss.
         score_threshold, max_detections: of the interactions that are given out; 0 = all.
     """
 
@@ -55,11 +55,10 @@ class RmLR(nn.Module):
         pair_generator: PairGenerator,
         interaction_heads: InteractionHeads,
         vocabulary: Vocabulary,
+        verb_loss: nn.Module,
         alignment: CrossModalAlignment | None = None,
         prior_exponents: tuple[float, float] = (1.0, 2.8),
         match_iou: float = 0.5,
-        loss_alpha: float = 0.5,
-        loss_gamma: float = 0.2,
         score_threshold: float = 0.0,
         max_detections: int = 0,
     ) -> None:
@@ -67,11 +66,11 @@ class RmLR(nn.Module):
         self.entity_detector = entity_detector.requires_grad_(False).eval()
         self.pair_generator = pair_generator
         self.interaction_heads = interaction_heads
+        self.verb_loss = verb_loss
         self.alignment = alignment
         self.vocabulary = vocabulary
         self.prior_exponents = prior_exponents
         self.match_iou = match_iou
-        self.loss_alpha, self.loss_gamma = loss_alpha, loss_gamma
         self.score_threshold, self.max_detections = score_threshold, max_detections
         valid, hoi_of = vocabulary.valid_verbs, vocabulary.hoi_of
         self.register_buffer("valid_verbs", torch.from_numpy(valid).float(), persistent=False)
@@ -95,11 +94,10 @@ class RmLR(nn.Module):
             "pair_generator": PairGenerator(cfg, person=vocabulary.person),
             "interaction_heads": heads,
             "vocabulary": vocabulary,
+            "verb_loss": build_verb_loss(cfg),
             "alignment": build_alignment(cfg, vocabulary),
             "prior_exponents": (loss.PRIOR_EXPONENT_TRAIN, loss.PRIOR_EXPONENT_TEST),
             "match_iou": loss.MATCH_IOU,
-            "loss_alpha": loss.ALPHA,
-            "loss_gamma": loss.GAMMA,
             "score_threshold": cfg.MODEL.HOI.SCORE_THRESHOLD,
             "max_detections": cfg.MODEL.HOI.MAX_DETECTIONS,
         }
@@ -121,7 +119,9 @@ class RmLR(nn.Module):
         if not self.training:
             return self.interactions(vectors.verb_logits, pairs, batched_inputs)
         matches = self.match(pairs, batched_inputs)
-        losses = {"loss_verb": self.verb_loss(vectors.verb_logits, pairs, matches)}
+        priors = self.pair_priors(pairs, self.prior_exponents[0])
+        verbs = matches.candidate_verbs()
+        losses = {"loss_verb": self.verb_loss(vectors.verb_logits, priors, verbs)}
         if self.alignment is not None:
             losses |= self.alignment({"irm": vectors.overall, "ire": vectors.union}, matches)
         return losses
@@ -134,16 +134,6 @@ class RmLR(nn.Module):
             [x["instances"].to(device) for x in batched_inputs],
             [x["hoi_instances"].to(device) for x in batched_inputs],
             iou_threshold=self.match_iou,
-        )
-
-    def verb_loss(self, verb_logits: Tensor, pairs: CandidatePairs, matches: PairMatches) -> Tensor:
-        """Focal loss of (M, K) logits against the verbs of the annotated pairs they match."""
-        return verb_loss(
-            verb_logits,
-            self.pair_priors(pairs, self.prior_exponents[0]),
-            matches.candidate_verbs(),
-            alpha=self.loss_alpha,
-            gamma=self.loss_gamma,
         )
 
     def interactions(

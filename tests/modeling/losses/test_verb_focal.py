@@ -1,7 +1,9 @@
+import math
+
 import pytest
 import torch
 
-from hoi_d2.modeling.losses.verb_focal import verb_focal_loss, verb_loss
+from hoi_d2.modeling.losses.verb_focal import VerbFocalLoss, verb_focal_loss
 
 ALPHA, GAMMA = 0.5, 0.2
 
@@ -57,6 +59,13 @@ def test_each_entry_equals_the_published_form(logit, prior, y):
     )
 
 
+@pytest.mark.parametrize(("label", "weight"), [(1.0, 0.9), (0.0, 0.1)])
+def test_alpha_is_the_weight_of_a_positive(label, weight):
+    logits, y = torch.zeros(1, 1), torch.full((1, 1), label)
+    loss = VerbFocalLoss(alpha=0.9, gamma=0.0)(logits, torch.ones(1, 1), y)
+    torch.testing.assert_close(loss, torch.tensor(weight * math.log(2)))
+
+
 @pytest.mark.parametrize("logit", [5.0, 14.0, 100.0])
 def test_a_confident_mistake_at_prior_one_still_has_a_gradient(logit):
     logits = torch.full((1, 1), logit, requires_grad=True)
@@ -68,7 +77,7 @@ def test_a_confident_mistake_at_prior_one_still_has_a_gradient(logit):
 def test_no_positives_divide_by_one(rows):
     logits = torch.zeros(rows, 4, requires_grad=True)
     prior, y = torch.full((rows, 4), 0.5), torch.zeros(rows, 4)
-    loss = verb_loss(logits, prior, y, alpha=ALPHA, gamma=GAMMA)
+    loss = VerbFocalLoss(alpha=ALPHA, gamma=GAMMA)(logits, prior, y)
     loss.backward()
     torch.testing.assert_close(loss, loss_of(logits, prior, y))
 
@@ -83,7 +92,7 @@ def test_impossible_positives_are_not_counted():
     """Two possible positives and one impossible: the sum is divided by 2."""
     logits, prior = torch.zeros(2, 2), torch.tensor([[0.5, 0.0], [0.5, 0.5]])
     y = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
-    loss = verb_loss(logits, prior, y, alpha=ALPHA, gamma=GAMMA)
+    loss = VerbFocalLoss(alpha=ALPHA, gamma=GAMMA)(logits, prior, y)
     torch.testing.assert_close(loss, loss_of(logits, prior, y) / 2)
 
 
