@@ -113,6 +113,8 @@ def _run(args: argparse.Namespace) -> int:
     predictor = _predictor(args)
     if predictor.random_parts:
         print(RANDOM_WARNING.format(parts=", ".join(predictor.random_parts)), file=sys.stderr)
+    if predictor.note:
+        print(f"note: {predictor.note}", file=sys.stderr)
     names = predictor.vocabulary.verbs
     verbs = tuple(names[index_of(verb, names, "verb")] for verb in args.verbs)
     draw = DrawOptions(args.score_threshold, args.top_k, verbs)

@@ -78,7 +78,7 @@ def run_on_images(
     files: dict[Any, str] = {}
     names = dict(zip(paths, image_names([{"file_name": str(p)} for p in paths], ".png")))
     keep_originals(paths, [output / name for name in names.values()])
-    with DemoReport(output, ("file",)) as report, tqdm(total=len(paths), unit="image") as bar:
+    with DemoReport(output, ("image",)) as report, tqdm(total=len(paths), unit="image") as bar:
         for chunk in _chunks(paths, predictor.batch_size):
             read = list(_readable(chunk, bad))
             for (path, _), prediction in zip(read, predictor([rgb[:, :, ::-1] for _, rgb in read])):

@@ -46,7 +46,7 @@ class DemoReport:
         columns: names of the columns that come before the triplet.
     """
 
-    HEADER = ("person_id", "verb", "object", "score", "human_box", "object_box")
+    HEADER = ("person_id", "verb", "object", "score", "human_box", "object_box", "note")
 
     def __init__(self, output: Path, columns: tuple[str, ...]) -> None:
         self.output = output
@@ -66,7 +66,8 @@ class DemoReport:
                 for box in (t.human_box, t.object_box)
             ]
             person = "" if t.person_id is None else t.person_id
-            self._csv.writerow([*values, person, t.verb, t.object or "", f"{t.score:.4f}", *boxes])
+            words = (t.verb, t.object or "", f"{t.score:.4f}")
+            self._csv.writerow([*values, person, *words, *boxes, drawn.note])
 
     def __enter__(self) -> DemoReport:
         return self

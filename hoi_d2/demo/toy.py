@@ -1,6 +1,6 @@
-"""`make demo`: the whole project on the toy world, on a CPU in a few minutes.
+"""`make demo`: photographs first, then the whole project on the toy world, on a CPU in minutes.
 
-Detects and draws interactions with the shipped weights, trains RmLR briefly, evaluates both.
+The toy part draws interactions with the shipped weights, trains RmLR briefly and evaluates both.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from detectron2.utils.logger import setup_logger
 from hoi_d2.config.load import load_config
 from hoi_d2.data.toy import scene as toy
 from hoi_d2.demo.images import run_on_images
+from hoi_d2.demo.photographs import example_photographs
 from hoi_d2.engine.trainer import HOITrainer, evaluate_weights
-from hoi_d2.inference.predictor import HOIPredictor
+from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor
 
 CONFIG = "toy/rmlr.yaml"
 SHIPPED = "hoi_d2://toy/rmlr.safetensors"
@@ -32,19 +33,28 @@ def run_toy_demo(output: Path) -> int:
     output.mkdir(parents=True, exist_ok=True)
     setup_logger(str(output), name="detectron2", abbrev_name="d2")
     setup_logger(str(output), name="hoi_d2")
+    photographs = example_photographs()
+    print(f"\n1/4  interactions in {len(photographs)} photograph(s)")
+    (output / "photographs").mkdir(exist_ok=True)
+    run_on_images(
+        HOIPredictor.from_config(DEFAULT_CONFIG, ["MODEL.DEVICE", "cpu"]),
+        photographs,
+        output / "photographs",
+    )
     images = _draw_toy_images(output / "toy_images")
-    print(f"\n1/3  interactions in {len(images)} toy images")
+    print(f"\n2/4  interactions in {len(images)} toy images")
     predictor = HOIPredictor.from_config(CONFIG, ["MODEL.WEIGHTS", SHIPPED])
     (output / "images").mkdir(exist_ok=True)
     run_on_images(predictor, images, output / "images")
-    print(f"\n2/3  evaluating the shipped weights on {toy.SPLITS['val'][1]} images")
+    print(f"\n3/4  evaluating the shipped weights on {toy.SPLITS['val'][1]} images")
     shipped = _evaluate(output / "shipped", SHIPPED)
     _keep(output, output / "shipped")
-    print(f"\n3/3  training RmLR for {TRAIN_ITERATIONS} iterations, then evaluating it")
+    print(f"\n4/4  training RmLR for {TRAIN_ITERATIONS} iterations, then evaluating it")
     trained = _train(output / "train")
     name = "hico_det/mAP_default_full"
     print(f"\n{name}: shipped weights {shipped[name]:.2f}")
     print(f"{name}: {TRAIN_ITERATIONS} iterations from scratch {trained[name]:.2f}")
+    print(f"photographs: {output / 'photographs'}")
     print(f"images: {output / 'images'}\nmetrics:  {output / 'metrics.json'}")
     print(f"{time.time() - start:.0f} s in all")
     return 0

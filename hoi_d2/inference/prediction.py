@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,8 @@ class Triplet:
     person_id: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.verb} {self.object or ''} {self.score:.2f}"
+        words = f"{self.verb} {self.object or ''}".replace("_", " ").strip()
+        return f"{words} {self.score:.2f}"
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON can hold it: boxes with a tenth of a pixel, the score with four digits."""
@@ -57,12 +58,14 @@ class HOIPrediction:
         instances: the entities.
         hoi_instances: the interactions, best first.
         vocabulary: of the model.
+        note: what a user has to know of the model; drawn below the image.
     """
 
     image: np.ndarray
     instances: Instances
     hoi_instances: Instances
     vocabulary: Vocabulary
+    note: str = ""
 
     @property
     def triplets(self) -> list[Triplet]:
@@ -109,13 +112,14 @@ class HOIPrediction:
         keep = found.scores >= score_threshold
         keep &= keep.new_tensor([names[v] in shown for v in found.verb_classes.tolist()])
         rows = keep.nonzero().squeeze(1)[:top_k]
-        return HOIPrediction(self.image, self.instances, found[rows], self.vocabulary)
+        return replace(self, hoi_instances=found[rows])
 
     def to_json(self, *, indent: int | None = None) -> str:
         """An object with `width`, `height` and `triplets`; boxes are XYXY pixels."""
         height, width = self.image.shape[:2]
         triplets = [t.as_dict() for t in self.triplets]
-        content = {"width": width, "height": height, "triplets": triplets}
+        note = {"note": self.note} if self.note else {}
+        content = {"width": width, "height": height, **note, "triplets": triplets}
         return json.dumps(content, indent=indent)
 
     def results(self, image_id: int = 0) -> HOIResults:
@@ -125,6 +129,6 @@ class HOIPrediction:
     def draw(self, *, score_threshold: float = 0.2, top_k: int | None = 20) -> HOIImage:
         """The image with its interactions; `.save(path)` writes it."""
         shown = self.select(score_threshold=score_threshold, top_k=top_k)
-        return HOIVisualizer(self.image).draw_hoi_instances(
+        return HOIVisualizer(self.image, note=self.note).draw_hoi_instances(
             shown.hoi_instances, self.vocabulary, score_threshold=score_threshold, top_k=None
         )

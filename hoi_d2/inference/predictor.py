@@ -44,6 +44,7 @@ class HOIPredictor:
 
     Attributes:
         vocabulary: the class names.
+        note: what a user has to know of the model, "" = nothing (`MODEL.NOTE`).
         random_parts: parts of the model that no file has filled; their scores mean nothing.
 
     Examples:
@@ -58,7 +59,7 @@ class HOIPredictor:
         with _names_of_checkpoint(cfg):
             self.model = build_model(cfg).eval()
             self.vocabulary = vocabulary_of(cfg)
-        self.cfg, self.batch_size = cfg, batch_size
+        self.cfg, self.batch_size, self.note = cfg, batch_size, cfg.MODEL.NOTE
         checkpointer = HOICheckpointer(self.model)
         checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=False)
         self.random_parts = checkpointer.random_parts
@@ -116,7 +117,11 @@ class HOIPredictor:
             )
         return [
             HOIPrediction(
-                p, o["instances"].to("cpu"), best_first(o["hoi_instances"]), self.vocabulary
+                p,
+                o["instances"].to("cpu"),
+                best_first(o["hoi_instances"]),
+                self.vocabulary,
+                self.note,
             )
             for p, o in zip(raw_images, outputs)
         ]
@@ -175,11 +180,15 @@ def list_models(*, pretrained: bool = False) -> list[str]:
     return [name for name in names if not pretrained or _has_weights(name)]
 
 
+ALIASES = {"photo": "photo/photo"}
+"""Short names of models."""
+
+
 def get_model(name: str, *, pretrained: bool = True, options: Sequence[Any] = ()) -> HOIPredictor:
     """A model by its name.
 
     Args:
-        name: one of `list_models()`, such as `toy/rmlr`.
+        name: one of `list_models()`, such as `toy/rmlr`, or "photo", the model of photographs.
         pretrained: with the weights that come with the package; else at random, unless the
             options name a file.
         options: KEY, VALUE, ... overrides of its config.
@@ -188,6 +197,7 @@ def get_model(name: str, *, pretrained: bool = True, options: Sequence[Any] = ()
         KeyError: no such model; lists what there is.
         ValueError: `pretrained`, and no weights come with the package or are named.
     """
+    name = ALIASES.get(name, name)
     if name not in model_names():
         raise KeyError(f"no model {name!r}; hoi_d2 has {', '.join(list_models())}")
     named = "MODEL.WEIGHTS" in options

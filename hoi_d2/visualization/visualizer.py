@@ -38,6 +38,7 @@ class HOIVisualizer:
             labels found no room.
         merge_iou: see `build_scene`.
         font: a font file for class names that DejaVu Sans has no letters for.
+        note: a line below the image, if there is a legend.
 
     Raises:
         ValueError: the image is not an image.
@@ -52,6 +53,7 @@ class HOIVisualizer:
         legend: bool = True,
         merge_iou: float = 0.6,
         font: str | None = None,
+        note: str = "",
     ) -> None:
         self.image = _as_rgb(image)
         if scale is None:
@@ -60,6 +62,7 @@ class HOIVisualizer:
         self.legend = legend
         self.merge_iou = merge_iou
         self.font = font
+        self.note = note
 
     def draw_hoi_instances(
         self,
@@ -81,8 +84,10 @@ class HOIVisualizer:
             hoi_instances, score_threshold=score_threshold, top_k=top_k
         )
         output = self.draw_interactions(interactions, vocabulary)
-        if not interactions and self.legend:
-            paint_list(output, [(NOTHING_FOUND.format(score_threshold), GREY)], font=self.font)
+        remarks = [] if interactions else [NOTHING_FOUND.format(score_threshold)]
+        remarks += [self.note] * bool(self.note)
+        if self.legend:
+            paint_list(output, [(text, GREY) for text in remarks], font=self.font)
         return output
 
     def draw_ground_truth(
