@@ -62,7 +62,8 @@ def _cell(key: str, row: dict[str, Any], section: dict[str, Any]) -> str:
 
 def short(zoo: dict[str, Any]) -> dict[str, Any]:
     """README's table alone: what finds or recognises interactions at once, without training."""
-    ready = [r for r in zoo["toy"]["rows"] if r.get("weights") or not r["parameters"]["trained"]]
+    toy = [r for r in zoo["toy"]["rows"] if r.get("weights") or not r["parameters"]["trained"]]
+    ready = [*zoo["photo"]["rows"], *toy]
     columns = {key: zoo["toy"]["columns"][key] for key in ("what", "ours")}
     return {"ready": {"columns": columns, "rows": ready}}
 
