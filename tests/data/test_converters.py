@@ -163,5 +163,5 @@ def test_tool(tmp_path):
     assert "2 images" in done.stdout
     assert facts(output) == EXPECTED
     failed = subprocess.run([*command[:-2], "driver"], capture_output=True, text=True, check=False)
-    assert failed.returncode == 1
+    assert failed.returncode == 2
     assert "--person" in failed.stderr

@@ -270,7 +270,7 @@ def test_hico_det_tool(tmp_path, write_json):
     assert "another version" in done.stdout  # not the real test_hico.json
     assert (root / "hico_20160224_det/annotations/test_hico.sizes.json").is_file()
     wrong = run_tool("hico_det", root, *args, "--sha256", "0" * 64)
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
     assert "SHA-256" in wrong.stderr
 
 
@@ -284,7 +284,7 @@ def test_vcoco_tool(tmp_path, write_json):
     assert (root / "v-coco/data/instances_vcoco_all_2014.json").is_file()
     row = next(r for r in done.stdout.split("\n") if "vcoco_test" in r and "interactions" in r)
     assert row.split()[2] == "1"  # the cake that is cut; the others have no visible object
-    assert run_tool("vcoco", root, "--labels", files[0]).returncode == 1
+    assert run_tool("vcoco", root, "--labels", files[0]).returncode == 2
 
 
 def test_mpii_tool(tmp_path, release_mat):  # noqa: F811
@@ -298,7 +298,7 @@ def test_mpii_tool(tmp_path, release_mat):  # noqa: F811
     assert done.returncode == 0, done.stderr
     assert "3 training images" in done.stdout
     assert (root / "mpii/val_images.txt").read_text() == "015.jpg\n"
-    assert run_tool("mpii", tmp_path / "none").returncode == 1
+    assert run_tool("mpii", tmp_path / "none").returncode == 2
 
 
 def test_hico_tool(tmp_path, test_data):

@@ -7,6 +7,7 @@ import types
 import pytest
 
 import hoi_d2.engine.setup as setup
+from hoi_d2.commands.main import main
 
 
 @pytest.fixture
@@ -76,8 +77,7 @@ def test_a_requeue_that_submitit_did_not_make_resumes_too(
 
 def test_without_slurm_nothing_starts_here(tool, submitit, monkeypatch, capsys):
     monkeypatch.setattr(submitit.AutoExecutor, "cluster", "local")
-    monkeypatch.setattr(sys, "argv", ["slurm_train.py", "--", "SEED", "1"])
-    assert tool.main() == 2
+    assert main(["slurm", "--", "SEED", "1"]) == 2
     assert "no SLURM here" in capsys.readouterr().err and "function" not in submitit.told
 
 

@@ -196,7 +196,7 @@ def test_paths_that_are_folders_or_hold_nothing(files, tmp_path, capsys):
         ("--output", tmp_path, "Is a directory"),
         ("--per-class", tmp_path, "Is a directory"),
         ("--output", files["results.npz"] / "m.json", "File exists"),
-        ("--image-ids", empty, f"{empty}: content = 'no ids'; expected an id on each line"),
+        ("--image-ids", empty, f"{empty}: content = 'no ids'; expected one id per line"),
         ("--unseen", empty, f"{empty}: content = 'no ids'"),
     ):
         assert call(files, option, path) == 2, option

@@ -67,7 +67,7 @@ class Found:
     Args:
         prediction: everything that the model found.
         remark: what was done to the image, and by which model; for the status line.
-        warning: that the scores mean nothing, "" = they do.
+        warning: what a user has to know of the scores, "" = nothing.
     """
 
     prediction: HOIPrediction
@@ -212,7 +212,7 @@ class WebSession:
         return Found(
             prediction,
             ". ".join(filter(None, [asked, remark[:1].upper() + remark[1:]])),
-            RANDOM_WARNING.format(parts=parts) if parts else "",
+            RANDOM_WARNING.format(parts=parts) if parts else predictor.note,
         )
 
 
