@@ -87,7 +87,7 @@ def test_every_command_has_a_tool():
     ("arguments", "said"),
     [
         (["fly"], "unknown command 'fly'"),
-        (["trian"], "Did you mean 'train'?"),
+        (["trainn"], "Did you mean 'train'?"),
         (["data", "validat"], "Did you mean 'validate'?"),
         (["data", "validate"], "required: PATH (see hoi-d2 data validate --help)"),
         (["demo", "--config-file", "toy/rmlrr.yaml", "{tmp}/a.jpg"], "a.jpg"),
