@@ -137,4 +137,4 @@ def test_plot_log(tmp_path, capsys):
     assert list(named_runs([f"a={runs[0]}", f"b={runs[1]}"])) == ["a", "b"]
     assert run("plot_log", [f"a={runs[0]}", f"a={runs[1]}"]) == 2
     assert run("plot_log", [str(tmp_path / "z")]) == 2
-    assert "plot_log: " in capsys.readouterr().err
+    assert "error: " in capsys.readouterr().err
