@@ -71,17 +71,29 @@ def argument_parser() -> argparse.ArgumentParser:
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line; overrides of the config (KEY VALUE ...) come last."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    first = next((i for i, word in enumerate(words) if _KEY.fullmatch(word)), len(words))
+    """The command line; KEY VALUE overrides of the config may stand anywhere in it."""
+    words, opts = _without_overrides(list(sys.argv[1:] if arguments is None else arguments))
     parser = argument_parser()
-    args = parser.parse_intermixed_args(words[:first])
-    args.input, args.opts = [*args.images, *args.input], words[first:]
+    args = parser.parse_intermixed_args(words)
+    args.input, args.opts = [*args.images, *args.input], opts
     if args.input and (args.video or args.webcam):
         parser.error("images cannot be combined with --video or --webcam")
     if args.track and not (args.video or args.webcam):
         parser.error("--track follows people over the frames of a --video or --webcam")
     return args
+
+
+def _without_overrides(words: list[str]) -> tuple[list[str], list[str]]:
+    """The words without the overrides, and the overrides; an existing file is never a key."""
+    rest: list[str] = []
+    opts: list[str] = []
+    remaining = iter(words)
+    for word in remaining:
+        if _KEY.fullmatch(word) and not Path(word).exists():
+            opts += [word, *(value for value in [next(remaining, None)] if value is not None)]
+        else:
+            rest.append(word)
+    return rest, opts
 
 
 def _count(text: str) -> int:

@@ -96,7 +96,7 @@ def test_every_command_has_a_tool():
         (["web", "--config-file", "none.yaml"], "none.yaml"),
         (["train", "--config-file", "none.yaml"], "none.yaml"),
         (["eval", "--config-file", "none.yaml"], "none.yaml"),
-        (["eval", "--dataset", "hico_det_test", "--results", "none.json"], "none.json"),
+        (["eval", "--dataset", "hico_det_test", "--results", "none.json"], "DETECTRON2_DATASETS"),
         (["export", "--config-file", "none.yaml", "--output", "{tmp}"], "none.yaml"),
         (["benchmark", "fly"], "unknown benchmark 'fly'"),
         (["plot", "{tmp}/none"], "none"),

@@ -67,7 +67,7 @@ def test_overrides_may_follow_the_images(line, images, overrides):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--input MODEL.DEVICE cpu", "--input: there is nothing before MODEL.DEVICE"),
+        ("--input MODEL.DEVICE cpu", "--input: expected at least one argument"),
         ("--input a.jpg --track", "--track follows people over the frames of a --video"),
     ],
 )
@@ -133,7 +133,7 @@ def test_interrupted(folder, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(demo_images, "read_image", interrupt)
     assert run(tmp_path / "out", "--input", folder / "a") == 130
-    assert capsys.readouterr().err.endswith("demo: interrupted\n")
+    assert capsys.readouterr().err.endswith("error: interrupted\n")
     assert len(read_results(tmp_path / "out" / "hoi_results.json")) == 0
 
 

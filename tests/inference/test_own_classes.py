@@ -141,7 +141,7 @@ def test_real_images_with_random_weights(config, tmp_path, real_data, caplog, ca
 def test_without_a_network_and_a_cache_it_says_what_is_missing(config, tmp_path, capsys):
     assert demo(config, tmp_path, [image(tmp_path)]) == 2
     message = capsys.readouterr().err
-    assert message.startswith("demo: 'facebook/detr-resnet-50'")
+    assert message.startswith("error: 'facebook/detr-resnet-50'")
     assert "put its directory" in message and "no_timm" in message
 
 

@@ -89,7 +89,8 @@ def scene(tmp_path):
 def test_what_is_found(trained, scene):
     found = WebSession(lambda name: trained).analyse(scene, "toy/rmlr")
     assert len(found.prediction.hoi_instances)
-    assert (found.remark, found.warning) == ("model toy/rmlr", "")
+    assert found.remark == "model toy/rmlr"
+    assert "drawn images only" in found.warning  # MODEL.NOTE of the toy models
 
 
 def test_random_weights_are_named(scene):
