@@ -88,7 +88,7 @@ def test_data(tmp_path, capsys):
 def test_train(tmp_path, accumulate, pairs):
     cfg = few_cfg(tmp_path, "SOLVER.ACCUMULATE", accumulate, "SOLVER.EMA.ENABLED", True)
     result = benchmark_train.benchmark(cfg, rounds=1, steps=1, warm_up=0, crowd=pairs == "most")
-    expected = {"data wait", "entity_detector", "pair_generator", "losses"}
+    expected = {"data wait", "entity_detector", "pair_generator", "losses", "verb_loss"}
     expected |= {"interaction_heads", "backward", "clip, optimiser, log", "weight average"}
     assert set(result["parts"]["clock"]) == set(result["parts"]["cpu"]) == expected
     assert all(seconds > 0 for seconds in result["parts"]["clock"].values())
