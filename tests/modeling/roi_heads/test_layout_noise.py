@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torchvision.ops import box_iou
 
 from hoi_d2.modeling.roi_heads.layout_noise import LayoutNoise, PackedEntities, without_crowds
 
@@ -67,6 +68,18 @@ def test_how_much_comes_and_goes(option, low, high):
     torch.manual_seed(0)
     given = entities([[0, 1]] * 500)
     assert low < len(LayoutNoise(**QUIET | option)(given, 500)) < high
+
+
+@pytest.mark.parametrize("batch", [[], [[0, 1]] * 300, [[0, 0, 17], [0]] * 200])
+def test_what_is_not_missed_still_matches_its_annotation(batch):
+    torch.manual_seed(0)
+    given = entities(batch)
+    options = {"share": 1.0, "drop": 0.0, "repeat": 0.3, "bystanders": (0.5, 0.5)}
+    found = LayoutNoise(**options)(given, len(batch)).merged(0.5, num_classes=80)
+    same = given.images[:, None] == found.images[None]
+    same &= given.classes[:, None] == found.classes[None]
+    matched = (same & (box_iou(given.boxes, found.boxes) >= 0.5)).any(dim=1)
+    assert matched.sum() >= 0.97 * len(given)
 
 
 @pytest.mark.parametrize("score", [0.3, 0.5, 0.7, 0.9])
