@@ -57,6 +57,7 @@ format: env  ## ruff: fix and format
 	$(PY) -m ruff format .
 
 docs: env  ## documentation into build/site; fails on a broken link or reference
+	$(PY) tools/make_config_page.py
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet
 
 benchmark: env  ## speed of inference, training, loader and evaluation on this machine

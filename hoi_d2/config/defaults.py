@@ -408,7 +408,7 @@ def _add_solver_keys(node: CfgNode) -> None:
     # [prefix of the parameter's name, factor of its learning rate]; the longest prefix wins, and
     # wins over BACKBONE_MULTIPLIER.
     node.LR_FACTORS = []
-    # CLIP_GRADIENTS.CLIP_TYPE may also be "full_model", one norm over all gradients: DETR's way.
+    # CLIP_TYPE may also be "full_model", one norm over all gradients: DETR's way.
     node.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
     # LR_SCHEDULER_NAME may also be "WarmupCosineRestartsLR": cosine from the base rate to
     # COSINE_END times it, over RESTART_ITERS iterations, then again, RESTART_FACTOR times longer.
