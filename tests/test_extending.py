@@ -10,9 +10,12 @@ import pytest
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.modeling import ROI_HEADS_REGISTRY, build_model
+from detectron2.modeling import META_ARCH_REGISTRY, ROI_HEADS_REGISTRY, build_model
 
 from hoi_d2.config.load import load_config
+from hoi_d2.data.images import read_dataset_image
+from hoi_d2.data.toy.dataset import toy_record
+from hoi_d2.demo.web.server import check_finds_interactions
 from hoi_d2.inference.predictor import HOIPredictor
 from hoi_d2.model_zoo import configs_root
 from hoi_d2.modeling.entity_detector.build import ENTITY_DETECTOR_REGISTRY
@@ -23,7 +26,12 @@ from tests.small_configs import annotated_inputs
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "extending.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-REGISTRIES = (ROI_HEADS_REGISTRY, VERB_LOSS_REGISTRY, ENTITY_DETECTOR_REGISTRY)
+REGISTRIES = (
+    META_ARCH_REGISTRY,
+    ROI_HEADS_REGISTRY,
+    VERB_LOSS_REGISTRY,
+    ENTITY_DETECTOR_REGISTRY,
+)
 
 
 def block(word: str) -> str:
@@ -69,6 +77,18 @@ def test_a_head_and_a_loss(config):
     assert all(output["hoi_instances"].scores.isfinite().all() for output in outputs)
     prediction = HOIPredictor(cfg)(np.zeros((64, 80, 3), dtype=np.uint8))
     assert prediction.image.shape == (64, 80, 3)
+
+
+def test_a_model():
+    """A subclass has the capabilities of its model: predictor and web page take it."""
+    exec(block("META_ARCH_REGISTRY"), {})
+    options = ["MODEL.META_ARCHITECTURE", "CautiousRmLR"]
+    predictor = HOIPredictor.from_config("toy/rmlr.yaml", options)
+    check_finds_interactions(predictor, "mine")
+    usual = HOIPredictor.from_config("toy/rmlr.yaml")
+    image = read_dataset_image(toy_record("val", 1))[:, :, ::-1]
+    ours, theirs = predictor(image).triplets, usual(image).triplets
+    assert theirs and ours and ours[0].score < theirs[0].score
 
 
 def test_a_detector():

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import META_ARCH_REGISTRY
@@ -18,7 +18,7 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 from torch import Tensor, nn
 
-from hoi_d2.config.defaults import add_hoi_config
+from hoi_d2.config.load import load_config
 from hoi_d2.engine.evaluation import EVALUATORS
 from hoi_d2.modeling.losses.normalizer import loss_normalizer
 
@@ -132,8 +132,7 @@ def register() -> None:
 
 def tiny_cfg(output_dir: Any, *overrides: Any) -> CfgNode:
     """Config of a run of 12 iterations."""
-    cfg = get_cfg()
-    add_hoi_config(cfg)
+    cfg = load_config("")
     add_tiny_config(cfg)
     cfg.OUTPUT_DIR = str(output_dir)
     cfg.merge_from_list(list(overrides))

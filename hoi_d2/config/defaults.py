@@ -1,6 +1,7 @@
 """Every config key that hoi_d2 adds to detectron2's, each with a comment and a safe default.
 
-`docs/config.md` is generated from this file (`make docs`): the comments are its text.
+`docs/config.md` is generated from this file (`make docs`): the comments are its text. Keys of
+detectron2 keep their defaults here; what hoi_d2 sets otherwise is in `configs/Base-HOI.yaml`.
 """
 
 from __future__ import annotations
@@ -51,8 +52,6 @@ def _add_dataset_keys(cfg: CfgNode) -> None:
 
 
 def _add_input_keys(cfg: CfgNode) -> None:
-    # DETR's input: RGB, ImageNet mean and standard deviation (here on 0..255).
-    cfg.INPUT.FORMAT = "RGB"
     # Brightness, contrast and saturation are changed by up to this share; UPT: [0.4, 0.4, 0.4].
     cfg.INPUT.COLOR_JITTER = [0.0, 0.0, 0.0]
     # With INPUT.CROP.ENABLED, this share of the images is cropped. DETR: TYPE "absolute_range",
@@ -66,9 +65,6 @@ def _add_input_keys(cfg: CfgNode) -> None:
     crop.ENABLED = True  # False = only the flip and the colours change
     crop.SCALE = [0.7, 1.0]  # least and largest share of the area
     crop.RATIO = [0.7, 1.3]  # least and largest width over height
-    # Of the channels in INPUT.FORMAT, on 0..255.
-    cfg.MODEL.PIXEL_MEAN = [123.675, 116.28, 103.53]
-    cfg.MODEL.PIXEL_STD = [58.395, 57.12, 57.375]  # as PIXEL_MEAN: ImageNet's
 
 
 def _add_loader_keys(node: CfgNode) -> None:
@@ -81,8 +77,6 @@ def _add_loader_keys(node: CfgNode) -> None:
     node.OVERSAMPLING.MIN_PER_CLASS = 40  # 40 in DEFR
     # "guarantee", or "release": DEFR's code, which leaves classes just below the minimum alone.
     node.OVERSAMPLING.RULE = "guarantee"
-    # detectron2 drops images without annotations by default; here nothing is lost silently.
-    node.FILTER_EMPTY_ANNOTATIONS = False
     # A missing or corrupt image is named once and replaced by another one; a run in which more than
     # this share of the images read so far is bad stops.
     node.MAX_BAD_IMAGE_SHARE = 0.01
@@ -319,7 +313,7 @@ def _add_rmlr_keys(cfg: CfgNode) -> None:
 def _add_cross_modal_keys(cfg: CfgNode) -> None:
     """Cross-modal learning (RmLR, Algorithm 1 step 2). What is not in its supplement B is ours."""
     node = cfg.MODEL.RMLR.CML = CfgNode()
-    node.ENABLED = False  # True in the paper: configs/RmLR/base.yaml
+    node.ENABLED = False  # True in the paper: configs/RmLR/Base-RmLR.yaml
     node.SA_LAYERS = 2  # over the pairs of an image; supplement B and Table 8
     node.HIDDEN_DIM = 1024  # supplement B
     node.FFN_DIM = 2048  # inner width of its two-layer networks
@@ -408,8 +402,6 @@ def _add_solver_keys(node: CfgNode) -> None:
     # [prefix of the parameter's name, factor of its learning rate]; the longest prefix wins, and
     # wins over BACKBONE_MULTIPLIER.
     node.LR_FACTORS = []
-    # CLIP_TYPE may also be "full_model", one norm over all gradients: DETR's way.
-    node.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
     # LR_SCHEDULER_NAME may also be "WarmupCosineRestartsLR": cosine from the base rate to
     # COSINE_END times it, over RESTART_ITERS iterations, then again, RESTART_FACTOR times longer.
     node.COSINE_END = 0.0

@@ -21,6 +21,8 @@ _MISMATCH = re.compile(
     r"with values \((.*) vs\. (.*)\) for config key: (\S+)",
     re.DOTALL,
 )
+BASE_CONFIG = "Base-HOI.yaml"
+"""What every config builds on: where hoi_d2 differs from detectron2's defaults."""
 _UNKNOWN = re.compile(r"Non-existent config key: ([\w.]+)")
 _REMEDIES = {
     ("tuple", "str"): "write it as a tuple, with its comma: \"('{value}',)\"",
@@ -40,7 +42,7 @@ def load_config(path: str, opts: Sequence[Any] = ()) -> CfgNode:
     The modules of `MODEL.IMPORTS` are imported.
 
     Args:
-        path: a file, or a name such as `toy/rmlr.yaml`; "" = the defaults.
+        path: a file, or a name such as `toy/rmlr.yaml`; "" = `Base-HOI.yaml`, the defaults.
         opts: KEY, VALUE, ... merged after it.
 
     Raises:
@@ -49,7 +51,7 @@ def load_config(path: str, opts: Sequence[Any] = ()) -> CfgNode:
     """
     cfg = get_cfg()
     add_hoi_config(cfg)
-    merge_config(cfg, path, opts)
+    merge_config(cfg, path or BASE_CONFIG, opts)
     try:
         import_modules(cfg.MODEL.IMPORTS)
     except (ImportError, FileNotFoundError) as error:

@@ -4,18 +4,16 @@ import math
 
 import pytest
 import torch
-from detectron2.config import get_cfg
 from torch import nn
 
-from hoi_d2.config.defaults import add_hoi_config
+from hoi_d2.config.load import load_config
 from hoi_d2.solver import build_lr_scheduler, build_optimizer, parameter_groups
 from hoi_d2.solver.lr_scheduler import CosineRestarts
 
 
 @pytest.fixture
 def cfg():
-    cfg = get_cfg()
-    add_hoi_config(cfg)
+    cfg = load_config("")
     cfg.SOLVER.BASE_LR, cfg.SOLVER.WEIGHT_DECAY, cfg.SOLVER.WEIGHT_DECAY_NORM = 1.0, 0.1, 0.0
     cfg.SOLVER.MAX_ITER, cfg.SOLVER.WARMUP_ITERS = 20, 0
     return cfg

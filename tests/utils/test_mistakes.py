@@ -9,7 +9,6 @@ import sys
 
 import pytest
 import torch
-from detectron2.config import get_cfg
 from detectron2.utils.logger import setup_logger
 
 import hoi_d2.engine.setup as setup
@@ -269,8 +268,7 @@ def test_the_console_is_short_and_the_log_has_everything(tmp_path, monkeypatch, 
     for text in ("IMS_PER_BATCH: 4", "sys.platform", "Dropout(", "parameters (M)"):
         assert text in log
     assert "parameters (M)" in console and "iter 8/12" in console and "tiny/mAP" in console
-    cfg = get_cfg()
-    add_hoi_config(cfg)
+    cfg = load_config("")
     tiny.add_tiny_config(cfg)
     merge_config(cfg, str(tmp_path / "config.yaml"))
     assert config_differences((tmp_path / "config.yaml").read_text(), cfg.dump()) == []
