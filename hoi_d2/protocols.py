@@ -1,15 +1,49 @@
-"""What engine and checkpoints ask of a model beyond detectron2's contract; each part is optional.
+"""What hoi_d2 asks of a model beyond detectron2's contract; each part is optional.
 
 detectron2's contract: `model(batched_inputs)` gives a dict of scalar losses in training and a list
 of outputs in evaluation. A model that leaves these attributes out is treated as trained as a whole,
 random until a checkpoint is loaded, with losses that do not depend on the batch they are in.
+
+What a meta-architecture is for, it says by class attributes (`Capabilities`), which subclasses
+inherit: a registered subclass of RmLR works in the predictor, the demo and the web page.
 """
 
 from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
+from detectron2.config import CfgNode
+from detectron2.modeling import META_ARCH_REGISTRY
 from torch import Tensor, nn
+
+
+class Capabilities(Protocol):
+    """Class attributes of a meta-architecture; one that is not set counts as False."""
+
+    finds_interactions: bool
+    """Each output holds `instances` and `hoi_instances`."""
+    classifies_images: bool
+    """Takes square images of `image_encoder.image_size`; each output holds `scores` of the HOIs."""
+    detects_entities: bool
+    """Each output holds `instances` alone: a detector, evaluated by box AP."""
+    takes_own_classes: bool
+    """Its classes may be phrases of the user: `MODEL.HOI.CLASSES`."""
+    needs_no_training: bool
+    """Built of trained parts; its forward refuses training mode."""
+
+
+def has_capability(architecture: type | nn.Module, name: str) -> bool:
+    """Whether a meta-architecture, or a model of it, has an attribute of `Capabilities`."""
+    return bool(getattr(architecture, name, False))
+
+
+def meta_architecture(cfg: CfgNode) -> type:
+    """The class of `MODEL.META_ARCHITECTURE`.
+
+    Raises:
+        KeyError: it is not registered; see `hoi_d2.register`.
+    """
+    return META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 
 from hoi_d2.config.load import ConfigError
 from hoi_d2.engine.train_step import CLIP_TYPES, PRECISIONS
+from hoi_d2.protocols import has_capability, meta_architecture
 from hoi_d2.solver.build import OPTIMIZERS, SCHEDULERS
 
 _LISTED = 20
@@ -39,10 +40,11 @@ def check_config(cfg: CfgNode, *, training: bool) -> None:
 
 
 def _check_training(cfg: CfgNode) -> None:
-    if cfg.MODEL.META_ARCHITECTURE == "DEFR-Det":
+    if has_capability(meta_architecture(cfg), "needs_no_training"):
         raise ConfigError(
-            "MODEL.META_ARCHITECTURE DEFR-Det is not trained: train a DEFR on image labels, name "
-            "its checkpoint in MODEL.WEIGHTS, and evaluate with --eval-only"
+            f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} is not trained: train its "
+            "parts (for DEFR-Det: train a DEFR on image labels), name their checkpoint in "
+            "MODEL.WEIGHTS, and evaluate with --eval-only"
         )
     if not cfg.DATASETS.TRAIN:
         raise ConfigError("DATASETS.TRAIN is empty: there is nothing to train on")

@@ -19,6 +19,7 @@ from tabulate import tabulate
 
 from hoi_d2.config.load import ConfigError
 from hoi_d2.engine.writers import METRICS_NAME
+from hoi_d2.protocols import has_capability, meta_architecture
 from hoi_d2.utils.files import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -29,14 +30,6 @@ EVALUATORS = {
     "vcoco": "hoi_d2.evaluation.evaluators.VCOCOEvaluator",
     "hico": "hoi_d2.evaluation.image_level_evaluators.HICOEvaluator",
     "mpii": "hoi_d2.evaluation.image_level_evaluators.MPIIEvaluator",
-}
-DETECTORS = {
-    "Detr",
-    "FCOS",
-    "GeneralizedRCNN",
-    "ProposalNetwork",
-    "RetinaNet",
-    "TransformersDetector",
 }
 
 
@@ -49,7 +42,7 @@ def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
     output_dir = str(Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
     Path(output_dir).mkdir(parents=True, exist_ok=True)
     kind = getattr(MetadataCatalog.get(dataset_name), "evaluator_type", None)
-    if cfg.MODEL.META_ARCHITECTURE in DETECTORS or kind == "coco":
+    if kind == "coco" or _is_detector(meta_architecture(cfg)):
         return build_box_evaluator(dataset_name, output_dir)
     if kind not in EVALUATORS:
         raise ValueError(
@@ -58,6 +51,12 @@ def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
         )
     module, name = EVALUATORS[kind].rsplit(".", 1)
     return getattr(importlib.import_module(module), name)(dataset_name, output_dir=output_dir)
+
+
+def _is_detector(architecture: type) -> bool:
+    """Also for detectron2's own, which know nothing of capabilities."""
+    own = architecture.__module__.startswith("detectron2.")
+    return own or has_capability(architecture, "detects_entities")
 
 
 def build_box_evaluator(dataset_name: str, output_dir: str) -> COCOEvaluator:

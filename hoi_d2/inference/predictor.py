@@ -22,11 +22,17 @@ from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.images import pil_to_rgb, read_image
 from hoi_d2.data.transforms import detection_augmentations
 from hoi_d2.inference.prediction import HOIPrediction
-from hoi_d2.model_zoo import PREFIX, config_file, model_name, model_names, pretrained_weights
+from hoi_d2.model_zoo import (
+    PREFIX,
+    config_file,
+    full_name,
+    model_name,
+    model_names,
+    pretrained_weights,
+)
+from hoi_d2.protocols import has_capability, meta_architecture
 from hoi_d2.registration import register
 
-HOI_ARCHITECTURES = ("RmLR", "DEFR-Det", "LayoutRmLR")
-CLASSIFIERS = ("DEFR",)
 DEFAULT_CONFIG = "photo/photo.yaml"
 """The model of the demo and of the web page where none is named."""
 ImageLike = str | os.PathLike | Image.Image | np.ndarray
@@ -107,14 +113,12 @@ class HOIPredictor:
 
     def _predict(self, images: Sequence[ImageLike]) -> list[HOIPrediction]:
         raw_images = [to_rgb(image) for image in images]
-        architecture = self.cfg.MODEL.META_ARCHITECTURE
-        # A classifier could not even take these: its images are squares.
-        takes_them = architecture not in CLASSIFIERS
-        outputs = self.model([self.model_input(p) for p in raw_images]) if takes_them else []
-        if not takes_them or not all("hoi_instances" in output for output in outputs):
+        if not has_capability(self.model, "finds_interactions"):
             raise ValueError(
-                f"{architecture} finds no interactions; these models do: {', '.join(list_models())}"
+                f"{self.cfg.MODEL.META_ARCHITECTURE} finds no interactions; these models do: "
+                f"{', '.join(list_models())}"
             )
+        outputs = self.model([self.model_input(p) for p in raw_images])
         return [
             HOIPrediction(
                 p,
@@ -197,7 +201,7 @@ def get_model(name: str, *, pretrained: bool = True, options: Sequence[Any] = ()
         KeyError: no such model; lists what there is.
         ValueError: `pretrained`, and no weights come with the package or are named.
     """
-    name = ALIASES.get(name, name)
+    name = full_name(ALIASES.get(name, name))
     if name not in model_names():
         raise KeyError(f"no model {name!r}; hoi_d2 has {', '.join(list_models())}")
     named = "MODEL.WEIGHTS" in options
@@ -211,7 +215,8 @@ def get_model(name: str, *, pretrained: bool = True, options: Sequence[Any] = ()
 
 
 def _finds_interactions(name: str) -> bool:
-    return read_config(f"{name}.yaml").MODEL.META_ARCHITECTURE in HOI_ARCHITECTURES
+    register()
+    return has_capability(meta_architecture(read_config(f"{name}.yaml")), "finds_interactions")
 
 
 def _has_weights(name: str) -> bool:

@@ -12,13 +12,8 @@ from PIL import Image
 from hoi_d2.demo.web.page import build_page
 from hoi_d2.demo.web.session import Limits, WebSession
 from hoi_d2.inference.open_vocabulary import OPEN_CONFIG, open_predictor
-from hoi_d2.inference.predictor import (
-    DEFAULT_CONFIG,
-    HOI_ARCHITECTURES,
-    HOIPredictor,
-    get_model,
-    list_models,
-)
+from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor, get_model, list_models
+from hoi_d2.protocols import has_capability
 from hoi_d2.utils.arguments import CommandParser
 
 EPILOG = """\
@@ -89,15 +84,17 @@ def _server(args: argparse.Namespace) -> Any:
     shipped = sorted(list_models(pretrained=True), key=lambda name: name != usual)
     models = [*args.config_file, *shipped]
     for name in [*args.config_file, models[0]]:
-        _check(session.predictor(name), name)  # what cannot be used is better known now
+        # What cannot be used is better known now.
+        check_finds_interactions(session.predictor(name), name)
     page = build_page(session, models)
     return make_server(page, host=args.host, port=args.port, limits=limits)
 
 
-def _check(predictor: HOIPredictor, name: str) -> None:
-    architecture = predictor.cfg.MODEL.META_ARCHITECTURE
-    if architecture not in HOI_ARCHITECTURES:
-        raise ValueError(f"{name}: a {architecture} finds no interactions")
+def check_finds_interactions(predictor: HOIPredictor, name: str) -> None:
+    """Raises ValueError if a model finds no interactions."""
+    if not has_capability(predictor.model, "finds_interactions"):
+        architecture = predictor.cfg.MODEL.META_ARCHITECTURE
+        raise ValueError(f"{name}: {architecture} finds no interactions")
 
 
 def _load(name: str, *, own: Sequence[str], options: Sequence[str]) -> HOIPredictor:

@@ -44,6 +44,8 @@ class DEFR(nn.Module):
         vocabulary: what the C outputs are.
     """
 
+    classifies_images = True
+
     @configurable
     def __init__(
         self,

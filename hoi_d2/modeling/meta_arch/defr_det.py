@@ -55,6 +55,7 @@ class DEFRDet(nn.Module):
         score_threshold, max_detections: of the interactions that are given out; 0 = all.
     """
 
+    finds_interactions = takes_own_classes = needs_no_training = True
     frozen_prefixes = ("entity_detector",)
 
     class_of: Tensor
@@ -229,7 +230,8 @@ def _pick(logits: Tensor, classes: Tensor) -> Tensor:
     return picked.masked_fill(classes < 0, -torch.inf)
 
 
-META_ARCH_REGISTRY._do_register("DEFR-Det", DEFRDet)  # no Python name can have that hyphen
+# Configs and checkpoints name it as the paper does; a class statement cannot have that hyphen.
+META_ARCH_REGISTRY.register(type("DEFR-Det", (DEFRDet,), {}))
 
 
 def _check(key: str, value: str, known: tuple[str, ...]) -> None:

@@ -31,6 +31,8 @@ class Detr(DetrEntityDetector):
         detector: arguments of `DetrEntityDetector`.
     """
 
+    detects_entities = True
+
     @configurable
     def __init__(self, *, dense_loss_weight: float = 0.0, **detector: Any) -> None:
         super().__init__(**detector)

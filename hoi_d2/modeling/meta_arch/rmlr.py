@@ -43,6 +43,7 @@ class RmLR(nn.Module):
         score_threshold, max_detections: of the interactions that are given out; 0 = all.
     """
 
+    finds_interactions = True
     frozen_prefixes = ("entity_detector",)
     valid_verbs: Tensor
     hoi_of: Tensor

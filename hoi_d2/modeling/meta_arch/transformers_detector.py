@@ -22,6 +22,8 @@ class TransformersDetector(TransformersEntityDetector):
     named in MODEL.ENTITY_DETECTOR.WEIGHTS as it is.
     """
 
+    detects_entities = True
+
     def forward(  # type: ignore[override]  # a model's outputs, not entities
         self, batched_inputs: list[dict[str, Any]]
     ) -> Losses | list[ImageResults]:
