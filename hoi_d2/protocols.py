@@ -1,4 +1,4 @@
-"""What hoi_d2 asks of a model beyond detectron2's contract; each part is optional.
+"""The optional parts of a model beyond detectron2's contract.
 
 detectron2's contract: `model(batched_inputs)` gives a dict of scalar losses in training and a list
 of outputs in evaluation. A model that leaves these attributes out is treated as trained as a whole,
@@ -23,7 +23,7 @@ class Capabilities(Protocol):
     finds_interactions: bool
     """Each output holds `instances` and `hoi_instances`."""
     classifies_images: bool
-    """Takes square images of `image_encoder.image_size`; each output holds `scores` of the HOIs."""
+    """Takes square images of `image_encoder.image_size`; each output holds `hoi_scores`."""
     detects_entities: bool
     """Each output holds `instances` alone: a detector, evaluated by box AP."""
     takes_own_classes: bool
@@ -59,6 +59,21 @@ class KnowsRandomWeights(Protocol):
 
 
 @runtime_checkable
+class StandsIn(Protocol):
+    """A module whose weights the config names, but that holds random ones in their place."""
+
+    stand_in: str
+    """Why, and what to do about it; "" = it does not."""
+
+
+@runtime_checkable
+class PreparesTraining(Protocol):
+    def prepare_training(self) -> None:
+        """Gets what only training needs; called once on every process before the first step."""
+        ...
+
+
+@runtime_checkable
 class HasFrozenParts(Protocol):
     frozen_prefixes: tuple[str, ...]
     """Name prefixes of modules that training never changes; checkpoints hold their hash."""
@@ -82,9 +97,27 @@ class CountsTargets(Protocol):
         ...
 
 
+class PairCounts(Protocol):
+    def take(self) -> tuple[int, int]:
+        """The annotated pairs that a candidate matches, and all of them, since the last call."""
+        ...
+
+
+@runtime_checkable
+class CountsReachedPairs(Protocol):
+    reached_pairs: PairCounts
+    """How many annotated pairs of the training batches have a candidate."""
+
+
 def random_parts(model: nn.Module) -> list[str]:
     """Prefixes of the parts with random weights; [""] (all) where the model does not say."""
     return list(model.random_weights()) if isinstance(model, KnowsRandomWeights) else [""]
+
+
+def stand_ins(model: nn.Module) -> dict[str, str]:
+    """The modules that hold random weights in place of those that the config names: name -> why."""
+    named = model.named_modules()
+    return {n: m.stand_in for n, m in named if isinstance(m, StandsIn) and m.stand_in}
 
 
 def frozen_prefixes(model: nn.Module) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ def make_small(cfg: CfgNode, folder: Path) -> None:
         cfg: of any file in `configs/`.
         folder: for what the model keeps on disk.
     """
+    cfg.MODEL.ALLOW_RANDOM_WEIGHTS = True
     cfg.MODEL.LANGUAGE.CACHE_DIR = str(folder)
     cfg.MODEL.ENTITY_DETECTOR.WEIGHTS = cfg.MODEL.ENTITY_DETECTOR.REVISION = ""
     if cfg.DATASETS.TRAIN[0].startswith("toy"):

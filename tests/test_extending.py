@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,7 @@ from detectron2.modeling import META_ARCH_REGISTRY, ROI_HEADS_REGISTRY, build_mo
 from hoi_d2.config.load import load_config
 from hoi_d2.data.images import read_dataset_image
 from hoi_d2.data.toy.dataset import toy_record
-from hoi_d2.demo.web.server import check_finds_interactions
+from hoi_d2.demo.web.session import WebSession
 from hoi_d2.inference.predictor import HOIPredictor
 from hoi_d2.model_zoo import configs_root
 from hoi_d2.modeling.entity_detector.build import ENTITY_DETECTOR_REGISTRY
@@ -64,7 +65,7 @@ def config(tmp_path, monkeypatch) -> str:
 
 
 def test_a_head_and_a_loss(config):
-    cfg = load_config(config, ["MODEL.DEVICE", "cpu"])
+    cfg = load_config(config, ["MODEL.DEVICE", "cpu", "MODEL.ALLOW_RANDOM_WEIGHTS", True])
     model = build_model(cfg)
     kinds = type(model.interaction_heads).__name__, type(model.verb_loss).__name__
     assert kinds == ("ScaledHeads", "VerbBCE")
@@ -79,14 +80,16 @@ def test_a_head_and_a_loss(config):
     assert prediction.image.shape == (64, 80, 3)
 
 
-def test_a_model():
+def test_a_model(tmp_path):
     """A subclass has the capabilities of its model: predictor and web page take it."""
     exec(block("META_ARCH_REGISTRY"), {})
     options = ["MODEL.META_ARCHITECTURE", "CautiousRmLR"]
     predictor = HOIPredictor.from_config("toy/rmlr.yaml", options)
-    check_finds_interactions(predictor, "mine")
-    usual = HOIPredictor.from_config("toy/rmlr.yaml")
     image = read_dataset_image(toy_record("val", 1))[:, :, ::-1]
+    cv2.imwrite(str(tmp_path / "scene.png"), image)
+    found = WebSession(lambda name: predictor).analyse(tmp_path / "scene.png", "mine")
+    assert len(found.prediction.hoi_instances)
+    usual = HOIPredictor.from_config("toy/rmlr.yaml")
     ours, theirs = predictor(image).triplets, usual(image).triplets
     assert theirs and ours and ours[0].score < theirs[0].score
 

@@ -142,6 +142,7 @@ def tiny_cfg(output_dir: Any, *overrides: Any) -> CfgNode:
 def add_tiny_config(cfg: CfgNode) -> None:
     cfg.TINY = CfgNode({"DROPOUT": 0.0, "DETECTOR_WEIGHTS": ""})
     cfg.MODEL.DEVICE, cfg.MODEL.META_ARCHITECTURE = "cpu", "TinyModel"
+    cfg.MODEL.ALLOW_RANDOM_WEIGHTS = True
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("tiny_train",), ("tiny_val",)
     cfg.DATALOADER.MAPPER, cfg.DATALOADER.NUM_WORKERS = f"{__name__}.TinyMapper", 0
     cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.MAX_ITER, cfg.SOLVER.BASE_LR = 4, 12, 0.01

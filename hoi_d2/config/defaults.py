@@ -41,6 +41,9 @@ def _add_model_keys(node: CfgNode) -> None:
     # Modules that are imported before the model is built, for example one that registers your own
     # head or loss: module names ("my_package.heads"), or paths of .py files. See docs/extending.md.
     node.IMPORTS = []
+    # Go on where a part of the model has random weights by accident: a frozen detector without
+    # weights, a text encoder that is not available, in evaluation any part that no file fills.
+    node.ALLOW_RANDOM_WEIGHTS = False
     # What the model knows, in a sentence. The demo shows it next to the results. "" = nothing.
     node.NOTE = ""
 
@@ -88,7 +91,7 @@ def _add_hoi_keys(cfg: CfgNode) -> None:
     # "hico_det", "vcoco" or the name of any registered dataset.
     node.VOCABULARY = ""
     # Own classes, for a model that reads them (DEFR-Det with CLIP): phrases such as "riding a
-    # horse", in the place of the vocabulary's; its objects stay. The demo's --classes sets it.
+    # horse", in place of the vocabulary's; its objects stay. The demo's --classes sets it.
     node.CLASSES = []
     # Interactions below this score are dropped; 0 keeps every possible verb of every pair.
     node.SCORE_THRESHOLD = 0.0
@@ -150,7 +153,7 @@ def _add_entity_detector_keys(cfg: CfgNode) -> None:
     node = cfg.MODEL.ENTITY_DETECTOR = CfgNode()
     node.NAME = "DetrEntityDetector"  # DETR of MODEL.DETR
     # File with its weights, loaded when the model is built and before MODEL.WEIGHTS; "" = random,
-    # with a warning, unless MODEL.WEIGHTS holds them too.
+    # which is refused (ALLOW_RANDOM_WEIGHTS) unless MODEL.WEIGHTS holds them too.
     node.WEIGHTS = ""
     # Of the file WEIGHTS: its SHA-256 (the beginning is enough), or the revision on the hub.
     node.SHA256 = ""
@@ -197,7 +200,7 @@ def _add_image_encoder_keys(cfg: CfgNode) -> None:
     # Without a tag the encoder starts at random. CLIP's ViTs were trained with QuickGELU: their
     # names without "quickgelu" compute something else.
     node.NAME = "vit_base_patch32_clip_quickgelu_224.openai"
-    # Own weights in the place of the tag's: a file, a folder or a hub id, of the same architecture
+    # Own weights in place of the tag's: a file, a folder or a hub id, of the same architecture
     # (timm's, OpenAI's, open_clip's or transformers' names, or a DEFR checkpoint).
     # Neither is read where MODEL.WEIGHTS is set, which holds the encoder too.
     node.WEIGHTS = ""
@@ -305,13 +308,16 @@ def _add_rmlr_keys(cfg: CfgNode) -> None:
     # A candidate pair takes the verbs of every annotated pair that it overlaps with by this much
     # (the smaller of the two IoUs).
     loss.MATCH_IOU = 0.5
+    # In training, add annotated entities that no detection of their class covers to the candidates,
+    # with score 1 and the token of the detection nearest to them.
+    loss.ADD_GROUND_TRUTH = False
     # Exponents of (s_human * s_object) in training and in testing.
     loss.PRIOR_EXPONENT_TRAIN = 1.0
     loss.PRIOR_EXPONENT_TEST = 2.8  # larger: the ranking leans on the detector
 
 
 def _add_cross_modal_keys(cfg: CfgNode) -> None:
-    """Cross-modal learning (RmLR, Algorithm 1 step 2). What is not in its supplement B is ours."""
+    """Cross-modal learning (RmLR, Algorithm 1 step 2; values without a source are our choices)."""
     node = cfg.MODEL.RMLR.CML = CfgNode()
     node.ENABLED = False  # True in the paper: configs/RmLR/Base-RmLR.yaml
     node.SA_LAYERS = 2  # over the pairs of an image; supplement B and Table 8

@@ -36,7 +36,7 @@ class LayoutMapper:
         return {"is_train": is_train, "num_verbs": len(vocabulary_of(cfg).verbs)}
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
-        """Maps one dataset dict, which stays as it is."""
+        """Maps one dataset dict, which is not changed."""
         ground_truth = ("annotations", "hoi_annotations", "ignore_exif")
         result = {k: v for k, v in dataset_dict.items() if k not in ground_truth}
         boxes, classes = _entities(dataset_dict)

@@ -1,4 +1,4 @@
-"""What can be said of a config before anything of it is built: wrong words and numbers."""
+"""Checks a config before anything is built from it: unknown names and impossible numbers."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def check_config(cfg: CfgNode, *, training: bool) -> None:
 
     Args:
         cfg: the whole config; its own data sets are registered.
-        training: False = only an evaluation is asked for.
+        training: whether the run trains; False = it only evaluates.
 
     Raises:
-        ConfigError: names the key, and what it may be.
+        ConfigError: a value is not possible; the message names the key and the choices.
     """
     _word("MODEL.META_ARCHITECTURE", cfg.MODEL.META_ARCHITECTURE, META_ARCH_REGISTRY._obj_map)
     _device(cfg.MODEL.DEVICE)
     if training or cfg.DATASETS.TEST:
         _datasets("DATASETS.TEST", cfg.DATASETS.TEST)
     else:
-        raise ConfigError("DATASETS.TEST is empty: there is nothing to evaluate on")
+        raise ConfigError("DATASETS.TEST is empty; name the datasets to evaluate on")
     if training:
         _check_training(cfg)
 
@@ -47,12 +47,12 @@ def _check_training(cfg: CfgNode) -> None:
             "MODEL.WEIGHTS, and evaluate with --eval-only"
         )
     if not cfg.DATASETS.TRAIN:
-        raise ConfigError("DATASETS.TRAIN is empty: there is nothing to train on")
+        raise ConfigError("DATASETS.TRAIN is empty; name the datasets to train on")
     _datasets("DATASETS.TRAIN", cfg.DATASETS.TRAIN)
     solver = cfg.SOLVER
     for name in _AT_LEAST_ONE:
         if solver[name] < 1:
-            raise ConfigError(f"SOLVER.{name} {solver[name]}: at least 1")
+            raise ConfigError(f"SOLVER.{name} must be at least 1, got {solver[name]}")
     _word("SOLVER.OPTIMIZER", solver.OPTIMIZER.upper(), OPTIMIZERS)
     _word("SOLVER.LR_SCHEDULER_NAME", solver.LR_SCHEDULER_NAME, SCHEDULERS)
     if solver.AMP.ENABLED:
@@ -70,7 +70,9 @@ def _device(name: str) -> None:
     try:
         torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"MODEL.DEVICE {name!r}: cuda, cuda:0, ..., or cpu") from error
+        raise ConfigError(
+            f"MODEL.DEVICE: expected cuda, cuda:0, ... or cpu, got {name!r}"
+        ) from error
 
 
 def _word(key: str, word: str, known: Iterable[str]) -> None:
@@ -79,6 +81,8 @@ def _word(key: str, word: str, known: Iterable[str]) -> None:
         return
     near = [name for name in known if name.lower() == word.lower()]
     near += difflib.get_close_matches(word, known, n=2)
-    meant = f"is {' or '.join(dict.fromkeys(near))} meant?"
-    there = f"there are {', '.join(known[:_LISTED])}{', ...' if len(known) > _LISTED else ''}"
-    raise ConfigError(f"{key}: there is no {word!r}; {meant if near else there}")
+    if near:
+        hint = f"Did you mean {' or '.join(dict.fromkeys(near))}?"
+    else:
+        hint = f"Choose from {', '.join(known[:_LISTED])}{', ...' if len(known) > _LISTED else ''}"
+    raise ConfigError(f"{key}: unknown value {word!r}. {hint}")

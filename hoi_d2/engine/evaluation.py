@@ -17,6 +17,7 @@ from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from tabulate import tabulate
 
+from hoi_d2.checkpoint.random_weights import named
 from hoi_d2.config.load import ConfigError
 from hoi_d2.engine.writers import METRICS_NAME
 from hoi_d2.protocols import has_capability, meta_architecture
@@ -96,7 +97,7 @@ def report_metrics(output_dir: str, results: dict[str, Any], random_parts: list[
         name: value if math.isfinite(value) else None for name, value in metrics.items()
     }
     if random_parts:
-        content["random_weights"] = _named(random_parts)
+        content["random_weights"] = named(random_parts)
         logger.warning("RANDOM WEIGHTS (%s): these numbers mean nothing", content["random_weights"])
     text = json.dumps(content, indent=1, sort_keys=True) + "\n"
     write_atomically(Path(output_dir) / METRICS_NAME, lambda file: file.write(text.encode()))
@@ -116,16 +117,6 @@ def verify_metrics(cfg: CfgNode, results: dict[str, Any]) -> None:
                 f"TEST.EXPECTED_RESULTS: {task}/{metric} is not among {', '.join(measured)}"
             )
     verify_results(cfg, results)
-
-
-def warn_of_random_weights(parts: list[str]) -> None:
-    """Says before a run what a checkpoint has not filled."""
-    if parts:
-        logger.warning("random weights, not from any file: %s", _named(parts))
-
-
-def _named(parts: list[str]) -> str:
-    return ", ".join(part.rstrip(".") or "the whole model" for part in parts)
 
 
 def _with_file_names(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

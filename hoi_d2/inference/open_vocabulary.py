@@ -34,8 +34,8 @@ def open_predictor(
     register()
     if not has_capability(meta_architecture(cfg), "takes_own_classes"):
         raise ValueError(
-            f"--classes: {config} is a {cfg.MODEL.META_ARCHITECTURE}, whose classes are fixed; use a "
-            f"DEFR-Det, such as {OPEN_CONFIG}"
+            f"--classes: {config} is a {cfg.MODEL.META_ARCHITECTURE}, whose classes are fixed; "
+            f"use a DEFR-Det, such as {OPEN_CONFIG}"
         )
     if cfg.MODEL.WEIGHTS:
         raise ValueError(

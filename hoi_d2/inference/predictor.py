@@ -17,6 +17,7 @@ from PIL import Image
 
 from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.checkpoint.class_names import vocabulary_in
+from hoi_d2.checkpoint.random_weights import KEY, refuse_random_weights
 from hoi_d2.config.load import load_config, on_this_machine
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.images import pil_to_rgb, read_image
@@ -48,6 +49,11 @@ class HOIPredictor:
         cfg: of the model; its weights are `cfg.MODEL.WEIGHTS`.
         batch_size: images that go through the model together.
 
+    Raises:
+        ValueError: the model finds no interactions.
+        WeightsError: weights do not fit, or parts of the model are random and
+            `MODEL.ALLOW_RANDOM_WEIGHTS` is not set.
+
     Attributes:
         vocabulary: the class names.
         note: what a user has to know of the model, "" = nothing (`MODEL.NOTE`).
@@ -62,6 +68,11 @@ class HOIPredictor:
     def __init__(self, cfg: CfgNode, *, batch_size: int = 8) -> None:
         register()
         cfg = on_this_machine(cfg)
+        if not has_capability(meta_architecture(cfg), "finds_interactions"):
+            raise ValueError(
+                f"{cfg.MODEL.META_ARCHITECTURE} finds no interactions; these models do: "
+                f"{', '.join(list_models())}"
+            )
         with _names_of_checkpoint(cfg):
             self.model = build_model(cfg).eval()
             self.vocabulary = vocabulary_of(cfg)
@@ -69,13 +80,16 @@ class HOIPredictor:
         checkpointer = HOICheckpointer(self.model)
         checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=False)
         self.random_parts = checkpointer.random_parts
+        allowed = cfg.MODEL.ALLOW_RANDOM_WEIGHTS
+        refuse_random_weights(self.model, self.random_parts, allowed=allowed)
         self.augmentations = detection_augmentations(cfg, is_train=False)
 
     @classmethod
     def from_config(
         cls, config: str, options: Sequence[Any] = (), *, pretrained: bool = True
     ) -> HOIPredictor:
-        """
+        """Builds a predictor from a config.
+
         Args:
             config: a file, or the name of one that comes with the package.
             options: KEY, VALUE, ... overrides.
@@ -104,7 +118,7 @@ class HOIPredictor:
 
         Raises:
             ImageFileError: a file is missing or no image.
-            ValueError: an array of another kind, or a model that finds no interactions.
+            ValueError: an array of another kind.
         """
         if isinstance(images, str) or not isinstance(images, Sequence):
             return self._predict([images])[0]
@@ -113,11 +127,6 @@ class HOIPredictor:
 
     def _predict(self, images: Sequence[ImageLike]) -> list[HOIPrediction]:
         raw_images = [to_rgb(image) for image in images]
-        if not has_capability(self.model, "finds_interactions"):
-            raise ValueError(
-                f"{self.cfg.MODEL.META_ARCHITECTURE} finds no interactions; these models do: "
-                f"{', '.join(list_models())}"
-            )
         outputs = self.model([self.model_input(p) for p in raw_images])
         return [
             HOIPrediction(
@@ -131,7 +140,7 @@ class HOIPredictor:
         ]
 
     def model_input(self, image: np.ndarray) -> dict[str, Any]:
-        """What the model takes for an (H, W, 3) uint8 RGB image.
+        """The model's input for an (H, W, 3) uint8 RGB image.
 
         Returns:
             `image` (3, h, w) uint8 in the size of `cfg.INPUT`, and the image's own `height` (H)
@@ -211,6 +220,8 @@ def get_model(name: str, *, pretrained: bool = True, options: Sequence[Any] = ()
             f"{', '.join(list_models(pretrained=True))}); name a file in the options: "
             "['MODEL.WEIGHTS', 'model.pth']"
         )
+    if not (pretrained or named):
+        options = [*options, KEY, True]
     return HOIPredictor.from_config(f"{name}.yaml", options, pretrained=pretrained)
 
 

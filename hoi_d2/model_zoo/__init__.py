@@ -93,7 +93,7 @@ def model_names() -> list[str]:
 
 
 def full_name(name: str) -> str:
-    """`RmLR/rmlr_R50_hico_det` for its short name `RmLR/R50`; other names as they are."""
+    """The full name for a short one: `RmLR/rmlr_R50_hico_det` for `RmLR/R50`."""
     file = configs_root() / f"{name}.yaml"
     base = _base_of(file) if file.is_file() else ""
     return str(Path(name).with_name(base).with_suffix("")) if base else name
@@ -107,7 +107,7 @@ def _base_of(file: Path) -> str:
 
 
 def model_name(file: str | Path) -> str:
-    """The full name of the model whose config a file is; "" for somebody's own."""
+    """The full name of the packaged model whose config a file is; "" for other files."""
     file, root = Path(file).resolve(), configs_root().resolve()
     if not file.is_relative_to(root):
         return ""

@@ -128,6 +128,7 @@ def test_names_come_from_the_file_of_weights(own_names, tmp_path, suffix):
     MetadataCatalog.get("mine_train").set(vocabulary=own_names)
     options = ["DATASETS.TRAIN", ("mine_train",), "MODEL.ENTITY_DETECTOR.WEIGHTS", ""]
     options += ["MODEL.DETR.NUM_CLASSES", 2, "MODEL.DEVICE", "cpu"]
+    options += ["MODEL.ALLOW_RANDOM_WEIGHTS", True]
     cfg = load_config("")
     cfg.merge_from_file(config_file("toy/rmlr.yaml"))
     cfg.merge_from_list(options)

@@ -14,6 +14,7 @@ def tiny_config(meta_architecture="RmLR", *options):
     cfg.MODEL.META_ARCHITECTURE = meta_architecture
     cfg.MODEL.DEVICE = "cpu"
     cfg.MODEL.HOI.VOCABULARY = "hico_det"
+    cfg.MODEL.ALLOW_RANDOM_WEIGHTS = True
     make_tiny(cfg)
     cfg.merge_from_list(list(options))
     return cfg

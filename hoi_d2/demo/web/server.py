@@ -13,7 +13,6 @@ from hoi_d2.demo.web.page import build_page
 from hoi_d2.demo.web.session import Limits, WebSession
 from hoi_d2.inference.open_vocabulary import OPEN_CONFIG, open_predictor
 from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor, get_model, list_models
-from hoi_d2.protocols import has_capability
 from hoi_d2.utils.arguments import CommandParser
 
 EPILOG = """\
@@ -84,17 +83,9 @@ def _server(args: argparse.Namespace) -> Any:
     shipped = sorted(list_models(pretrained=True), key=lambda name: name != usual)
     models = [*args.config_file, *shipped]
     for name in [*args.config_file, models[0]]:
-        # What cannot be used is better known now.
-        check_finds_interactions(session.predictor(name), name)
+        session.predictor(name)  # a model that cannot be used is an error now, not at a visit
     page = build_page(session, models)
     return make_server(page, host=args.host, port=args.port, limits=limits)
-
-
-def check_finds_interactions(predictor: HOIPredictor, name: str) -> None:
-    """Raises ValueError if a model finds no interactions."""
-    if not has_capability(predictor.model, "finds_interactions"):
-        architecture = predictor.cfg.MODEL.META_ARCHITECTURE
-        raise ValueError(f"{name}: {architecture} finds no interactions")
 
 
 def _load(name: str, *, own: Sequence[str], options: Sequence[str]) -> HOIPredictor:

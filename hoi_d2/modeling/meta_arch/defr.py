@@ -72,7 +72,8 @@ class DEFR(nn.Module):
         }
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Losses | list[dict[str, Tensor]]:
-        """
+        """Classifies images, or computes the loss in training.
+
         Args:
             batched_inputs: `image` (3, R, R) RGB on 0..255, and in training `image_labels` (C,)
                 int8: 1 positive, 0 ambiguous, -1 negative, -2 unknown.
@@ -92,7 +93,7 @@ class DEFR(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.classifier.weight.device
 
     def random_weights(self) -> list[str]:

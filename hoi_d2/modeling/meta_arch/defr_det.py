@@ -127,7 +127,8 @@ class DEFRDet(nn.Module):
 
     @torch.no_grad()
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[ImageResults]:
-        """
+        """Finds entities and interactions.
+
         Args:
             batched_inputs: detectron2's; `image` (3, H, W) RGB on 0..255.
 
@@ -185,7 +186,7 @@ class DEFRDet(nn.Module):
         classes, logits = self.class_of[pairs.object_classes], logits.float() / self.temperature
         if self.score == "sigmoid":
             return _pick(logits, classes).sigmoid()
-        # "A person and a horse", which own classes have beside them, takes its share and is gone.
+        # "A person and a horse", which own classes have next to them, takes its share and is gone.
         everything = torch.cat([classes, self.together[pairs.object_classes]], dim=1)
         chances = _pick(logits, everything).softmax(dim=1)
         return chances[:, :-1].nan_to_num(0.0)  # NaN: an object without any class
@@ -211,7 +212,7 @@ class DEFRDet(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.class_of.device
 
     def random_weights(self) -> list[str]:

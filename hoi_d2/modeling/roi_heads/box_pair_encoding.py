@@ -13,7 +13,8 @@ NUM_FEATURES = 36
 
 
 def box_pair_features(human: Tensor, object_: Tensor, sizes: Tensor) -> Tensor:
-    """
+    """Computes UPT's 36 numbers of a pair of boxes.
+
     Args:
         human, object_: (M, 4) XYXY pixels.
         sizes: (M, 2) height and width of the image a pair is in.
