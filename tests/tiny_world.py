@@ -36,6 +36,8 @@ def tiny_records(number: int = 21) -> list[dict[str, Any]]:
 class TinyMapper:
     """The image is noise of its number, shifted by an augmentation; 0 to 4 targets."""
 
+    reads_images = False
+
     def __init__(self, cfg: CfgNode, *, is_train: bool) -> None:
         self.is_train = is_train
 

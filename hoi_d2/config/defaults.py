@@ -161,7 +161,10 @@ def _add_entity_detector_keys(cfg: CfgNode) -> None:
     # Class space of a detector other than DETR: "" = coco_80 for detectron2's and NanoDet, the
     # names that a transformers configuration gives, coco_91 for stored results.
     node.CLASSES = ""
-    # Folder of stored outputs, which `tools/cache_detections.py` fills; "" = none.
+    # Train where the detector does not know a category of annotated pairs, which are then never
+    # found.
+    node.ALLOW_UNKNOWN_CLASSES = False
+    # Folder of stored outputs, which `hoi-d2 cache` fills; "" = none.
     node.CACHE = ""
 
     # DetectronEntityDetector: any META_ARCHITECTURE of detectron2 with a backbone.

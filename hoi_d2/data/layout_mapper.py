@@ -27,6 +27,8 @@ class LayoutMapper:
         num_verbs: K of `gt_verbs`; only training needs it.
     """
 
+    reads_images = False
+
     @configurable
     def __init__(self, *, is_train: bool, num_verbs: int = 0) -> None:
         self.is_train, self.num_verbs = is_train, num_verbs

@@ -48,6 +48,7 @@ from hoi_d2.engine.hooks import (
 from hoi_d2.engine.logs import log_model
 from hoi_d2.engine.reached_pairs import ReachedPairsHook
 from hoi_d2.engine.train_step import TrainStep, distribute, unwrapped
+from hoi_d2.engine.training_check import check_can_learn
 from hoi_d2.engine.writers import build_writers, draw_curves
 from hoi_d2.protocols import PreparesTraining, frozen_prefixes
 from hoi_d2.registration import register
@@ -79,6 +80,7 @@ class HOITrainer(DefaultTrainer):
             model.prepare_training()
         optimizer = self.build_optimizer(cfg, model)
         self.train_loader = self.build_train_loader(cfg)
+        self._check_data(model)
         self._trainer = self._build_step(model, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = HOICheckpointer(
@@ -98,6 +100,17 @@ class HOITrainer(DefaultTrainer):
         self._rng: dict[str, Any] | None = None
         self._last_eval_results: dict[str, Any] = {}
         self.register_hooks(self.build_hooks())
+
+    def _check_data(self, model: nn.Module) -> None:
+        cfg, dataset = self.cfg, self.train_loader.dataset
+        reads_images = getattr(dataset.mapper, "reads_images", True)
+        check_can_learn(
+            model,
+            list(dataset.records),
+            names=cfg.DATASETS.TRAIN,
+            max_missing=cfg.DATALOADER.MAX_BAD_IMAGE_SHARE if reads_images else 1.0,
+            allow_unknown_classes=cfg.MODEL.ENTITY_DETECTOR.ALLOW_UNKNOWN_CLASSES,
+        )
 
     def _build_step(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainStep:
         solver, clip = self.cfg.SOLVER, self.cfg.SOLVER.CLIP_GRADIENTS
