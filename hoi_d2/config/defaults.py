@@ -377,7 +377,8 @@ def _add_defr_det_keys(cfg: CfgNode) -> None:
     """DEFR-Det (Jin et al., arXiv 2203.05676, section 3.3)."""
     node = cfg.MODEL.DEFR_DET = CfgNode()
     # What the CLS query sees of a pair: "human_or_object" (patches of either box), "union" (of the
-    # rectangle around both), or "image" (all: no mask).
+    # rectangle around both), "image" (all: no mask), or "as_released": the released code, which
+    # hides nothing and adds 1 to the logits of the patches that should be hidden.
     node.MASK = "human_or_object"
     # Blocks at the end that are masked; the paper: the last one, which costs next to nothing. With
     # more, these blocks are computed whole for every pair.
@@ -396,6 +397,7 @@ def _add_defr_det_keys(cfg: CfgNode) -> None:
     # How the detector's input is squashed to the encoder's square; the release: bilinear here,
     # bicubic in recognition.
     node.RESIZE = "bilinear"
+    node.ANTIALIAS = True  # of that resizing; the release: False
     pairs = node.PAIRS = CfgNode()  # see MODEL.RMLR.PAIRS
     pairs.NMS_THRESHOLD = 0.5  # class-wise, on the detector's boxes
     pairs.SCORE_THRESHOLD = 0.2  # of the entities

@@ -106,6 +106,7 @@ class ImageEncoder(nn.Module):
         image_index: Tensor | None = None,
         *,
         masked_blocks: int = 1,
+        hidden_bias: float = -torch.inf,
     ) -> Tensor:
         """Computes the last stage for M masks.
 
@@ -116,6 +117,7 @@ class ImageEncoder(nn.Module):
             image_index: (M,) the image of each mask.
             masked_blocks: the number of masked blocks at the end. With more than one, all tokens
                 are computed for every mask, because they depend on the query's token.
+            hidden_bias: added to the logits of the patches that the query should not see.
 
         Returns:
             (M, D).

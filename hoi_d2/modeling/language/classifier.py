@@ -34,6 +34,8 @@ class CosineClassifier(nn.Module):
         stand_in: why they do not, where the config names one; "" otherwise.
     """
 
+    head = "cosine"
+
     def __init__(
         self, rows: Tensor, *, scale: float, is_random: bool = False, stand_in: str = ""
     ) -> None:
@@ -60,6 +62,8 @@ class LinearClassifier(nn.Module):
         normalize_features: to length 1, before anything else.
         is_random, stand_in: as of `CosineClassifier`.
     """
+
+    head = "linear"
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.samplers import LabelCounts, training_label_counts
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.modeling.image_encoder import ImageEncoder, build_image_encoder
+from hoi_d2.modeling.image_encoder.defr_weights import released_weights
 from hoi_d2.modeling.language.classifier import (
     CosineClassifier,
     LinearClassifier,
@@ -95,6 +96,10 @@ class DEFR(nn.Module):
     def device(self) -> torch.device:
         """The device of the weights."""
         return self.classifier.weight.device
+
+    def convert_weights(self, file: Any, *, classes: str = "") -> dict[str, Tensor]:
+        """The weights of a `WeightFile`, also of DEFR's published checkpoints."""
+        return released_weights(self, file)
 
     def random_weights(self) -> list[str]:
         """Parts that hold random weights until a checkpoint is loaded."""

@@ -19,7 +19,8 @@ from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.modeling.entity_detector.build import build_entity_detector
 from hoi_d2.modeling.entity_detector.interface import EntityDetector
 from hoi_d2.modeling.image_encoder import ImageEncoder, build_image_encoder
-from hoi_d2.modeling.image_encoder.patch_masks import MASKS, pair_patches
+from hoi_d2.modeling.image_encoder.defr_weights import released_weights
+from hoi_d2.modeling.image_encoder.patch_masks import MASKS, hidden_bias, pair_patches
 from hoi_d2.modeling.language.classifier import (
     CosineClassifier,
     LinearClassifier,
@@ -52,6 +53,7 @@ class DEFRDet(nn.Module):
         temperature: logits are divided by it.
         powers: of the human's and of the object's detection score.
         resize: how images are squashed to the encoder's square, "bilinear" or "bicubic".
+        antialias: whether that resizing filters before it makes images smaller.
         score_threshold, max_detections: of the interactions that are given out; 0 = all.
     """
 
@@ -78,6 +80,7 @@ class DEFRDet(nn.Module):
         temperature: float = 1.0,
         powers: tuple[float, float] = (2.8, 2.8),
         resize: str = "bilinear",
+        antialias: bool = True,
         score_threshold: float = 0.0,
         max_detections: int = 0,
     ) -> None:
@@ -92,7 +95,7 @@ class DEFRDet(nn.Module):
         self.vocabulary = vocabulary
         self.mask, self.masked_blocks = mask, masked_blocks
         self.score, self.temperature = score, temperature
-        self.powers, self.resize = powers, resize
+        self.powers, self.resize, self.antialias = powers, resize, antialias
         self.score_threshold, self.max_detections = score_threshold, max_detections
         tables = {
             "class_of": sentence_table(vocabulary),  # (num_objects, K): output, -1 = none
@@ -121,6 +124,7 @@ class DEFRDet(nn.Module):
             "temperature": node.TEMPERATURE,
             "powers": (node.POWER_HUMAN, node.POWER_OBJECT),
             "resize": node.RESIZE,
+            "antialias": node.ANTIALIAS,
             "score_threshold": cfg.MODEL.HOI.SCORE_THRESHOLD,
             "max_detections": cfg.MODEL.HOI.MAX_DETECTIONS,
         }
@@ -149,7 +153,11 @@ class DEFRDet(nn.Module):
             self.squares(batched_inputs), masked_blocks=self.masked_blocks
         )
         features = self.image_encoder.attend(
-            tokens, self.patches(pairs), pairs.image_index, masked_blocks=self.masked_blocks
+            tokens,
+            self.patches(pairs),
+            pairs.image_index,
+            masked_blocks=self.masked_blocks,
+            hidden_bias=hidden_bias(self.mask),
         )
         scores = self.class_scores(self.classifier(features), pairs) * self.pair_priors(pairs)
         return self.interactions(scores, pairs, batched_inputs)
@@ -163,7 +171,7 @@ class DEFRDet(nn.Module):
                 size=(side, side),
                 mode=self.resize,
                 align_corners=False,
-                antialias=True,
+                antialias=self.antialias,
             )
             for x in batched_inputs
         ]
@@ -214,6 +222,10 @@ class DEFRDet(nn.Module):
     def device(self) -> torch.device:
         """The device of the weights."""
         return self.class_of.device
+
+    def convert_weights(self, file: Any, *, classes: str = "") -> dict[str, Tensor]:
+        """The weights of a `WeightFile`, also of DEFR's published checkpoints."""
+        return released_weights(self, file)
 
     def random_weights(self) -> list[str]:
         """Parts that hold random weights until a checkpoint is loaded."""
