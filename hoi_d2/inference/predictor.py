@@ -25,7 +25,7 @@ from hoi_d2.inference.prediction import HOIPrediction
 from hoi_d2.model_zoo import PREFIX, config_file, model_name, model_names, pretrained_weights
 from hoi_d2.registration import register
 
-HOI_ARCHITECTURES = ("RmLR", "DEFR-Det", "LayoutRmLR")
+HOI_ARCHITECTURES = ("RmLR", "DEFR-Det", "LayoutRmLR", "UPT")
 CLASSIFIERS = ("DEFR",)
 DEFAULT_CONFIG = "photo/photo.yaml"
 """The model of the demo and of the web page where none is named."""
