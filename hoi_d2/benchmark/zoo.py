@@ -21,6 +21,7 @@ from hoi_d2.config.load import load_config
 from hoi_d2.data.builtin import MissingDatasetError
 from hoi_d2.modeling.entity_detector.stored_boxes import MissingBoxesError
 from hoi_d2.protocols import has_capability, meta_architecture
+from hoi_d2.registration import register
 
 
 def parameter_counts(name: str) -> dict[str, int] | None:
@@ -38,6 +39,7 @@ def parameter_counts(name: str) -> dict[str, int] | None:
         FileNotFoundError: the config itself or another file that it names, such as the image
             encoder's weights. The entity detector's weights change no count and are not read.
     """
+    register()
     cfg = load_config(name)
     cfg.MODEL.DEVICE = "cpu"
     cfg.MODEL.ENTITY_DETECTOR.WEIGHTS = cfg.MODEL.ENTITY_DETECTOR.REVISION = ""

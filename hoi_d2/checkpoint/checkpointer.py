@@ -29,6 +29,7 @@ from hoi_d2.checkpoint.errors import (
     WeightsError,
 )
 from hoi_d2.checkpoint.strict import load_strictly
+from hoi_d2.checkpoint.upt_conversion import check_takes_upt, is_whole_upt
 from hoi_d2.checkpoint.weight_files import WeightFile, read_weights
 from hoi_d2.protocols import ConvertsWeights, frozen_prefixes, random_parts
 from hoi_d2.utils.files import TEMPORARY_SUFFIX, write_atomically
@@ -278,7 +279,9 @@ class HOICheckpointer(DetectionCheckpointer):
         self, file: WeightFile, layout: str, classes: str, *, strict: bool
     ) -> dict[str, Tensor]:
         """The weights under the model's names."""
-        if hasattr(self.model, "entity_detector") and layout in DETECTOR_LAYOUTS:
+        if is_whole_upt(file) and hasattr(self.model, "entity_detector"):
+            check_takes_upt(file, self.model)
+        elif hasattr(self.model, "entity_detector") and layout in DETECTOR_LAYOUTS:
             raise WeightsError(
                 f"{file.name} holds a detector alone (layout: {layout}), not an RmLR checkpoint. "
                 "Name it in MODEL.ENTITY_DETECTOR.WEIGHTS; MODEL.WEIGHTS is for a trained RmLR"

@@ -29,6 +29,7 @@ def add_hoi_config(cfg: CfgNode) -> None:
     _add_language_keys(cfg)
     _add_rmlr_keys(cfg)
     _add_cross_modal_keys(cfg)
+    _add_upt_keys(cfg)
     _add_classifier_keys(cfg)
     _add_defr_loss_keys(cfg)
     _add_defr_det_keys(cfg)
@@ -88,7 +89,8 @@ def _add_loader_keys(node: CfgNode) -> None:
 def _add_hoi_keys(cfg: CfgNode) -> None:
     node = cfg.MODEL.HOI = CfgNode()
     # Vocabulary of verbs, objects and HOI classes: "" takes the one of DATASETS.TRAIN[0];
-    # "hico_det", "vcoco" or the name of any registered dataset.
+    # "hico_det", "vcoco", "vcoco_upt" (with an object only where V-COCO's pairs show it; UPT), or
+    # the name of any registered dataset.
     node.VOCABULARY = ""
     # Own classes, for a model that reads them (DEFR-Det with CLIP): phrases such as "riding a
     # horse", in place of the vocabulary's; its objects stay. The demo's --classes sets it.
@@ -254,6 +256,8 @@ def _add_rmlr_keys(cfg: CfgNode) -> None:
     # At most so many pairs of an image, the best by score product; 0 = all. A limit on memory, and
     # logged where it bites: MAX_INSTANCES alone allows 15 x 29.
     pairs.MAX_PAIRS = 0
+    # Boxes are cut off at the image. False = as the detector gives them, as UPT was trained.
+    pairs.CLIP_BOXES = True
 
     # Visual vectors of a pair (supplement B): global 512, union 512, two entity tokens of 512.
     node.FEATURE_DIM = 512
@@ -343,6 +347,18 @@ def _add_cross_modal_keys(cfg: CfgNode) -> None:
     node.WORD_IRE_WEIGHT = 1.0  # words, L^a
 
 
+def _add_upt_keys(cfg: CfgNode) -> None:
+    """UPT (Zhang et al., CVPR 2022, arXiv 2112.01838); its pairs and loss are those of RMLR."""
+    # Sizes of UPTHeads (MODEL.RMLR.HEADS) as published; the weights decide them.
+    node = cfg.MODEL.UPT = CfgNode()
+    node.FEATURE_DIM = 512  # of an encoded box pair, and of each half of a pair's vector
+    node.NUM_BRANCHES = 16  # of the fusions; divides FEATURE_DIM
+    node.NUM_LAYERS = 2  # cooperative layers, over the entities of an image
+    node.NUM_HEADS = 8  # of the cooperative and the competitive layers; divides FEATURE_DIM
+    node.FFN_DIM = 2048  # inner width of the competitive layer, over the pairs of an image
+    node.DROPOUT = 0.1  # in training only
+
+
 def _add_classifier_keys(cfg: CfgNode) -> None:
     node = cfg.MODEL.CLASSIFIER = CfgNode()
     # "cosine": rows and feature are normalised in each forward, no bias; DEFR's released models
@@ -404,6 +420,7 @@ def _add_defr_det_keys(cfg: CfgNode) -> None:
     pairs.MIN_INSTANCES = 0  # kept even below the threshold, of humans and of objects each
     pairs.MAX_INSTANCES = 15  # of humans and of objects each
     pairs.MAX_PAIRS = 0  # of an image, the best by score product; 0 = all
+    pairs.CLIP_BOXES = True  # cut the boxes off at the image
 
 
 def _add_solver_keys(node: CfgNode) -> None:

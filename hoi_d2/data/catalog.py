@@ -6,9 +6,18 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from hoi_d2.data.open_vocabulary import open_vocabulary
-from hoi_d2.data.vocabulary import Vocabulary, hico_det_vocabulary, vcoco_vocabulary
+from hoi_d2.data.vocabulary import (
+    Vocabulary,
+    hico_det_vocabulary,
+    upt_vcoco_vocabulary,
+    vcoco_vocabulary,
+)
 
-_NAMED = {"hico_det": hico_det_vocabulary, "vcoco": vcoco_vocabulary}
+_NAMED = {
+    "hico_det": hico_det_vocabulary,
+    "vcoco": vcoco_vocabulary,
+    "vcoco_upt": upt_vcoco_vocabulary,
+}
 
 
 def vocabulary_of(cfg: CfgNode) -> Vocabulary:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -170,6 +170,27 @@ def vcoco_vocabulary() -> Vocabulary:
     verbs = tuple(data["verbs"])
     no_hois = np.zeros((0, 2), dtype=np.int64)
     return Vocabulary("vcoco", coco_objects(), verbs, verbs, no_hois, valid)
+
+
+@lru_cache(maxsize=1)
+def upt_vcoco_verbs() -> tuple[str, ...]:
+    """The 24 action-roles that UPT and its kin have: those with an object, without `point`."""
+    absent = {"stand", "walk", "run", "smile", "point_instr"}
+    return tuple(verb for verb in vcoco_vocabulary().verbs if verb not in absent)
+
+
+@lru_cache(maxsize=1)
+def upt_vcoco_vocabulary() -> Vocabulary:
+    """V-COCO's 29 action-roles, of which only what its annotated pairs show is possible.
+
+    So UPT and its kin have it: `hold` goes with 58 objects instead of 80, and the action-roles that
+    are not among `upt_vcoco_verbs` go with none.
+    """
+    whole = vcoco_vocabulary()
+    valid = np.zeros_like(whole.valid_verbs)
+    for verb, objects in _read("vcoco")["annotated_objects_of_verb"].items():
+        valid[objects, whole.verbs.index(verb)] = True
+    return replace(whole, name="vcoco_upt", valid_verbs=valid)
 
 
 @lru_cache(maxsize=1)

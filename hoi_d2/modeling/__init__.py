@@ -2,9 +2,9 @@
 
 Start with `meta_arch`, the complete models; the other modules are their parts.
 
-- `meta_arch`: DEFR, DEFR-Det, RmLR and the detectors, as detectron2 meta-architectures.
+- `meta_arch`: DEFR, DEFR-Det, RmLR, UPT and the detectors, as detectron2 meta-architectures.
 - `entity_detector`: detectors that find the persons and objects of pairs.
-- `roi_heads`: from entities to pairs, RmLR's head, matching with annotations, results.
+- `roi_heads`: entities to pairs, heads of RmLR and UPT, matching with annotations, results.
 - `image_encoder`: the encoders of DEFR and DEFR-Det.
 - `language`: sentences of the classes, text encoders, the language classifier, the alignment.
 - `losses`: the losses of pairs and of images.
@@ -23,13 +23,15 @@ from hoi_d2.modeling.entity_detector.precomputed import (
 )
 from hoi_d2.modeling.entity_detector.transformers_detectors import TransformersEntityDetector
 from hoi_d2.modeling.image_encoder import build_image_encoder
-from hoi_d2.modeling.meta_arch import DEFR, DEFRDet, Detr, RmLR, TransformersDetector
+from hoi_d2.modeling.meta_arch import DEFR, UPT, DEFRDet, Detr, RmLR, TransformersDetector
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
 from hoi_d2.modeling.roi_heads.layout_heads import LayoutHeads
+from hoi_d2.modeling.roi_heads.upt_heads import UPTHeads
 
 __all__ = [
     "DEFR",
     "ENTITY_DETECTOR_REGISTRY",
+    "UPT",
     "AnnotatedEntityDetector",
     "DEFRDet",
     "DetectronEntityDetector",
@@ -43,6 +45,7 @@ __all__ = [
     "RmLR",
     "TransformersDetector",
     "TransformersEntityDetector",
+    "UPTHeads",
     "build_entity_detector",
     "build_image_encoder",
 ]

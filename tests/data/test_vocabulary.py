@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -12,10 +13,13 @@ from hoi_d2.data.datasets.hico_det import load_hico_det
 from hoi_d2.data.datasets.vcoco import load_vcoco
 from hoi_d2.data.vocabulary import (
     ZERO_SHOT_SPLITS,
+    coco_objects,
     hico_det_rare_hois,
     hico_det_unseen_hois,
     hico_det_vocabulary,
     hico_few_shot_hois,
+    upt_vcoco_verbs,
+    upt_vcoco_vocabulary,
     vcoco_actions,
     vcoco_vocabulary,
 )
@@ -45,6 +49,23 @@ def test_roles_of_vcoco():
     assert sorted(a for a, count in roles.items() if count == 2) == ["cut", "eat", "hit"]
     two = [v for v in verbs if v.startswith(("hit_", "eat_", "cut_"))]
     assert two == ["hit_instr", "hit_obj", "eat_obj", "eat_instr", "cut_instr", "cut_obj"]
+
+
+def test_what_upt_takes_to_be_possible_on_vcoco(test_data):
+    """Its 24 action-roles in its order, each with the objects of the annotated pairs."""
+    whole, theirs = vcoco_vocabulary(), upt_vcoco_vocabulary()
+    assert theirs.verbs == whole.verbs and theirs.objects == whole.objects
+    valid = np.zeros_like(whole.valid_verbs)
+    for part in ("trainval", "test"):
+        data = json.loads((test_data / f"vcoco/instances_vcoco_{part}.json").read_text())
+        names = [name.replace(" ", "_") for name in data["classes"]]
+        assert tuple(names) == upt_vcoco_verbs()
+        assert data["objects"] == ["background", *coco_objects()]
+        for image in data["annotations"]:
+            for action, found in zip(image["actions"], image["objects"]):
+                valid[found - 1, whole.verbs.index(names[action])] = True
+    assert np.array_equal(theirs.valid_verbs, valid)
+    assert not (valid & ~whole.valid_verbs).any()
 
 
 def test_round_trips():

@@ -33,8 +33,11 @@ def test_there_are_rows():
     assert len(ROWS) > 20 and len(POSE_ROWS) == 4
 
 
+FLOORS = [p for p in ROWS if p.stem.startswith("UPT")]
+
+
 @pytest.mark.parametrize(
-    "path", [p for p in ROWS if "own_data" not in p.stem], ids=lambda p: p.stem
+    "path", [p for p in ROWS if "own_data" not in p.stem and p not in FLOORS], ids=lambda p: p.stem
 )
 def test_a_row(path):
     cfg, name = read_config(path), path.stem
@@ -48,7 +51,7 @@ def test_a_row(path):
     if not is_base(path):
         assert cfg.OUTPUT_DIR == f"output/RmLR/{name}"
 
-    plain = "without_alignment" in name or "UPT" in name
+    plain = "without_alignment" in name
     expected = set() if plain else ALL_TERMS
     expected = {t for t in expected if "_only" not in name or f"{t[0]}_only" in name}
     assert set(alignment.weights if alignment else ()) == expected
@@ -62,12 +65,39 @@ def test_a_row(path):
     assert head.reason_over_both == (not plain and "training_branch" not in name)
 
     mask = next((m for m in ("union", "image") if f"mask_{m}" in name), "human_or_object")
-    if "UPT" in name:
-        assert head.masked_roi is None and head.relation_encoder is None
-    else:
-        assert head.masked_roi.mask == mask
-        assert len(head.relation_encoder.layers) == (0 if "without_ire" in name else 2)
-    assert (head.box_pair_encoding is not None) == ("UPT" in name or "box_pair" in name)
+    assert head.masked_roi.mask == mask
+    assert len(head.relation_encoder.layers) == (0 if "without_ire" in name else 2)
+    assert (head.box_pair_encoding is not None) == ("box_pair" in name)
+
+
+@pytest.mark.parametrize("path", FLOORS, ids=lambda p: p.stem)
+def test_the_floor_is_upt_with_another_recipe(path):
+    """The same model key by key; the solver's recipe and the folder are RmLR's."""
+    floor = read_config(path)
+    name = "upt_R50_vcoco" if "VCOCO" in path.stem else "upt_R50_hico_det"
+    upt = read_config(ROOT / "configs" / "UPT" / f"{name}.yaml")
+    assert floor.MODEL.META_ARCHITECTURE == "UPT"
+    assert (floor.MODEL.dump(), floor.INPUT.dump()) == (upt.MODEL.dump(), upt.INPUT.dump())
+    assert floor.DATASETS.dump() == upt.DATASETS.dump()
+    assert floor.OUTPUT_DIR == f"output/RmLR/{path.stem}"
+    assert len(FLOORS) == 2
+
+
+@pytest.mark.parametrize("path", config_paths("UPT"), ids=lambda p: p.stem)
+def test_a_row_of_upt(path):
+    """The published recipe: 20 epochs of 16 images, a tenth of the rate after 10."""
+    cfg, on_vcoco = read_config(path), "vcoco" in path.stem.lower()
+    head = head_of(cfg)
+    assert type(head).__name__ == "UPTHeads" and not cfg.MODEL.RMLR.PAIRS.CLIP_BOXES
+    assert head.predictor.out_features == (29 if on_vcoco else 117)
+    assert cfg.DATASETS.TRAIN == (("vcoco_trainval",) if on_vcoco else ("hico_det_train",))
+    assert cfg.MODEL.DETR.RESNET.DEPTHS == [3, 4, 23 if "R101" in path.stem else 6, 3]
+    solver, images = cfg.SOLVER, 5400 if on_vcoco else 37633
+    assert solver.MAX_ITER == pytest.approx(20 * images / 16, abs=1)
+    assert solver.STEPS[0] == pytest.approx(10 * images / 16, abs=1)
+    assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.OPTIMIZER) == (16, 1e-4, "ADAMW")
+    if not is_base(path):
+        assert cfg.OUTPUT_DIR == f"output/UPT/{path.stem}"
 
 
 @pytest.mark.parametrize(

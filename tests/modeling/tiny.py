@@ -32,6 +32,8 @@ def make_tiny(cfg):
     rmlr.IRM.HIDDEN_DIM, rmlr.IRM.FFN_DIM, rmlr.IRM.NUM_HEADS = 32, 32, 2
     cml = rmlr.CML
     cml.HIDDEN_DIM, cml.FFN_DIM, cml.NUM_HEADS = 32, 32, 2
+    upt = cfg.MODEL.UPT
+    upt.FEATURE_DIM, upt.NUM_BRANCHES, upt.NUM_HEADS, upt.FFN_DIM = 16, 4, 2, 32
     # Random detectors score low and overlap: keep them all, with people among them.
     rmlr.PAIRS.SCORE_THRESHOLD, rmlr.PAIRS.NMS_THRESHOLD = 0.0, 1.0
 

@@ -13,17 +13,28 @@ class SelfAttentionLayer(nn.Module):
     Args:
         dim: the width of the elements.
         num_heads, ffn_dim, dropout: the settings of a transformer layer.
+        activation: the non-linearity of the two-layer network.
+        norm_eps: of the layer norms.
     """
 
-    def __init__(self, *, dim: int, num_heads: int, ffn_dim: int, dropout: float) -> None:
+    def __init__(
+        self,
+        *,
+        dim: int,
+        num_heads: int,
+        ffn_dim: int,
+        dropout: float,
+        activation: type[nn.Module] = nn.ReLU,
+        norm_eps: float = 1e-5,
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.query_key = nn.Linear(dim, 2 * dim)
         self.value = nn.Linear(dim, dim)
         self.out = nn.Linear(dim, dim)
-        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.norm1, self.norm2 = (nn.LayerNorm(dim, eps=norm_eps) for _ in range(2))
         self.ffn = nn.Sequential(
-            nn.Linear(dim, ffn_dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(ffn_dim, dim)
+            nn.Linear(dim, ffn_dim), activation(), nn.Dropout(dropout), nn.Linear(ffn_dim, dim)
         )
         self.dropout = nn.Dropout(dropout)
         for linear in (self.query_key, self.value, self.out):

@@ -6,5 +6,6 @@ from hoi_d2.modeling.meta_arch.detr import Detr
 from hoi_d2.modeling.meta_arch.layout import LayoutRmLR
 from hoi_d2.modeling.meta_arch.rmlr import RmLR
 from hoi_d2.modeling.meta_arch.transformers_detector import TransformersDetector
+from hoi_d2.modeling.meta_arch.upt import UPT
 
-__all__ = ["DEFR", "DEFRDet", "Detr", "LayoutRmLR", "RmLR", "TransformersDetector"]
+__all__ = ["DEFR", "UPT", "DEFRDet", "Detr", "LayoutRmLR", "RmLR", "TransformersDetector"]

@@ -66,6 +66,8 @@ class PairGenerator(nn.Module):
         min_instances, max_instances: the number of humans, and of objects, to keep per image.
         max_pairs: the number of pairs to keep per image, with the best product of scores; 0 = all.
             In training, "capped_images" in the log is the share of images with more pairs.
+        clip_boxes: cut the boxes off at the image; False = as the detector gives them, which UPT's
+            weights were trained on.
     """
 
     @configurable
@@ -78,6 +80,7 @@ class PairGenerator(nn.Module):
         min_instances: int = 3,
         max_instances: int = 15,
         max_pairs: int = 0,
+        clip_boxes: bool = True,
     ) -> None:
         super().__init__()
         self.person = person
@@ -86,6 +89,7 @@ class PairGenerator(nn.Module):
         self.min_instances = min_instances
         self.max_instances = max_instances
         self.max_pairs = max_pairs
+        self.clip_boxes = clip_boxes
         self._capped = 0  # images so far
 
     @classmethod
@@ -101,6 +105,7 @@ class PairGenerator(nn.Module):
             "min_instances": node.MIN_INSTANCES,
             "max_instances": node.MAX_INSTANCES,
             "max_pairs": node.MAX_PAIRS,
+            "clip_boxes": node.CLIP_BOXES,
         }
 
     @torch.no_grad()
@@ -140,7 +145,7 @@ class PairGenerator(nn.Module):
         )
 
     def select(self, detections: Instances) -> Instances:
-        """The kept entities, clipped to the image: humans first, each kind by descending score."""
+        """The kept entities: humans first, each kind by descending score."""
         boxes, scores = detections.pred_boxes.tensor, detections.scores
         if not (torch.isfinite(boxes).all() and torch.isfinite(scores).all()):
             raise ValueError(
@@ -153,7 +158,8 @@ class PairGenerator(nn.Module):
         is_human = detections.pred_classes[order] == self.person
         kept = [self._best(order[kind], scores) for kind in (is_human, ~is_human)]
         found = detections[torch.cat(kept)]  # a copy
-        found.pred_boxes.clip(found.image_size)  # what lies outside is another image's padding
+        if self.clip_boxes:
+            found.pred_boxes.clip(found.image_size)  # outside is another image's padding
         return found
 
     def _best(self, candidates: Tensor, scores: Tensor) -> Tensor:

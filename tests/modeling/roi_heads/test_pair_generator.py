@@ -123,3 +123,12 @@ def test_clipping_reaches_no_tensor_of_the_detector():
     kept = PairGenerator(score_threshold=0.0).select(found)
     storages = [x.pred_boxes.tensor.untyped_storage().data_ptr() for x in (found, kept)]
     assert storages[0] != storages[1]
+
+
+@pytest.mark.parametrize("clip, expected", [(True, [0, 0, 8, 8]), (False, [-3, -2, 8, 8])])
+def test_boxes_that_reach_out_of_the_image(clip, expected):
+    found = detections([0, 5], [0.9, 0.8])
+    found.pred_boxes.tensor[0, :2] = torch.tensor([-3.0, -2.0])
+    pairs = PairGenerator(clip_boxes=clip)([found])
+    assert pairs.human_boxes[0].tolist() == expected
+    assert found.pred_boxes.tensor[0].tolist() == [-3, -2, 8, 8]  # the detector's own stay
