@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hoi_d2.demo.images import find_images, run_on_images
-from hoi_d2.demo.report import RANDOM_WARNING, DrawOptions
+from hoi_d2.demo.report import DEFAULT, RANDOM_WARNING, DrawOptions
 from hoi_d2.demo.video import run_on_video
 from hoi_d2.inference.open_vocabulary import OPEN_CONFIG, open_predictor
-from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor
+from hoi_d2.inference.predictor import DEFAULT_CONFIG, DETECTORS, HOIPredictor
 from hoi_d2.utils.arguments import CommandParser
 from hoi_d2.visualization.pages.browse import index_of
 
@@ -43,17 +43,22 @@ def argument_parser() -> argparse.ArgumentParser:
         metavar="F",
         help=f"default: {DEFAULT_CONFIG}; with --classes: {OPEN_CONFIG}",
     )
+    parser.add_argument(
+        "--detector",
+        choices=list(DETECTORS),
+        help="entity detector of the default model; detr-r50 needs a download",
+    )
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="images, folders or globs")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--input", nargs="+", default=[], metavar="PATH", help="the same as IMAGE")
     source.add_argument("--video", metavar="V", help="a video file")
-    source.add_argument("--webcam", action="store_true", help="a camera; Ctrl-C ends")
-    parser.add_argument("--camera", type=int, default=0, help="its number, with --webcam")
-    parser.add_argument("--max-frames", type=_count, help="of a video or camera; default: all")
+    source.add_argument("--webcam", action="store_true", help="read a camera; Ctrl-C stops")
+    parser.add_argument("--camera", type=int, default=0, help="camera index, with --webcam")
+    parser.add_argument("--max-frames", type=_count, help="maximum frames to process; default: all")
     parser.add_argument(
         "--track",
         action="store_true",
-        help="number people; log each interaction",
+        help="track people and log each interaction",
     )
     parser.add_argument(
         "--classes",
@@ -63,9 +68,14 @@ def argument_parser() -> argparse.ArgumentParser:
         help='own classes, for DEFR-Det: "riding a horse" ..., or text files (.txt) of them',
     )
     parser.add_argument("--output", default="output/demo", metavar="DIR")
-    parser.add_argument("--score-threshold", type=_score, default=0.2, help="of what is drawn")
-    parser.add_argument("--top-k", type=_count, default=20, help="triplets drawn in an image")
-    parser.add_argument("--verbs", nargs="+", default=[], help="draw these verbs alone")
+    parser.add_argument(
+        "--score-threshold",
+        type=_score,
+        default=DEFAULT.score_threshold,
+        help="minimum score to draw",
+    )
+    parser.add_argument("--top-k", type=_count, default=20, help="maximum triplets drawn per image")
+    parser.add_argument("--verbs", nargs="+", default=[], help="draw only these verbs")
     parser.usage = f"{parser.prog} [IMAGE ...] [options] [KEY VALUE ...]"
     return parser
 
@@ -78,6 +88,8 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     args.input, args.opts = [*args.images, *args.input], opts
     if args.input and (args.video or args.webcam):
         parser.error("images cannot be combined with --video or --webcam")
+    if args.detector and (args.config_file or args.classes):
+        parser.error("--detector is for the default model; a --config-file names its own detector")
     if args.track and not (args.video or args.webcam):
         parser.error("--track follows people over the frames of a --video or --webcam")
     return args
@@ -156,4 +168,5 @@ def _predictor(args: argparse.Namespace) -> HOIPredictor:
     """
     if args.classes:
         return open_predictor(args.classes, args.config_file or OPEN_CONFIG, args.opts)
-    return HOIPredictor.from_config(args.config_file or DEFAULT_CONFIG, args.opts)
+    config = args.config_file or DETECTORS.get(args.detector, DEFAULT_CONFIG)
+    return HOIPredictor.from_config(config, args.opts)

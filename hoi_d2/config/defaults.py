@@ -97,6 +97,9 @@ def _add_hoi_keys(cfg: CfgNode) -> None:
     node.CLASSES = []
     # Interactions below this score are dropped; 0 keeps every possible verb of every pair.
     node.SCORE_THRESHOLD = 0.0
+    # RmLR and its relatives: a person does a thing with one object of a class alone, the one of the
+    # best score, because a detector often finds an object twice. False = with all of them.
+    node.ONE_OBJECT = False
     # At most this many interactions an image, best first; 0 = all (the official metric has no cap).
     node.MAX_DETECTIONS = 0
 

@@ -83,7 +83,9 @@ def run_on_images(
             read = list(_readable(chunk, bad))
             for (path, _), prediction in zip(read, predictor([rgb[:, :, ::-1] for _, rgb in read])):
                 drawn = draw.select(prediction)
-                drawn.draw(score_threshold=0.0, top_k=None).save(output / names[path])
+                drawn.draw(score_threshold=draw.score_threshold, top_k=None).save(
+                    output / names[path]
+                )
                 report.add(ids[path], (str(path),), prediction, drawn)
                 files[ids[path]] = str(path)
             bar.update(len(chunk))

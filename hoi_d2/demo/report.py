@@ -10,6 +10,7 @@ from types import TracebackType
 from hoi_d2.evaluation.result_files import write_results
 from hoi_d2.evaluation.results import HOIResults
 from hoi_d2.inference.prediction import HOIPrediction
+from hoi_d2.visualization.visualizer import DRAW_THRESHOLD
 
 RANDOM_WARNING = "WARNING: random weights, the scores mean nothing: {parts}"
 
@@ -24,7 +25,7 @@ class DrawOptions:
         verbs: names of verbs; empty = all.
     """
 
-    score_threshold: float = 0.2
+    score_threshold: float = DRAW_THRESHOLD
     top_k: int | None = 20
     verbs: tuple[str, ...] = ()
 

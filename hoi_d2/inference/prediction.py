@@ -12,6 +12,7 @@ from detectron2.structures import Instances
 from hoi_d2.data.vocabulary import NO_INTERACTION, Vocabulary
 from hoi_d2.evaluation.results import HOIResults
 from hoi_d2.visualization import HOIImage, HOIVisualizer
+from hoi_d2.visualization.visualizer import DRAW_THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class HOIPrediction:
         """The rows of a result file."""
         return HOIResults.from_hoi_instances(image_id, self.hoi_instances)
 
-    def draw(self, *, score_threshold: float = 0.2, top_k: int | None = 20) -> HOIImage:
+    def draw(self, *, score_threshold: float = DRAW_THRESHOLD, top_k: int | None = 20) -> HOIImage:
         """The image with its interactions; `.save(path)` writes it."""
         shown = self.select(score_threshold=score_threshold, top_k=top_k)
         return HOIVisualizer(self.image, note=self.note).draw_hoi_instances(

@@ -36,6 +36,8 @@ from hoi_d2.registration import register
 
 DEFAULT_CONFIG = "photo/photo.yaml"
 """The model of the demo and of the web page where none is named."""
+DETECTORS = {"nanodet": DEFAULT_CONFIG, "detr-r50": "photo/photo_detr_r50.yaml"}
+"""The configs of the model for photographs, by its entity detector."""
 ImageLike = str | os.PathLike | Image.Image | np.ndarray
 
 

@@ -18,6 +18,8 @@ from hoi_d2.visualization.sources import (
 )
 
 _SMALL_IMAGE = 480
+DRAW_THRESHOLD = 0.3
+"""Minimum score of the interactions that are drawn, where none is given."""
 NOTHING_FOUND = "no interaction found (minimum score {:.2f})"
 
 
@@ -69,7 +71,7 @@ class HOIVisualizer:
         hoi_instances: Any,
         vocabulary: Vocabulary,
         *,
-        score_threshold: float = 0.2,
+        score_threshold: float = DRAW_THRESHOLD,
         top_k: int | None = 20,
     ) -> HOIImage:
         """A model's output; an image without interactions says so below it.
@@ -111,7 +113,7 @@ class HOIVisualizer:
         hoi_scores: Sequence[float],
         vocabulary: Vocabulary,
         *,
-        score_threshold: float = 0.2,
+        score_threshold: float = DRAW_THRESHOLD,
         top_k: int | None = 10,
     ) -> HOIImage:
         """Lists the scores of a recognition model below the image, best first.

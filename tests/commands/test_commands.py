@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from hoi_d2 import __version__
 from hoi_d2.commands.main import COMMANDS, DATA_COMMANDS, main
@@ -93,6 +94,9 @@ def test_every_command_has_a_tool():
         (["demo", "--config-file", "toy/rmlrr.yaml", "{tmp}/a.jpg"], "a.jpg"),
         (["demo", "a.jpg", "--score-threshold", "2"], "from 0 to 1"),
         (["demo", "--webcam", "a.jpg"], "cannot be combined"),
+        (["demo", "{tmp}/b.png", "--detector", "detr-r50"], "facebook/detr-resnet-50"),
+        (["demo", "a.jpg", "--detector", "yolo"], "invalid choice"),
+        (["demo", "a.jpg", "--detector", "nanodet", "--config-file", "x.yaml"], "default model"),
         (["web", "--config-file", "none.yaml"], "none.yaml"),
         (["train", "--config-file", "none.yaml"], "none.yaml"),
         (["eval", "--config-file", "none.yaml"], "none.yaml"),
@@ -111,6 +115,7 @@ def test_every_command_has_a_tool():
     ],
 )
 def test_a_mistake_is_one_line(arguments, said, tmp_path, capsys):
+    Image.new("RGB", (8, 8)).save(tmp_path / "b.png")
     assert exit_code([word.format(tmp=tmp_path) for word in arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1, error

@@ -10,6 +10,7 @@ from hoi_d2.demo.report import DrawOptions
 from hoi_d2.demo.web.guards import is_upload
 from hoi_d2.demo.web.result import message_html, result_html
 from hoi_d2.demo.web.session import UploadError, WebSession
+from hoi_d2.visualization.visualizer import DRAW_THRESHOLD
 
 _HERE = Path(__file__).parent
 EMPTY = "Choose an image, take one with the camera, or paste one."
@@ -85,7 +86,7 @@ def _questions(gr: Any, session: WebSession, models: list[str]) -> tuple[Any, An
 def _sliders(gr: Any) -> tuple[Any, Any]:
     """Lowest score and largest number of what is shown."""
     least = gr.Slider(
-        0.0, 1.0, value=0.2, step=0.01, label="Lowest score shown", elem_id="threshold"
+        0.0, 1.0, value=DRAW_THRESHOLD, step=0.01, label="Lowest score shown", elem_id="threshold"
     )
     most = gr.Slider(1, 100, value=20, step=1, label="Most interactions shown", elem_id="top-k")
     for slider in (least, most):

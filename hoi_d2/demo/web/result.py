@@ -55,7 +55,7 @@ def result_html(
     parts = [f'<p id="status" role="status">{html.escape(status)}</p>']
     if warning:
         parts.append(f'<p id="warning" role="alert">{html.escape(warning)}</p>')
-    parts.append(_figure(shown))
+    parts.append(_figure(shown, options.score_threshold))
     parts.append(_downloads(shown))
     parts.append(_table(shown) if len(shown.hoi_instances) else _nothing(prediction, options))
     return "\n".join(parts)
@@ -125,9 +125,9 @@ def _downloads(shown: HOIPrediction) -> str:
     )
 
 
-def _figure(shown: HOIPrediction) -> str:
+def _figure(shown: HOIPrediction, score_threshold: float) -> str:
     """The drawn image, and over it, unseen at first, each pair alone on the dark image."""
-    drawn = shown.draw(score_threshold=0.0, top_k=None)
+    drawn = shown.draw(score_threshold=score_threshold, top_k=None)
     size = f'viewBox="0 0 {drawn.width} {drawn.height}"'
     height, width = (side * drawn.scale for side in shown.image.shape[:2])
     layers = "".join(_pairs(shown, drawn.scale, drawn.width, drawn.height))

@@ -44,6 +44,7 @@ class RmLR(nn.Module):
         match_iou: overlap from which a candidate pair takes an annotated pair's verbs.
         add_ground_truth: in training, annotated entities that the detector missed are added.
         score_threshold, max_detections: of the interactions that are given out; 0 = all.
+        one_object: see `hoi_postprocess`.
     """
 
     finds_interactions = True
@@ -66,6 +67,7 @@ class RmLR(nn.Module):
         add_ground_truth: bool = False,
         score_threshold: float = 0.0,
         max_detections: int = 0,
+        one_object: bool = False,
     ) -> None:
         super().__init__()
         self.entity_detector = entity_detector.requires_grad_(False).eval()
@@ -78,6 +80,7 @@ class RmLR(nn.Module):
         self.match_iou, self.add_ground_truth = match_iou, add_ground_truth
         self.reached_pairs = ReachedPairs()
         self.score_threshold, self.max_detections = score_threshold, max_detections
+        self.one_object = one_object
         valid, hoi_of = vocabulary.valid_verbs, vocabulary.hoi_of
         self.register_buffer("valid_verbs", torch.from_numpy(valid).float(), persistent=False)
         self.register_buffer("hoi_of", torch.from_numpy(hoi_of), persistent=False)
@@ -107,6 +110,7 @@ class RmLR(nn.Module):
             "add_ground_truth": loss.ADD_GROUND_TRUTH,
             "score_threshold": cfg.MODEL.HOI.SCORE_THRESHOLD,
             "max_detections": cfg.MODEL.HOI.MAX_DETECTIONS,
+            "one_object": cfg.MODEL.HOI.ONE_OBJECT,
         }
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Losses | list[ImageResults]:
@@ -167,6 +171,7 @@ class RmLR(nn.Module):
             hoi_of=self.hoi_of,
             score_threshold=self.score_threshold,
             max_detections=self.max_detections,
+            one_object=self.one_object,
         )
 
     def pair_priors(self, pairs: CandidatePairs, exponent: float) -> Tensor:

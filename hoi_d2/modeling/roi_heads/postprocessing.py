@@ -20,6 +20,7 @@ def hoi_postprocess(
     hoi_of: Tensor,
     score_threshold: float,
     max_detections: int,
+    one_object: bool = False,
 ) -> list[ImageResults]:
     """Makes {"instances", "hoi_instances"} of each image.
 
@@ -30,12 +31,15 @@ def hoi_postprocess(
         hoi_of: (num_objects, K) HOI class of an object and verb, -1 = none.
         score_threshold: the minimum score of an interaction.
         max_detections: the number of interactions to keep per image, the best ones; 0 = all.
+        one_object: a person does a thing with one object of a class, the one of the best score.
     """
     results = []
     for found, index, image_scores, size in zip(
         pairs.instances, pairs.pair_indices, scores.split(pairs.counts), output_sizes
     ):
         instances = _rescale(found, size)
+        if one_object:
+            image_scores = image_scores * best_objects(image_scores, index, found.pred_classes)
         keep = (image_scores > 0) & (image_scores >= score_threshold)
         row, verb = keep.nonzero(as_tuple=True)
         values = image_scores[row, verb]
@@ -56,6 +60,26 @@ def hoi_postprocess(
         )
         results.append({"instances": instances, "hoi_instances": hoi_instances})
     return results
+
+
+def best_objects(scores: Tensor, pairs: Tensor, classes: Tensor) -> Tensor:
+    """Which object of a class is the best one for a person and a verb.
+
+    Args:
+        scores: (M, K) of the pairs of an image.
+        pairs: (M, 2) entity indices, human first.
+        classes: (N,) of the entities.
+
+    Returns:
+        (M, K) bool; False where another object of the class has a higher score with the same
+        person and verb.
+    """
+    keys = torch.stack([pairs[:, 0], classes[pairs[:, 1]]], dim=1)
+    groups, group = keys.unique(dim=0, return_inverse=True)
+    best = scores.new_zeros(len(groups), scores.shape[1])
+    index = group[:, None].expand_as(scores)
+    best = best.scatter_reduce(0, index, scores, reduce="amax")
+    return scores >= best[group]
 
 
 def original_sizes(

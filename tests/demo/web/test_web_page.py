@@ -65,7 +65,7 @@ def visitor(chrome, address, capfd):
 
 def test_upload_threshold_rows_and_downloads(visitor, tmp_path):
     visitor.upload(toy_image(tmp_path / "scene.png"))
-    visitor.wait_for("(score 0.20 or more")
+    visitor.wait_for("(score 0.30 or more")
     few = visitor.rows.count()
     assert 1 < few < 20
     visitor.rows.nth(2).hover()
@@ -131,7 +131,7 @@ def test_one_image_after_the_other(visitor, tmp_path):
 def test_what_is_typed_into_a_slider_is_made_possible(visitor, tmp_path):
     visitor.upload(toy_image(tmp_path / "scene.png"))
     visitor.wait_for("interactions shown")
-    for typed, applied in [("5", "score 1.00"), ("-1", "score 0.00"), ("", "score 0.20")]:
+    for typed, applied in [("5", "score 1.00"), ("-1", "score 0.00"), ("", "score 0.30")]:
         visitor.set("threshold", typed)
         visitor.wait_for(applied)
 

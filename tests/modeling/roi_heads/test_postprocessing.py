@@ -5,7 +5,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 
 from hoi_d2.modeling.roi_heads.pair_generator import PairGenerator
-from hoi_d2.modeling.roi_heads.postprocessing import hoi_postprocess
+from hoi_d2.modeling.roi_heads.postprocessing import best_objects, hoi_postprocess
 
 BOXES = [[0.0, 0, 50, 20], [40, 10, 100, 50], [-10, -5, 120, 60]]  # the last is clipped
 SIZE, OUTPUT = (50, 100), (200, 300)  # four times as high, three times as wide
@@ -65,3 +65,21 @@ def test_boxes_a_little_outside_are_clipped():
         pairs, torch.ones(1, 2), [OUTPUT], hoi_of=HOI_OF, score_threshold=0.0, max_detections=0
     )
     assert result["instances"].pred_boxes.tensor[1].tolist() == [0, 0, 300, 200]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "scores", "kept"),
+    [
+        ([], [], []),
+        ([[0, 2]], [[0.5, 0.1]], [[1, 1]]),
+        ([[0, 2], [0, 3]], [[0.5, 0.1], [0.4, 0.2]], [[1, 0], [0, 1]]),  # two bicycles
+        ([[0, 2], [1, 3]], [[0.5, 0.1], [0.4, 0.2]], [[1, 1], [1, 1]]),  # of two people
+        ([[0, 2], [0, 4]], [[0.5, 0.1], [0.4, 0.2]], [[1, 1], [1, 1]]),  # a bicycle and a cup
+        ([[0, 2], [0, 3]], [[0.5, 0.0], [0.5, 0.0]], [[1, 1], [1, 1]]),  # a tie
+    ],
+)
+def test_best_objects(pairs, scores, kept):
+    classes = torch.tensor([0, 0, 1, 1, 41])
+    index = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)
+    found = best_objects(torch.tensor(scores).reshape(-1, 2), index, classes)
+    assert found.int().tolist() == kept
