@@ -13,7 +13,8 @@ from hoi_d2.protocols import stand_ins
 logger = logging.getLogger(__name__)
 KEY = "MODEL.ALLOW_RANDOM_WEIGHTS"
 _REMEDIES = {
-    "entity_detector": "MODEL.ENTITY_DETECTOR.WEIGHTS",
+    "entity_detector": "MODEL.ENTITY_DETECTOR.WEIGHTS (configs/Detr trains them, docs/detectors.md "
+    "lists published ones)",
     "image_encoder": "MODEL.IMAGE_ENCODER.WEIGHTS",
 }
 
@@ -58,4 +59,4 @@ def named(parts: Sequence[str]) -> str:
 
 def _remedy(part: str) -> str:
     key = _REMEDIES.get(part.rstrip("."))
-    return f"name weights in {f'{key} or ' if key else ''}MODEL.WEIGHTS"
+    return f"name weights in {f'{key}, or in ' if key else ''}MODEL.WEIGHTS"

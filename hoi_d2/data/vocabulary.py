@@ -22,6 +22,8 @@ ZERO_SHOT_SPLITS = ("rf_uc", "nf_uc", "uo", "uv")
 
 NO_INTERACTION = "no_interaction"
 """HICO's verb of a person next to an object with which they do nothing."""
+ROLES = ("_obj", "_instr")
+"""How the names of V-COCO's action-roles with an object end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +106,16 @@ class Vocabulary:
         table = np.full((len(self.objects), len(self.verbs)), -1, dtype=np.int64)
         table[self.hois[:, 0], self.hois[:, 1]] = np.arange(len(self.hois))
         return table
+
+    @property
+    def person_verbs(self) -> np.ndarray:
+        """(num_verbs,) bool: what a person does without an object, V-COCO's stand and walk, say.
+
+        V-COCO's other verbs are named with the role of their object, `hold_obj`.
+        """
+        if not self.name.startswith("vcoco"):
+            return np.zeros(len(self.verbs), dtype=bool)
+        return np.array([not verb.endswith(ROLES) for verb in self.verbs])
 
     def hoi_name(self, hoi: int) -> str:
         """The name of an HOI id, such as "sit_on chair"."""

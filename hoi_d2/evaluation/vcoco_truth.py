@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hoi_d2.data.vocabulary import Vocabulary
+from hoi_d2.data.vocabulary import ROLES, Vocabulary
 from hoi_d2.evaluation.ground_truth import HOIGroundTruth
 
 UNOFFICIAL = (
@@ -16,9 +16,6 @@ UNOFFICIAL = (
     "with COCO's instances does): persons without interactions are ignored, crowds and tiny boxes "
     "are as the file has them, and the figures differ from the official ones"
 )
-
-ROLES = ("_obj", "_instr")
-"""How the names of action-roles with an object end."""
 
 
 def action_of_verb(verbs: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:

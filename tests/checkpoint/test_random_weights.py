@@ -31,7 +31,11 @@ def model(**reasons: str) -> nn.Module:
         ({"head": "no such hub"}, [], ""),  # a checkpoint has filled it
         ({"head": "no such hub"}, ["head"], "no such hub"),
         ({"texts": "hf download x"}, [], "texts.*hf download x"),
-        ({}, ["entity_detector"], r"MODEL\.ENTITY_DETECTOR\.WEIGHTS or MODEL\.WEIGHTS"),
+        (
+            {},
+            ["entity_detector"],
+            r"MODEL\.ENTITY_DETECTOR.*configs/Detr.*or in MODEL",
+        ),
         ({}, ["head."], r"head: name weights in MODEL\.WEIGHTS"),
         ({}, [""], "the whole model"),
     ],

@@ -178,3 +178,10 @@ def test_real_zero_shot_training_sets(test_data):
         assert not unseen & left.keys()
         # A class that is never the neighbour of an unseen one keeps all its pairs.
         assert len(left) > 550 - len(unseen)
+
+
+def test_what_people_do_without_an_object():
+    vcoco = vcoco_vocabulary()
+    alone = [verb for verb, is_alone in zip(vcoco.verbs, vcoco.person_verbs) if is_alone]
+    assert alone == ["stand", "walk", "run", "smile"]
+    assert not hico_det_vocabulary().person_verbs.any()

@@ -24,7 +24,12 @@ from hoi_d2.modeling.losses import build_verb_loss
 from hoi_d2.modeling.roi_heads.ground_truth import add_ground_truth
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
-from hoi_d2.modeling.roi_heads.pair_matching import PairMatches, ReachedPairs, match_pairs
+from hoi_d2.modeling.roi_heads.pair_matching import (
+    PairMatches,
+    ReachedPairs,
+    match_pairs,
+    person_verb_targets,
+)
 from hoi_d2.modeling.roi_heads.postprocessing import hoi_postprocess, original_sizes
 from hoi_d2.structures import ImageResults, Losses
 
@@ -51,6 +56,7 @@ class RmLR(nn.Module):
     frozen_prefixes = ("entity_detector",)
     valid_verbs: Tensor
     hoi_of: Tensor
+    person_verbs: Tensor
 
     @configurable
     def __init__(
@@ -83,6 +89,8 @@ class RmLR(nn.Module):
         self.one_object = one_object
         valid, hoi_of = vocabulary.valid_verbs, vocabulary.hoi_of
         self.register_buffer("valid_verbs", torch.from_numpy(valid).float(), persistent=False)
+        alone = torch.from_numpy(vocabulary.person_verbs)
+        self.register_buffer("person_verbs", alone, persistent=False)
         self.register_buffer("hoi_of", torch.from_numpy(hoi_of), persistent=False)
 
     @classmethod
@@ -132,7 +140,7 @@ class RmLR(nn.Module):
             return self.interactions(vectors.verb_logits, pairs, batched_inputs)
         matches = self.match(pairs, batched_inputs)
         priors = self.pair_priors(pairs, self.prior_exponents[0])
-        verbs = matches.candidate_verbs()
+        verbs = self.verb_targets(matches, pairs, batched_inputs)
         losses = {"loss_verb": self.verb_loss(vectors.verb_logits, priors, verbs)}
         if self.alignment is not None:
             losses |= self.alignment({"irm": vectors.overall, "ire": vectors.union}, matches)
@@ -158,6 +166,23 @@ class RmLR(nn.Module):
         )
         self.reached_pairs.add(matches)
         return matches
+
+    def verb_targets(
+        self, matches: PairMatches, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]
+    ) -> Tensor:
+        """(M, K) verbs of the candidates: of the annotated pairs, and of their persons alone."""
+        verbs = matches.candidate_verbs()
+        if not self.person_verbs.any():
+            return verbs
+        device = verbs.device
+        of_persons = person_verb_targets(
+            pairs,
+            [x["instances"].to(device) for x in batched_inputs],
+            [x["hoi_instances"].to(device) for x in batched_inputs],
+            person_verbs=self.person_verbs,
+            iou_threshold=self.match_iou,
+        )
+        return torch.maximum(verbs, of_persons)
 
     def interactions(
         self, verb_logits: Tensor, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]

@@ -98,6 +98,40 @@ def match_pairs(
     return PairMatches(first_candidate, *map(torch.cat, (candidates, annotations, verbs, classes)))
 
 
+@torch.no_grad()
+def person_verb_targets(
+    pairs: CandidatePairs,
+    entities: list[Instances],
+    interactions: list[Instances],
+    *,
+    person_verbs: Tensor,
+    iou_threshold: float,
+) -> Tensor:
+    """What the human of each candidate pair does without an object.
+
+    Their annotations name no object, so that no pair matches them; but each pair of a person who
+    stands is a pair of a person who stands, and not a negative of it.
+
+    Args:
+        pairs, entities, interactions, iou_threshold: as of `match_pairs`.
+        person_verbs: (K,) bool, the verbs that never have an object.
+
+    Returns:
+        (M, K) in {0, 1}.
+    """
+    found = []
+    for instances, index, gt, targets in zip(
+        pairs.instances, pairs.pair_indices, entities, interactions
+    ):
+        alone = targets[targets.gt_pairs[:, 1] == NO_OBJECT]
+        boxes = boxes_in_size(instances.pred_boxes, instances.image_size, gt.image_size)
+        iou = pairwise_iou(boxes, gt.gt_boxes)[:, alone.gt_pairs[:, 0]]  # (N, P)
+        same = (iou >= iou_threshold).to(targets.gt_verbs.dtype)
+        verbs = (same @ (alone.gt_verbs * person_verbs)).clamp(max=1)  # (N, K) of the entities
+        found.append(verbs[index[:, 0]])
+    return torch.cat(found)
+
+
 def boxes_in_size(boxes: Boxes, size: tuple[int, int], new_size: tuple[int, int]) -> Boxes:
     """Scales boxes of an image to another size (height, width): some detectors resize images."""
     if tuple(size) == tuple(new_size):

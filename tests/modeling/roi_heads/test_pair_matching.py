@@ -3,7 +3,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 
 from hoi_d2.modeling.roi_heads.pair_generator import PairGenerator
-from hoi_d2.modeling.roi_heads.pair_matching import match_pairs
+from hoi_d2.modeling.roi_heads.pair_matching import match_pairs, person_verb_targets
 from hoi_d2.structures import make_hoi_targets
 
 
@@ -131,3 +131,33 @@ def test_an_overlap_of_exactly_the_threshold_matches():
     half = [30, 40, 60, 50]  # the upper half of O1
     matches = two_images([[[0, 1]], []], [[[1.0, 0.0]], []], boxes=(H1, half))
     assert matches.candidate_verbs().tolist() == [[1, 0], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("alone", "expected"),
+    [
+        ([], [[0, 0], [0, 0], [0, 0], [0, 0]]),
+        ([0], [[1, 0], [1, 0], [0, 0], [0, 0]]),  # the first person stands, with every object
+        ([1], [[0, 0], [0, 0], [1, 0], [1, 0]]),
+        ([0, 1], [[1, 0], [1, 0], [1, 0], [1, 0]]),
+    ],
+)
+def test_what_a_person_does_alone_is_true_of_all_their_pairs(alone, expected):
+    """V-COCO's "stands and holds a bicycle": the pair holds, the person stands."""
+    found = detections([H1, H2, O1], [0, 0, 33])
+    pairs = PairGenerator(score_threshold=0.0, nms_threshold=1.0)([found])
+    assert pairs.pair_indices[0].tolist() == [[0, 1], [0, 2], [1, 0], [1, 2]]
+    entities = Instances((100, 100), gt_boxes=Boxes(torch.tensor([H1, H2, O1]).float()))
+    entities.gt_classes = torch.tensor([0, 0, 33])
+    verbs = torch.tensor([[1.0, 1.0]] * len(alone)).reshape(-1, 2)  # the second has an object
+    targets = make_hoi_targets(
+        image_size=(100, 100),
+        gt_pairs=torch.tensor([[h, -1] for h in alone], dtype=torch.int64).reshape(-1, 2),
+        gt_verbs=verbs,
+        num_entities=3,
+    )
+    person_verbs = torch.tensor([True, False])
+    result = person_verb_targets(
+        pairs, [entities], [targets], person_verbs=person_verbs, iou_threshold=0.5
+    )
+    assert result.tolist() == expected
