@@ -6,16 +6,21 @@ Transformer, Zhang et al., CVPR 2022 (arXiv 2112.01838).
 
 from __future__ import annotations
 
+from typing import Any
+
+from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY
 from torch import Tensor
 
 from hoi_d2.checkpoint.errors import WeightsError
 from hoi_d2.checkpoint.upt_conversion import detector_classes_of_upt, is_whole_upt, upt_head
 from hoi_d2.checkpoint.weight_files import WeightFile
+from hoi_d2.config.load import ConfigError
 from hoi_d2.modeling.entity_detector.caching import CachedEntityDetector
 from hoi_d2.modeling.entity_detector.detr import DetrEntityDetector
 from hoi_d2.modeling.meta_arch.rmlr import RmLR
 from hoi_d2.modeling.roi_heads.box_pair_encoding import NUMBERS
+from hoi_d2.modeling.roi_heads.upt_heads import UPTHeads
 
 
 @META_ARCH_REGISTRY.register()
@@ -33,6 +38,16 @@ class UPT(RmLR):
     Args:
         **rmlr: of `RmLR`.
     """
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        arguments = super().from_config(cfg)
+        if not isinstance(arguments["interaction_heads"], UPTHeads):
+            raise ConfigError(
+                f"MODEL.META_ARCHITECTURE UPT goes with MODEL.RMLR.HEADS UPTHeads, "
+                f"got {cfg.MODEL.RMLR.HEADS}"
+            )
+        return arguments
 
     def convert_weights(self, file: WeightFile, *, classes: str = "") -> dict[str, Tensor]:
         """A whole UPT under this model's names; classes and verbs are matched by name.
