@@ -29,11 +29,11 @@ class UPT(RmLR):
 
     Takes the weights that UPT's authors published, detector and head, as well as its own.
 
-    Differences to the published code, none of which changes an evaluation of images one by one:
-    the detector stays in evaluation mode in training, where theirs has its dropout on; a batch's
-    padding takes no part in an image's mean; the verb loss is finite where theirs is not; an image
-    without a pair costs nothing; the competitive layer drops inner activations instead of
-    attention weights.
+    Differences to the published code: in training, the detector stays in evaluation mode, where
+    theirs has its dropout on, the verb loss is finite where theirs is not, and the competitive
+    layer drops inner activations instead of attention weights; in a batch, padding takes no part
+    in an image's mean, and an image without a pair loses nothing; boxes are cut off at the image
+    when results are given out.
 
     Args:
         **rmlr: of `RmLR`.
@@ -44,7 +44,7 @@ class UPT(RmLR):
         arguments = super().from_config(cfg)
         if not isinstance(arguments["interaction_heads"], UPTHeads):
             raise ConfigError(
-                f"MODEL.META_ARCHITECTURE UPT goes with MODEL.RMLR.HEADS UPTHeads, "
+                "MODEL.META_ARCHITECTURE UPT goes with MODEL.RMLR.HEADS UPTHeads, "
                 f"got {cfg.MODEL.RMLR.HEADS}"
             )
         return arguments
