@@ -8,7 +8,7 @@ import torch
 from detectron2.config import CfgNode, get_cfg
 
 from hoi_d2.config.defaults import add_hoi_config
-from hoi_d2.model_zoo import configs_root
+from hoi_d2.model_zoo import configs_root, full_name
 from tests.modeling.tiny import make_tiny, model_input
 
 # A hub id that nothing is downloaded of in tests: random vectors stand for its.
@@ -16,13 +16,15 @@ _NO_ENCODER = "google/mobilebert-uncased"
 
 
 def config_paths(folder: str) -> list[Path]:
-    """Every YAML of `configs/<folder>`."""
-    return sorted((configs_root() / folder).glob("*.yaml"))
+    """Every YAML of `configs/<folder>` but for short names of others."""
+    files = sorted((configs_root() / folder).glob("*.yaml"))
+    names = [f"{folder}/{path.stem}" for path in files]
+    return [path for path, name in zip(files, names) if full_name(name) == name]
 
 
 def is_base(path: Path) -> bool:
     """What other files build on, and what is no model of its own."""
-    return path.name.startswith("base")
+    return path.name.startswith("Base")
 
 
 def read_config(path: Path | str) -> CfgNode:
@@ -41,6 +43,7 @@ def make_small(cfg: CfgNode, folder: Path) -> None:
         cfg: of any file in `configs/`.
         folder: for what the model keeps on disk.
     """
+    cfg.MODEL.ALLOW_RANDOM_WEIGHTS = True
     cfg.MODEL.LANGUAGE.CACHE_DIR = str(folder)
     cfg.MODEL.ENTITY_DETECTOR.WEIGHTS = cfg.MODEL.ENTITY_DETECTOR.REVISION = ""
     if cfg.DATASETS.TRAIN[0].startswith("toy"):

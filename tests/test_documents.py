@@ -13,10 +13,10 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser
 
-from hoi_d2 import add_hoi_config
+from hoi_d2.config.load import load_config
 from hoi_d2.model_zoo import configs_root
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,8 +89,7 @@ def test_missing(names, lacking):
 
 @pytest.fixture(scope="module")
 def config() -> CfgNode:
-    cfg = get_cfg()
-    add_hoi_config(cfg)
+    cfg = load_config("")
     return cfg
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.modeling import ROI_HEADS_REGISTRY, build_model
+from detectron2.modeling import META_ARCH_REGISTRY, ROI_HEADS_REGISTRY, build_model
 
 from hoi_d2.config.load import load_config
+from hoi_d2.data.images import read_dataset_image
+from hoi_d2.data.toy.dataset import toy_record
+from hoi_d2.demo.web.session import WebSession
 from hoi_d2.inference.predictor import HOIPredictor
 from hoi_d2.model_zoo import configs_root
 from hoi_d2.modeling.entity_detector.build import ENTITY_DETECTOR_REGISTRY
@@ -23,7 +27,12 @@ from tests.small_configs import annotated_inputs
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "extending.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-REGISTRIES = (ROI_HEADS_REGISTRY, VERB_LOSS_REGISTRY, ENTITY_DETECTOR_REGISTRY)
+REGISTRIES = (
+    META_ARCH_REGISTRY,
+    ROI_HEADS_REGISTRY,
+    VERB_LOSS_REGISTRY,
+    ENTITY_DETECTOR_REGISTRY,
+)
 
 
 def block(word: str) -> str:
@@ -56,7 +65,7 @@ def config(tmp_path, monkeypatch) -> str:
 
 
 def test_a_head_and_a_loss(config):
-    cfg = load_config(config, ["MODEL.DEVICE", "cpu"])
+    cfg = load_config(config, ["MODEL.DEVICE", "cpu", "MODEL.ALLOW_RANDOM_WEIGHTS", True])
     model = build_model(cfg)
     kinds = type(model.interaction_heads).__name__, type(model.verb_loss).__name__
     assert kinds == ("ScaledHeads", "VerbBCE")
@@ -69,6 +78,20 @@ def test_a_head_and_a_loss(config):
     assert all(output["hoi_instances"].scores.isfinite().all() for output in outputs)
     prediction = HOIPredictor(cfg)(np.zeros((64, 80, 3), dtype=np.uint8))
     assert prediction.image.shape == (64, 80, 3)
+
+
+def test_a_model(tmp_path):
+    """A subclass has the capabilities of its model: predictor and web page take it."""
+    exec(block("META_ARCH_REGISTRY"), {})
+    options = ["MODEL.META_ARCHITECTURE", "CautiousRmLR"]
+    predictor = HOIPredictor.from_config("toy/rmlr.yaml", options)
+    image = read_dataset_image(toy_record("val", 1))[:, :, ::-1]
+    cv2.imwrite(str(tmp_path / "scene.png"), image)
+    found = WebSession(lambda name: predictor).analyse(tmp_path / "scene.png", "mine")
+    assert len(found.prediction.hoi_instances)
+    usual = HOIPredictor.from_config("toy/rmlr.yaml")
+    ours, theirs = predictor(image).triplets, usual(image).triplets
+    assert theirs and ours and ours[0].score < theirs[0].score
 
 
 def test_a_detector():

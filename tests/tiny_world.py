@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import META_ARCH_REGISTRY
@@ -18,7 +18,7 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 from torch import Tensor, nn
 
-from hoi_d2.config.defaults import add_hoi_config
+from hoi_d2.config.load import load_config
 from hoi_d2.engine.evaluation import EVALUATORS
 from hoi_d2.modeling.losses.normalizer import loss_normalizer
 
@@ -35,6 +35,8 @@ def tiny_records(number: int = 21) -> list[dict[str, Any]]:
 
 class TinyMapper:
     """The image is noise of its number, shifted by an augmentation; 0 to 4 targets."""
+
+    reads_images = False
 
     def __init__(self, cfg: CfgNode, *, is_train: bool) -> None:
         self.is_train = is_train
@@ -132,8 +134,7 @@ def register() -> None:
 
 def tiny_cfg(output_dir: Any, *overrides: Any) -> CfgNode:
     """Config of a run of 12 iterations."""
-    cfg = get_cfg()
-    add_hoi_config(cfg)
+    cfg = load_config("")
     add_tiny_config(cfg)
     cfg.OUTPUT_DIR = str(output_dir)
     cfg.merge_from_list(list(overrides))
@@ -143,6 +144,7 @@ def tiny_cfg(output_dir: Any, *overrides: Any) -> CfgNode:
 def add_tiny_config(cfg: CfgNode) -> None:
     cfg.TINY = CfgNode({"DROPOUT": 0.0, "DETECTOR_WEIGHTS": ""})
     cfg.MODEL.DEVICE, cfg.MODEL.META_ARCHITECTURE = "cpu", "TinyModel"
+    cfg.MODEL.ALLOW_RANDOM_WEIGHTS = True
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("tiny_train",), ("tiny_val",)
     cfg.DATALOADER.MAPPER, cfg.DATALOADER.NUM_WORKERS = f"{__name__}.TinyMapper", 0
     cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.MAX_ITER, cfg.SOLVER.BASE_LR = 4, 12, 0.01

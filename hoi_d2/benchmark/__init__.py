@@ -1,4 +1,4 @@
-"""How long inference, training, data loading and evaluation take.
+"""Benchmarks of inference, training, data loading and evaluation.
 
 Start with `stopwatch.py`; each command of `tools/benchmark.py` is a module that uses it.
 

@@ -37,6 +37,7 @@ from hoi_d2.benchmark.stopwatch import (
 )
 from hoi_d2.config.load import load_config
 from hoi_d2.modeling.entity_detector.interface import Entities
+from hoi_d2.protocols import has_capability
 from hoi_d2.utils.files import write_json
 
 REST, POST, PLAIN = "the rest", "post-processing", "plain DETR forward"
@@ -86,8 +87,8 @@ def benchmark(
     cfg = next(iter(cases.values()))
     models = {name: build_model(case).eval() for name, case in cases.items()}
     first: Any = next(iter(models.values()))
-    side = getattr(getattr(first, "image_encoder", None), "image_size", None)
-    size = (side, side) if side and cfg.MODEL.META_ARCHITECTURE == "DEFR" else size
+    if has_capability(first, "classifies_images"):
+        size = (first.image_encoder.image_size,) * 2
     inputs = random_images(size, batch)
     watches, plain, plain_watch = (
         {name: Stopwatch() for name in models},

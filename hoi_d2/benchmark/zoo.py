@@ -20,9 +20,8 @@ from detectron2.utils.events import EventStorage
 from hoi_d2.config.load import load_config
 from hoi_d2.data.builtin import MissingDatasetError
 from hoi_d2.modeling.entity_detector.stored_boxes import MissingBoxesError
+from hoi_d2.protocols import has_capability, meta_architecture
 from hoi_d2.registration import register
-
-_NOT_TRAINED = ("DEFR-Det",)  # built from trained parts
 
 
 def parameter_counts(name: str) -> dict[str, int] | None:
@@ -45,13 +44,13 @@ def parameter_counts(name: str) -> dict[str, int] | None:
     cfg.MODEL.DEVICE = "cpu"
     cfg.MODEL.ENTITY_DETECTOR.WEIGHTS = cfg.MODEL.ENTITY_DETECTOR.REVISION = ""
     try:
-        parameters = list(build_model(cfg).parameters())
+        model = build_model(cfg)
     except (MissingDatasetError, MissingBoxesError):
         return None
-    trained = 0 if cfg.MODEL.META_ARCHITECTURE in _NOT_TRAINED else 1
+    trained = 0 if has_capability(model, "needs_no_training") else 1
     return {
-        "all": sum(p.numel() for p in parameters),
-        "trained": trained * sum(p.numel() for p in parameters if p.requires_grad),
+        "all": sum(p.numel() for p in model.parameters()),
+        "trained": trained * sum(p.numel() for p in model.parameters() if p.requires_grad),
     }
 
 
@@ -70,7 +69,7 @@ def training_step(name: str, *, steps: int = 3) -> dict[str, Any] | None:
         and `batch`, the images of a step; None for a model that is not trained.
     """
     cfg = load_config(name)
-    if cfg.MODEL.META_ARCHITECTURE in _NOT_TRAINED:
+    if has_capability(meta_architecture(cfg), "needs_no_training"):
         return None
     cfg.MODEL.DEVICE = "cpu"
     torch.set_num_threads(1)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hoi_d2.checkpoint.class_names import other_names
 from hoi_d2.checkpoint.config_difference import config_differences
-from hoi_d2.checkpoint.conversion import recognise_layout
+from hoi_d2.checkpoint.conversion import DETECTOR_LAYOUTS, recognise_layout
 from hoi_d2.checkpoint.errors import (
     CheckpointError,
     CorruptCheckpointError,
@@ -242,7 +242,8 @@ class HOICheckpointer(DetectionCheckpointer):
 
         Returns:
             What else the file holds (config, vocabulary, iteration, ...), and its `layout`:
-            "facebook", "upt", "transformers", "detr", "rmlr", or "" for any other model's own.
+            "facebook", "upt", "transformers", "detr", "rmlr", "defr_release", or "" for any other
+            model's own.
 
         Raises:
             FileNotFoundError: no such file, or no network to get it.
@@ -280,7 +281,7 @@ class HOICheckpointer(DetectionCheckpointer):
         """The weights under the model's names."""
         if is_whole_upt(file) and hasattr(self.model, "entity_detector"):
             check_takes_upt(file, self.model)
-        elif hasattr(self.model, "entity_detector") and layout not in ("rmlr", ""):
+        elif hasattr(self.model, "entity_detector") and layout in DETECTOR_LAYOUTS:
             raise WeightsError(
                 f"{file.name} holds a detector alone (layout: {layout}), not an RmLR checkpoint. "
                 "Name it in MODEL.ENTITY_DETECTOR.WEIGHTS; MODEL.WEIGHTS is for a trained RmLR"
@@ -341,13 +342,7 @@ class HOICheckpointer(DetectionCheckpointer):
         weights = self.model.state_dict()
         for prefix in prefixes:
             expected, found = hashes.get(prefix), weights_hash(weights, prefix)
-            if expected is None and prefix in self.random_parts:
-                self._object(
-                    f"{self._source} holds no {prefix}, and the model's is random. Name its file "
-                    "in the config (MODEL.ENTITY_DETECTOR.WEIGHTS)",
-                    WeightsError if strict else None,
-                )
-            elif expected not in (None, found):
+            if expected not in (None, found):
                 kind = FrozenWeightsError if self._resuming else WeightsError if strict else None
                 self._object(
                     f"{self._source} was trained on top of frozen weights {prefix}* with SHA-256 "

@@ -9,6 +9,7 @@ Our names are those of transformers 5 below `network.detr.`. Known layouts:
   transformers' `save_pretrained` writes; backbone of timm or of transformers.
 - resnet: a classifier's ResNet of torchvision or timm, from which a detector's training starts.
 - detr, rmlr: what this project saves.
+- defr_release: DEFR's published checkpoints (`hoi_d2/checkpoint/defr_release.py`).
 """
 
 from __future__ import annotations
@@ -21,12 +22,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hoi_d2.checkpoint.defr_release import LAYOUT as DEFR_RELEASE
+from hoi_d2.checkpoint.defr_release import is_defr_release
 from hoi_d2.checkpoint.errors import WeightsError
 from hoi_d2.checkpoint.weight_files import WeightFile
 from hoi_d2.data.class_spaces import class_map, class_space, likely_order_of_80, missing_classes
 
 logger = logging.getLogger(__name__)
 
+DETECTOR_LAYOUTS = ("facebook", "upt", "transformers", "resnet", "detr")
+"""Layouts of files that hold a detector alone."""
 CLASSIFIER = "network.detr.class_labels_classifier."
 DETECTOR_PREFIX = "entity_detector."
 _PREFIX = "network.detr."
@@ -86,8 +91,10 @@ class DetectorWeights:
 
 
 def recognise_layout(file: WeightFile) -> str:
-    """ "facebook", "upt", "transformers", "resnet", "detr", "rmlr", or "" = none of them."""
+    """The name of a known layout, see above; "" = none of them."""
     names = file.weights.keys()
+    if is_defr_release(names):
+        return DEFR_RELEASE
     if any(name.startswith("interaction_heads.") for name in names):
         return "rmlr"
     if any(name.startswith(("network.detr.", f"{DETECTOR_PREFIX}network.")) for name in names):

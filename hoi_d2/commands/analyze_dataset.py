@@ -1,4 +1,4 @@
-"""What a data set holds: a table, figures and the numbers behind them.
+"""Describes a dataset: a table, figures and the numbers behind them.
 
     hoi-d2 data analyze hico_det_train --output output/hico_det
     hoi-d2 data analyze mine.json --output output/mine

@@ -1,4 +1,4 @@
-"""How long something takes, with the share of each part.
+"""Measures the time of a job and the share of each part.
 
 hoi-d2 benchmark evaluate [--results FILE --annotations FILE] [--json FILE]
 hoi-d2 benchmark {train,infer,data} --config-file F [--json FILE]

@@ -27,7 +27,7 @@ def argument_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Fills the folder; what is already there is kept."""
+    """Fills the folder; entries that already exist are kept."""
     args = argument_parser().parse_args(argv)
     from hoi_d2.inference.cache_detections import cache_detections
 

@@ -151,7 +151,7 @@ def _predictor(args: argparse.Namespace) -> HOIPredictor:
     """The model of the command line, with its own classes.
 
     Raises:
-        FileNotFoundError: a config, a weight file or a file of classes is not to be had.
+        FileNotFoundError: a config, a weight file or a file of classes is not available.
         ValueError: weights do not fit, or classes that cannot be, or a model without room for them.
     """
     if args.classes:

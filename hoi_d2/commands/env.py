@@ -1,4 +1,4 @@
-"""`hoi-d2 env`: versions of what is installed, and what is missing."""
+"""`hoi-d2 env`: the versions of installed packages, and the missing ones."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
     hoi-d2 plot output/run1 output/run2 --output output/curves.png
     hoi-d2 plot with=output/a without=output/b --metrics "loss_*" "*/mAP_default_full"
 
-Writes the PNG and a CSV with the raw values beside it.
+Writes the PNG and a CSV with the raw values next to it.
 """
 
 from __future__ import annotations

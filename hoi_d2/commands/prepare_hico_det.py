@@ -4,9 +4,9 @@
     hoi-d2 data prepare-hico-det --annotations trainval_hico.json test_hico.json
 
 1. --archive: images, `anno.mat` and `anno_bbox.mat` from HICO-DET's own archive, whose address is
-   in datasets/README.md; a run that was interrupted goes on.
-2. --annotations: annotation files in any form, copied beside them. --download fetches the UPT form.
-   Where there are none, they are made from `anno_bbox.mat`.
+   in datasets/README.md; an interrupted run continues.
+2. --annotations: annotation files in any form, copied next to them. --download fetches the UPT
+   form. Without either, they are made from `anno_bbox.mat`.
 3. The image sizes are stored where the annotation file lacks them.
 4. What is there is counted and compared with the published numbers.
 """
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _make_annotations(root: Path, tree: Path) -> None:
-    """Fills in what is missing: annotation files, image sizes."""
+    """Creates missing annotation files and stores image sizes."""
     for part in PARTS:
         file = trees.first_existing(root, trees.hico_det_annotations(part))
         if file.suffix == ".mat":
@@ -64,7 +64,7 @@ def _make_annotations(root: Path, tree: Path) -> None:
 
 
 def _count(root: Path, part: str) -> Found:
-    """What is there of one split; no annotation file counts as nothing."""
+    """Counts images and annotations of one split; without an annotation file, 0."""
     folder = trees.first_existing(root, trees.hico_images(part))
     images = sum(1 for _ in folder.glob("*.jpg"))
     file = trees.first_existing(root, trees.hico_det_annotations(part))

@@ -74,7 +74,7 @@ def _download(root: Path, tree: Path) -> None:
 
 
 def _count(root: Path, part: str) -> Found:
-    """What is there of one split, counted as the UPT form counts: without `point`."""
+    """Counts one split as the UPT form does: without `point`."""
     file = trees.first_existing(root, trees.vcoco_annotations(part, root))
     if not file.is_file():
         return Found(0, 0, 0)

@@ -18,7 +18,7 @@ from hoi_d2.utils.user_errors import UserError
 
 
 class Training:
-    """What runs in each task of the job; submitit stores it and calls it, also after a requeue.
+    """The function of each task of the job; submitit stores and calls it, also after a requeue.
 
     Args:
         arguments: of hoi-d2 train.

@@ -1,4 +1,4 @@
-"""Draws ground truth next to prediction: what was found, what was missed, what is a false alarm.
+"""Draws ground truth next to predictions: hits, misses and false alarms.
 
     hoi-d2 data errors --dataset toy_hoi_val --results output/hoi_results.json \\
         --output output/errors --worst-first

@@ -1,6 +1,7 @@
 """Every config key that hoi_d2 adds to detectron2's, each with a comment and a safe default.
 
-`docs/config.md` is generated from this file (`make docs`): the comments are its text.
+`docs/config.md` is generated from this file (`make docs`): the comments are its text. Keys of
+detectron2 keep their defaults here; what hoi_d2 sets otherwise is in `configs/Base-HOI.yaml`.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ def _add_model_keys(node: CfgNode) -> None:
     # Modules that are imported before the model is built, for example one that registers your own
     # head or loss: module names ("my_package.heads"), or paths of .py files. See docs/extending.md.
     node.IMPORTS = []
+    # Go on where a part of the model has random weights by accident: a frozen detector without
+    # weights, a text encoder that is not available, in evaluation any part that no file fills.
+    node.ALLOW_RANDOM_WEIGHTS = False
     # What the model knows, in a sentence. The demo shows it next to the results. "" = nothing.
     node.NOTE = ""
 
@@ -52,8 +56,6 @@ def _add_dataset_keys(cfg: CfgNode) -> None:
 
 
 def _add_input_keys(cfg: CfgNode) -> None:
-    # DETR's input: RGB, ImageNet mean and standard deviation (here on 0..255).
-    cfg.INPUT.FORMAT = "RGB"
     # Brightness, contrast and saturation are changed by up to this share; UPT: [0.4, 0.4, 0.4].
     cfg.INPUT.COLOR_JITTER = [0.0, 0.0, 0.0]
     # With INPUT.CROP.ENABLED, this share of the images is cropped. DETR: TYPE "absolute_range",
@@ -67,9 +69,6 @@ def _add_input_keys(cfg: CfgNode) -> None:
     crop.ENABLED = True  # False = only the flip and the colours change
     crop.SCALE = [0.7, 1.0]  # least and largest share of the area
     crop.RATIO = [0.7, 1.3]  # least and largest width over height
-    # Of the channels in INPUT.FORMAT, on 0..255.
-    cfg.MODEL.PIXEL_MEAN = [123.675, 116.28, 103.53]
-    cfg.MODEL.PIXEL_STD = [58.395, 57.12, 57.375]  # as PIXEL_MEAN: ImageNet's
 
 
 def _add_loader_keys(node: CfgNode) -> None:
@@ -82,8 +81,6 @@ def _add_loader_keys(node: CfgNode) -> None:
     node.OVERSAMPLING.MIN_PER_CLASS = 40  # 40 in DEFR
     # "guarantee", or "release": DEFR's code, which leaves classes just below the minimum alone.
     node.OVERSAMPLING.RULE = "guarantee"
-    # detectron2 drops images without annotations by default; here nothing is lost silently.
-    node.FILTER_EMPTY_ANNOTATIONS = False
     # A missing or corrupt image is named once and replaced by another one; a run in which more than
     # this share of the images read so far is bad stops.
     node.MAX_BAD_IMAGE_SHARE = 0.01
@@ -96,7 +93,7 @@ def _add_hoi_keys(cfg: CfgNode) -> None:
     # the name of any registered dataset.
     node.VOCABULARY = ""
     # Own classes, for a model that reads them (DEFR-Det with CLIP): phrases such as "riding a
-    # horse", in the place of the vocabulary's; its objects stay. The demo's --classes sets it.
+    # horse", in place of the vocabulary's; its objects stay. The demo's --classes sets it.
     node.CLASSES = []
     # Interactions below this score are dropped; 0 keeps every possible verb of every pair.
     node.SCORE_THRESHOLD = 0.0
@@ -158,7 +155,7 @@ def _add_entity_detector_keys(cfg: CfgNode) -> None:
     node = cfg.MODEL.ENTITY_DETECTOR = CfgNode()
     node.NAME = "DetrEntityDetector"  # DETR of MODEL.DETR
     # File with its weights, loaded when the model is built and before MODEL.WEIGHTS; "" = random,
-    # with a warning, unless MODEL.WEIGHTS holds them too.
+    # which is refused (ALLOW_RANDOM_WEIGHTS) unless MODEL.WEIGHTS holds them too.
     node.WEIGHTS = ""
     # Of the file WEIGHTS: its SHA-256 (the beginning is enough), or the revision on the hub.
     node.SHA256 = ""
@@ -166,7 +163,10 @@ def _add_entity_detector_keys(cfg: CfgNode) -> None:
     # Class space of a detector other than DETR: "" = coco_80 for detectron2's and NanoDet, the
     # names that a transformers configuration gives, coco_91 for stored results.
     node.CLASSES = ""
-    # Folder of stored outputs, which `tools/cache_detections.py` fills; "" = none.
+    # Train where the detector does not know a category of annotated pairs, which are then never
+    # found.
+    node.ALLOW_UNKNOWN_CLASSES = False
+    # Folder of stored outputs, which `hoi-d2 cache` fills; "" = none.
     node.CACHE = ""
 
     # DetectronEntityDetector: any META_ARCHITECTURE of detectron2 with a backbone.
@@ -205,7 +205,7 @@ def _add_image_encoder_keys(cfg: CfgNode) -> None:
     # Without a tag the encoder starts at random. CLIP's ViTs were trained with QuickGELU: their
     # names without "quickgelu" compute something else.
     node.NAME = "vit_base_patch32_clip_quickgelu_224.openai"
-    # Own weights in the place of the tag's: a file, a folder or a hub id, of the same architecture
+    # Own weights in place of the tag's: a file, a folder or a hub id, of the same architecture
     # (timm's, OpenAI's, open_clip's or transformers' names, or a DEFR checkpoint).
     # Neither is read where MODEL.WEIGHTS is set, which holds the encoder too.
     node.WEIGHTS = ""
@@ -315,15 +315,18 @@ def _add_rmlr_keys(cfg: CfgNode) -> None:
     # A candidate pair takes the verbs of every annotated pair that it overlaps with by this much
     # (the smaller of the two IoUs).
     loss.MATCH_IOU = 0.5
+    # In training, add annotated entities that no detection of their class covers to the candidates,
+    # with score 1 and the token of the detection nearest to them.
+    loss.ADD_GROUND_TRUTH = False
     # Exponents of (s_human * s_object) in training and in testing.
     loss.PRIOR_EXPONENT_TRAIN = 1.0
     loss.PRIOR_EXPONENT_TEST = 2.8  # larger: the ranking leans on the detector
 
 
 def _add_cross_modal_keys(cfg: CfgNode) -> None:
-    """Cross-modal learning (RmLR, Algorithm 1 step 2). What is not in its supplement B is ours."""
+    """Cross-modal learning (RmLR, Algorithm 1 step 2; values without a source are our choices)."""
     node = cfg.MODEL.RMLR.CML = CfgNode()
-    node.ENABLED = False  # True in the paper: configs/RmLR/base.yaml
+    node.ENABLED = False  # True in the paper: configs/RmLR/Base-RmLR.yaml
     node.SA_LAYERS = 2  # over the pairs of an image; supplement B and Table 8
     node.HIDDEN_DIM = 1024  # supplement B
     node.FFN_DIM = 2048  # inner width of its two-layer networks
@@ -390,7 +393,8 @@ def _add_defr_det_keys(cfg: CfgNode) -> None:
     """DEFR-Det (Jin et al., arXiv 2203.05676, section 3.3)."""
     node = cfg.MODEL.DEFR_DET = CfgNode()
     # What the CLS query sees of a pair: "human_or_object" (patches of either box), "union" (of the
-    # rectangle around both), or "image" (all: no mask).
+    # rectangle around both), "image" (all: no mask), or "as_released": the released code, which
+    # hides nothing and adds 1 to the logits of the patches that should be hidden.
     node.MASK = "human_or_object"
     # Blocks at the end that are masked; the paper: the last one, which costs next to nothing. With
     # more, these blocks are computed whole for every pair.
@@ -409,6 +413,7 @@ def _add_defr_det_keys(cfg: CfgNode) -> None:
     # How the detector's input is squashed to the encoder's square; the release: bilinear here,
     # bicubic in recognition.
     node.RESIZE = "bilinear"
+    node.ANTIALIAS = True  # of that resizing; the release: False
     pairs = node.PAIRS = CfgNode()  # see MODEL.RMLR.PAIRS
     pairs.NMS_THRESHOLD = 0.5  # class-wise, on the detector's boxes
     pairs.SCORE_THRESHOLD = 0.2  # of the entities
@@ -425,8 +430,6 @@ def _add_solver_keys(node: CfgNode) -> None:
     # [prefix of the parameter's name, factor of its learning rate]; the longest prefix wins, and
     # wins over BACKBONE_MULTIPLIER.
     node.LR_FACTORS = []
-    # CLIP_TYPE may also be "full_model", one norm over all gradients: DETR's way.
-    node.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
     # LR_SCHEDULER_NAME may also be "WarmupCosineRestartsLR": cosine from the base rate to
     # COSINE_END times it, over RESTART_ITERS iterations, then again, RESTART_FACTOR times longer.
     node.COSINE_END = 0.0

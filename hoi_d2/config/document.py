@@ -70,7 +70,7 @@ def _functions() -> list[Any]:
 
 
 def _root(function: Any) -> dict[str, str]:
-    """What the function's argument is called in full: `node` -> "SOLVER"; "" for the config."""
+    """Maps the function's argument to its full name: `node` -> "SOLVER"; "" for the config."""
     source = inspect.getsource(defaults.add_hoi_config)
     argument = re.search(rf"{function.__name__}\(cfg\.?([\w.]*)\)", source)
     assert argument is not None

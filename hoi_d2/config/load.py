@@ -21,6 +21,8 @@ _MISMATCH = re.compile(
     r"with values \((.*) vs\. (.*)\) for config key: (\S+)",
     re.DOTALL,
 )
+BASE_CONFIG = "Base-HOI.yaml"
+"""What every config builds on: where hoi_d2 differs from detectron2's defaults."""
 _UNKNOWN = re.compile(r"Non-existent config key: ([\w.]+)")
 _REMEDIES = {
     ("tuple", "str"): "write it as a tuple, with its comma: \"('{value}',)\"",
@@ -31,7 +33,7 @@ _REMEDIES = {
 
 
 class ConfigError(UserError, ValueError):
-    """A config that cannot be; names the file or the key, and what to do."""
+    """An invalid config; the message names the file or the key, and the remedy."""
 
 
 def load_config(path: str, opts: Sequence[Any] = ()) -> CfgNode:
@@ -40,7 +42,7 @@ def load_config(path: str, opts: Sequence[Any] = ()) -> CfgNode:
     The modules of `MODEL.IMPORTS` are imported.
 
     Args:
-        path: a file, or a name such as `toy/rmlr.yaml`; "" = the defaults.
+        path: a file, or a name such as `toy/rmlr.yaml`; "" = `Base-HOI.yaml`, the defaults.
         opts: KEY, VALUE, ... merged after it.
 
     Raises:
@@ -49,7 +51,7 @@ def load_config(path: str, opts: Sequence[Any] = ()) -> CfgNode:
     """
     cfg = get_cfg()
     add_hoi_config(cfg)
-    merge_config(cfg, path, opts)
+    merge_config(cfg, path or BASE_CONFIG, opts)
     try:
         import_modules(cfg.MODEL.IMPORTS)
     except (ImportError, FileNotFoundError) as error:
@@ -79,8 +81,8 @@ def merge_config(cfg: CfgNode, path: str, opts: Sequence[Any] = ()) -> None:
 
     Raises:
         FileNotFoundError: no such config; similar ones are named.
-        ConfigError: no YAML, a key that does not exist (similar ones are named), or a value of
-            another type.
+        ConfigError: the file is not YAML, a key does not exist (the message names similar ones), or
+            a value has the wrong type.
     """
     if path:
         _merge_file(cfg, _file(path))
@@ -96,9 +98,9 @@ def _file(path: str) -> str:
         root = configs_root()
         known = [str(p.relative_to(root)) for p in root.rglob("*.yaml")]
         near = difflib.get_close_matches(path.removeprefix("configs/"), known)
-        meant = f"is {' or '.join(near)} meant? " if near else ""
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
         raise FileNotFoundError(
-            f"no config {path}; {meant}hoi_d2 has {len(known)} of them in {root}"
+            f"config not found: {path}. {hint}The {len(known)} configs of hoi_d2 are in {root}"
         ) from error
 
 
@@ -109,13 +111,15 @@ def _merge_file(cfg: CfgNode, file: str) -> None:
     except yaml.YAMLError as error:
         raise ConfigError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{file} is not YAML: it is no text ({error.reason})") from error
+        raise ConfigError(f"{file} is not YAML: it is not a text file ({error.reason})") from error
     except KeyError as error:
         found = _UNKNOWN.search(str(error))
         what = _unknown(cfg, found[1]) if found else str(error.args[0])
         raise ConfigError(f"{file}: {what}") from error
     except (AttributeError, TypeError) as error:
-        raise ConfigError(f"{file} holds no config: its keys stand in groups") from error
+        raise ConfigError(
+            f"{file} is not a config: expected groups of keys, such as MODEL"
+        ) from error
     except (AssertionError, OSError, ValueError) as error:
         raise ConfigError(f"{file}: {_mismatch(error)}") from error
 
@@ -123,11 +127,13 @@ def _merge_file(cfg: CfgNode, file: str) -> None:
 def _check_pairs(opts: Sequence[Any]) -> None:
     for word in map(str, opts[::2]):
         if word.startswith("--"):
-            raise ConfigError(f"{word} stands behind KEY VALUE overrides; put it before them")
+            raise ConfigError(f"put {word} before the KEY VALUE overrides")
         if "=" in word:
-            raise ConfigError(f"{word}: overrides are KEY VALUE, with a space and without '='")
+            raise ConfigError(f"{word}: write overrides as KEY VALUE, with a space instead of '='")
     if len(opts) % 2:
-        raise ConfigError(f"overrides are KEY VALUE, and {opts[-1]} has no partner: {list(opts)}")
+        raise ConfigError(
+            f"overrides are pairs KEY VALUE, but {opts[-1]} has no value: {list(opts)}"
+        )
 
 
 def _merge_option(cfg: CfgNode, key: str, value: Any) -> None:
@@ -148,7 +154,7 @@ def _keys(cfg: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _unknown(cfg: CfgNode, key: str) -> str:
-    """That there is no such key, and which ones may be meant."""
+    """The message for a key that does not exist, with similar keys."""
     known = [name for name, _ in _keys(cfg)]
     below = [name for name in known if name.startswith(f"{key}.")]
     if below:
@@ -156,18 +162,18 @@ def _unknown(cfg: CfgNode, key: str) -> str:
     last = key.rpartition(".")[2].upper()
     near = [name for name in known if name.rpartition(".")[2] == last]
     near += difflib.get_close_matches(key.upper(), known, n=3, cutoff=0.75)
-    meant = f"; is {' or '.join(dict.fromkeys(near[:4]))} meant?" if near else ""
-    return f"there is no config key {key}{meant}"
+    hint = f". Did you mean {' or '.join(dict.fromkeys(near[:4]))}?" if near else ""
+    return f"unknown config key {key}{hint}"
 
 
 def _mismatch(error: Exception, key: str = "") -> str:
-    """yacs' error in words, with a remedy where there is a usual one."""
+    """yacs' error message in plain words, with a remedy where there is a usual one."""
     found = _MISMATCH.search(str(error))
     if not found:
         return f"{key}: {error}" if key else str(error)
     wanted, given, now, value, named = found.groups()
     if wanted.endswith("CfgNode"):
-        return f"{key or named} is a group of keys, and {value} a value"
+        return f"{key or named} is a group of keys, got the value {value}"
     remedy = _REMEDIES.get((wanted, given), "").format(value=value)
-    text = f"{key or named}: {value} is of type {given}, and {wanted} is wanted (now {now})"
+    text = f"{key or named}: expected {wanted}, got {given} {value} (the default is {now})"
     return f"{text}; {remedy}" if remedy else text

@@ -45,7 +45,10 @@ class HOIClassificationMapper:
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
         """Raises ValueError if the config has a channel order other than RGB."""
         if cfg.INPUT.FORMAT != "RGB":
-            raise ValueError(f'INPUT.FORMAT: expected "RGB", got {cfg.INPUT.FORMAT!r}')
+            raise ValueError(
+                f'INPUT.FORMAT: expected "RGB", got {cfg.INPUT.FORMAT!r}; let the config build on '
+                "configs/Base-HOI.yaml (_BASE_)"
+            )
         return {
             "is_train": is_train,
             "transform": classification_transform(cfg, is_train),

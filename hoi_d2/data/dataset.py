@@ -60,7 +60,7 @@ def open_dataset(
     split: str | None = None,
     coco_annotations: Sequence[str | os.PathLike] = (),
 ) -> Dataset:
-    """Opens a registered dataset, or an annotation file that nobody has registered.
+    """Opens a registered dataset or an annotation file.
 
     Args:
         name_or_file: a name of detectron2's catalogs, or a file.

@@ -27,6 +27,8 @@ class LayoutMapper:
         num_verbs: K of `gt_verbs`; only training needs it.
     """
 
+    reads_images = False
+
     @configurable
     def __init__(self, *, is_train: bool, num_verbs: int = 0) -> None:
         self.is_train, self.num_verbs = is_train, num_verbs
@@ -36,7 +38,7 @@ class LayoutMapper:
         return {"is_train": is_train, "num_verbs": len(vocabulary_of(cfg).verbs)}
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
-        """Maps one dataset dict, which stays as it is."""
+        """Maps one dataset dict, which is not changed."""
         ground_truth = ("annotations", "hoi_annotations", "ignore_exif")
         result = {k: v for k, v in dataset_dict.items() if k not in ground_truth}
         boxes, classes = _entities(dataset_dict)

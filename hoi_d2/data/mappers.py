@@ -49,7 +49,10 @@ class HOIDatasetMapper:
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
         """Raises ValueError if the config has a channel order other than RGB."""
         if cfg.INPUT.FORMAT != "RGB":
-            raise ValueError(f'INPUT.FORMAT: expected "RGB", got {cfg.INPUT.FORMAT!r}')
+            raise ValueError(
+                f'INPUT.FORMAT: expected "RGB", got {cfg.INPUT.FORMAT!r}; let the config build on '
+                "configs/Base-HOI.yaml (_BASE_)"
+            )
         steps = detection_augmentations(cfg, is_train)
         if not is_train:
             return {"is_train": False, "augmentations": steps}

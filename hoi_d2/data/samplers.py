@@ -57,7 +57,7 @@ def training_label_counts(cfg: CfgNode) -> LabelCounts:
 def oversampling_repeats(
     labels: np.ndarray, *, min_per_class: int = 40, rule: str = "guarantee"
 ) -> np.ndarray:
-    """How often each image is repeated in an epoch, so that no class is too rare.
+    """Computes how often each image is repeated in an epoch, so that no class is too rare.
 
     A class with n positive images needs each of them ceil(min / n) times. An image is repeated as
     often as its rarest class needs. Classes without a positive image stay without.

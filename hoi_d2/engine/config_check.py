@@ -1,4 +1,4 @@
-"""What can be said of a config before anything of it is built: wrong words and numbers."""
+"""Checks a config before anything is built from it: unknown names and impossible numbers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 
 from hoi_d2.config.load import ConfigError
 from hoi_d2.engine.train_step import CLIP_TYPES, PRECISIONS
+from hoi_d2.protocols import has_capability, meta_architecture
 from hoi_d2.solver.build import OPTIMIZERS, SCHEDULERS
 
 _LISTED = 20
@@ -23,34 +24,35 @@ def check_config(cfg: CfgNode, *, training: bool) -> None:
 
     Args:
         cfg: the whole config; its own data sets are registered.
-        training: False = only an evaluation is asked for.
+        training: whether the run trains; False = it only evaluates.
 
     Raises:
-        ConfigError: names the key, and what it may be.
+        ConfigError: a value is not possible; the message names the key and the choices.
     """
     _word("MODEL.META_ARCHITECTURE", cfg.MODEL.META_ARCHITECTURE, META_ARCH_REGISTRY._obj_map)
     _device(cfg.MODEL.DEVICE)
     if training or cfg.DATASETS.TEST:
         _datasets("DATASETS.TEST", cfg.DATASETS.TEST)
     else:
-        raise ConfigError("DATASETS.TEST is empty: there is nothing to evaluate on")
+        raise ConfigError("DATASETS.TEST is empty; name the datasets to evaluate on")
     if training:
         _check_training(cfg)
 
 
 def _check_training(cfg: CfgNode) -> None:
-    if cfg.MODEL.META_ARCHITECTURE == "DEFR-Det":
+    if has_capability(meta_architecture(cfg), "needs_no_training"):
         raise ConfigError(
-            "MODEL.META_ARCHITECTURE DEFR-Det is not trained: train a DEFR on image labels, name "
-            "its checkpoint in MODEL.WEIGHTS, and evaluate with --eval-only"
+            f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} is not trained: train its "
+            "parts (for DEFR-Det: train a DEFR on image labels), name their checkpoint in "
+            "MODEL.WEIGHTS, and evaluate with --eval-only"
         )
     if not cfg.DATASETS.TRAIN:
-        raise ConfigError("DATASETS.TRAIN is empty: there is nothing to train on")
+        raise ConfigError("DATASETS.TRAIN is empty; name the datasets to train on")
     _datasets("DATASETS.TRAIN", cfg.DATASETS.TRAIN)
     solver = cfg.SOLVER
     for name in _AT_LEAST_ONE:
         if solver[name] < 1:
-            raise ConfigError(f"SOLVER.{name} {solver[name]}: at least 1")
+            raise ConfigError(f"SOLVER.{name} must be at least 1, got {solver[name]}")
     _word("SOLVER.OPTIMIZER", solver.OPTIMIZER.upper(), OPTIMIZERS)
     _word("SOLVER.LR_SCHEDULER_NAME", solver.LR_SCHEDULER_NAME, SCHEDULERS)
     if solver.AMP.ENABLED:
@@ -68,7 +70,9 @@ def _device(name: str) -> None:
     try:
         torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"MODEL.DEVICE {name!r}: cuda, cuda:0, ..., or cpu") from error
+        raise ConfigError(
+            f"MODEL.DEVICE: expected cuda, cuda:0, ... or cpu, got {name!r}"
+        ) from error
 
 
 def _word(key: str, word: str, known: Iterable[str]) -> None:
@@ -77,6 +81,8 @@ def _word(key: str, word: str, known: Iterable[str]) -> None:
         return
     near = [name for name in known if name.lower() == word.lower()]
     near += difflib.get_close_matches(word, known, n=2)
-    meant = f"is {' or '.join(dict.fromkeys(near))} meant?"
-    there = f"there are {', '.join(known[:_LISTED])}{', ...' if len(known) > _LISTED else ''}"
-    raise ConfigError(f"{key}: there is no {word!r}; {meant if near else there}")
+    if near:
+        hint = f"Did you mean {' or '.join(dict.fromkeys(near))}?"
+    else:
+        hint = f"Choose from {', '.join(known[:_LISTED])}{', ...' if len(known) > _LISTED else ''}"
+    raise ConfigError(f"{key}: unknown value {word!r}. {hint}")

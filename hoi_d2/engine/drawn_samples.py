@@ -1,4 +1,4 @@
-"""Draws what the model sees while it trains: annotations beside predictions, a few images."""
+"""Draws what the model sees while it trains: annotations next to predictions, a few images."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class WeightAverage:
-    """Average of the parameters that require gradients and of the saved buffers beside them.
+    """Average of the parameters that require gradients and of the saved buffers.
 
     Whole numbers among the buffers (a batch norm's counter) are not averaged but followed.
 
@@ -30,7 +30,7 @@ class WeightAverage:
         self.reset()
 
     def reset(self) -> None:
-        """Starts anew at the present weights."""
+        """Restarts at the present weights."""
         self.num_updates = 0
         self.average = {name: value.detach().clone() for name, value in self._tracked().items()}
 

@@ -17,8 +17,10 @@ from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from tabulate import tabulate
 
+from hoi_d2.checkpoint.random_weights import named
 from hoi_d2.config.load import ConfigError
 from hoi_d2.engine.writers import METRICS_NAME
+from hoi_d2.protocols import has_capability, meta_architecture
 from hoi_d2.utils.files import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -29,14 +31,6 @@ EVALUATORS = {
     "vcoco": "hoi_d2.evaluation.evaluators.VCOCOEvaluator",
     "hico": "hoi_d2.evaluation.image_level_evaluators.HICOEvaluator",
     "mpii": "hoi_d2.evaluation.image_level_evaluators.MPIIEvaluator",
-}
-DETECTORS = {
-    "Detr",
-    "FCOS",
-    "GeneralizedRCNN",
-    "ProposalNetwork",
-    "RetinaNet",
-    "TransformersDetector",
 }
 
 
@@ -49,7 +43,7 @@ def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
     output_dir = str(Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
     Path(output_dir).mkdir(parents=True, exist_ok=True)
     kind = getattr(MetadataCatalog.get(dataset_name), "evaluator_type", None)
-    if cfg.MODEL.META_ARCHITECTURE in DETECTORS or kind == "coco":
+    if kind == "coco" or _is_detector(meta_architecture(cfg)):
         return build_box_evaluator(dataset_name, output_dir)
     if kind not in EVALUATORS:
         raise ValueError(
@@ -58,6 +52,12 @@ def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
         )
     module, name = EVALUATORS[kind].rsplit(".", 1)
     return getattr(importlib.import_module(module), name)(dataset_name, output_dir=output_dir)
+
+
+def _is_detector(architecture: type) -> bool:
+    """Also for detectron2's own, which know nothing of capabilities."""
+    own = architecture.__module__.startswith("detectron2.")
+    return own or has_capability(architecture, "detects_entities")
 
 
 def build_box_evaluator(dataset_name: str, output_dir: str) -> COCOEvaluator:
@@ -97,7 +97,7 @@ def report_metrics(output_dir: str, results: dict[str, Any], random_parts: list[
         name: value if math.isfinite(value) else None for name, value in metrics.items()
     }
     if random_parts:
-        content["random_weights"] = _named(random_parts)
+        content["random_weights"] = named(random_parts)
         logger.warning("RANDOM WEIGHTS (%s): these numbers mean nothing", content["random_weights"])
     text = json.dumps(content, indent=1, sort_keys=True) + "\n"
     write_atomically(Path(output_dir) / METRICS_NAME, lambda file: file.write(text.encode()))
@@ -117,16 +117,6 @@ def verify_metrics(cfg: CfgNode, results: dict[str, Any]) -> None:
                 f"TEST.EXPECTED_RESULTS: {task}/{metric} is not among {', '.join(measured)}"
             )
     verify_results(cfg, results)
-
-
-def warn_of_random_weights(parts: list[str]) -> None:
-    """Says before a run what a checkpoint has not filled."""
-    if parts:
-        logger.warning("random weights, not from any file: %s", _named(parts))
-
-
-def _named(parts: list[str]) -> str:
-    return ", ".join(part.rstrip(".") or "the whole model" for part in parts)
 
 
 def _with_file_names(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

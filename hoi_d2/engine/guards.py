@@ -1,4 +1,4 @@
-"""What happens to a step whose loss or gradient is not finite: reported, skipped, counted."""
+"""Reports, skips and counts steps whose loss or gradient is not finite."""
 
 from __future__ import annotations
 
@@ -77,11 +77,11 @@ class NonFiniteGuard:
         path = self._write(report, batches, model)
         message = (
             f"iteration {report.iteration}: loss or gradient is not finite (losses "
-            f"{report.losses}, gradient norm {report.grad_norm}); {self.in_a_row} in a row, "
-            f"{self.skipped} in all. Images, losses and counts: {path}"
+            f"{report.losses}, gradient norm {report.grad_norm}); {self.in_a_row} consecutive "
+            f"steps, {self.skipped} in total. Images, losses and counts: {path}"
         )
         if self.in_a_row >= self.max_in_a_row:
-            raise FloatingPointError(f"{message}. SOLVER.MAX_NONFINITE_STEPS is reached")
+            raise FloatingPointError(f"{message}. Stopping: SOLVER.MAX_NONFINITE_STEPS is reached")
         logger.error("%s. The step is skipped", message)
         return False
 

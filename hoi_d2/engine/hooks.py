@@ -68,7 +68,7 @@ class StopSignalHook(HookBase):
     def leave(self) -> None:
         """Ends the process; the state has been saved."""
         handler = None if self.received is None else self._previous.get(self.received)
-        logger.warning("stopped by request; --resume goes on from here")
+        logger.warning("stopped by request; use --resume to continue from here")
         if callable(handler):
             handler(self.received, None)
         raise Preempted
@@ -159,7 +159,7 @@ class EvaluationHook(HookBase):
     def before_train(self) -> None:
         last = self.trainer.start_iter - 1
         if last >= 0 and self.due(last) and self.evaluated != last:
-            logger.info("evaluating iteration %d, which the run before did not finish", last)
+            logger.info("evaluating iteration %d, which the previous run did not finish", last)
             self._run(last)
         self._stop_if_waited()
 
@@ -191,7 +191,9 @@ class EvaluationHook(HookBase):
 
     def _stop_if_waited(self) -> None:
         if self.patience and self.waited >= self.patience:
-            logger.info("no better %s in %d evaluations: stopping", self.metric, self.waited)
+            logger.info(
+                "no improvement of %s in %d evaluations: stopping", self.metric, self.waited
+            )
             raise EarlyStop
 
     def state_dict(self) -> dict[str, Any]:

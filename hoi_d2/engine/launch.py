@@ -66,10 +66,10 @@ def launch(
         return main(*args)
     _check_gpus(num_gpus, f"--num-gpus {num_gpus}")
     if not 0 <= machine_rank < num_machines:
-        raise LaunchError(f"--machine-rank {machine_rank}: 0 to {num_machines - 1}")
+        raise LaunchError(f"--machine-rank must be 0 to {num_machines - 1}, got {machine_rank}")
     if dist_url == "auto":
         if num_machines > 1:
-            raise LaunchError("--dist-url auto works on one machine; give tcp://HOST:PORT")
+            raise LaunchError("--dist-url auto works on one machine only; use tcp://HOST:PORT")
         dist_url = f"tcp://127.0.0.1:{_free_port()}"
     world_size = num_gpus * num_machines
     _spawn(num_gpus, (main, args, num_gpus, machine_rank, world_size, dist_url))
@@ -139,7 +139,7 @@ def _spawn(num_processes: int, args: tuple) -> None:
     context = mp.start_processes(_worker, args, num_processes, join=False, start_method="spawn")
 
     def hand_on(signum: int, frame: Any) -> None:
-        logging.getLogger(__name__).warning("signal %d: handed on to the workers", signum)
+        logging.getLogger(__name__).warning("signal %d: passed on to the workers", signum)
         for process in context.processes:
             if process.is_alive():
                 os.kill(process.pid, signum)
@@ -153,8 +153,8 @@ def _spawn(num_processes: int, args: tuple) -> None:
             raise SystemExit(error.exit_code) from error
         raise LaunchError(
             f"process {error.error_index} of {num_processes} was ended by {error.signal_name} "
-            "(SIGKILL is often the system out of memory); the others were stopped. --resume goes "
-            "on from the last checkpoint"
+            "(SIGKILL often means that the system ran out of memory); the others were stopped. Use "
+            "--resume to continue from the last checkpoint"
         ) from error
     finally:
         for number, handler in previous.items():

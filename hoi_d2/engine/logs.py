@@ -38,7 +38,7 @@ def start_logs(cfg: CfgNode, args: argparse.Namespace) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(f"OUTPUT_DIR {output} cannot be made: {error.strerror}") from error
+        raise OSError(f"OUTPUT_DIR {output} cannot be created: {error.strerror}") from error
     for name in ("fvcore", "detectron2", "hoi_d2"):
         for handler in setup_logger(str(output), distributed_rank=rank, name=name).handlers:
             if getattr(handler, "stream", None) is sys.stdout:

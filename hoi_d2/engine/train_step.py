@@ -62,9 +62,13 @@ class TrainStep(SimpleTrainer):
     ) -> None:
         super().__init__(model, data_loader, optimizer)
         if precision not in PRECISIONS:
-            raise ValueError(f"SOLVER.AMP.PRECISION {precision}: one of {sorted(PRECISIONS)}")
+            raise ValueError(
+                f"SOLVER.AMP.PRECISION must be one of {sorted(PRECISIONS)}, got {precision}"
+            )
         if clip_type not in CLIP_TYPES:
-            raise ValueError(f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE {clip_type}: one of {CLIP_TYPES}")
+            raise ValueError(
+                f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE must be one of {CLIP_TYPES}, got {clip_type}"
+            )
         self.device, self.micro_batches, self.precision = device, micro_batches, precision
         self.clip_type, self.clip_limit, self.guard = clip_type, clip_limit, guard
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]

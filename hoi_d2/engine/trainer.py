@@ -20,6 +20,7 @@ from detectron2.utils.events import EventStorage, EventWriter
 from torch import nn
 
 from hoi_d2.checkpoint.checkpointer import HOICheckpointer
+from hoi_d2.checkpoint.random_weights import refuse_random_weights
 from hoi_d2.config.load import ConfigError
 from hoi_d2.data.loading.build import (
     TestLoader,
@@ -35,7 +36,6 @@ from hoi_d2.engine.evaluation import (
     build_evaluator,
     report_metrics,
     verify_metrics,
-    warn_of_random_weights,
 )
 from hoi_d2.engine.guards import NonFiniteGuard
 from hoi_d2.engine.hooks import (
@@ -46,9 +46,11 @@ from hoi_d2.engine.hooks import (
     StopSignalHook,
 )
 from hoi_d2.engine.logs import log_model
+from hoi_d2.engine.reached_pairs import ReachedPairsHook
 from hoi_d2.engine.train_step import TrainStep, distribute, unwrapped
+from hoi_d2.engine.training_check import check_can_learn
 from hoi_d2.engine.writers import build_writers, draw_curves
-from hoi_d2.protocols import frozen_prefixes
+from hoi_d2.protocols import PreparesTraining, frozen_prefixes
 from hoi_d2.registration import register
 from hoi_d2.solver import build_lr_scheduler, build_optimizer
 from hoi_d2.utils.rng import rng_state, set_rng_state
@@ -74,8 +76,11 @@ class HOITrainer(DefaultTrainer):
         os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
         self.start_iter, self.max_iter = 0, cfg.SOLVER.MAX_ITER
         model = self.build_model(cfg)
+        if isinstance(model, PreparesTraining):
+            model.prepare_training()
         optimizer = self.build_optimizer(cfg, model)
         self.train_loader = self.build_train_loader(cfg)
+        self._check_data(model)
         self._trainer = self._build_step(model, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = HOICheckpointer(
@@ -95,6 +100,17 @@ class HOITrainer(DefaultTrainer):
         self._rng: dict[str, Any] | None = None
         self._last_eval_results: dict[str, Any] = {}
         self.register_hooks(self.build_hooks())
+
+    def _check_data(self, model: nn.Module) -> None:
+        cfg, dataset = self.cfg, self.train_loader.dataset
+        reads_images = getattr(dataset.mapper, "reads_images", True)
+        check_can_learn(
+            model,
+            list(dataset.records),
+            names=cfg.DATASETS.TRAIN,
+            max_missing=cfg.DATALOADER.MAX_BAD_IMAGE_SHARE if reads_images else 1.0,
+            allow_unknown_classes=cfg.MODEL.ENTITY_DETECTOR.ALLOW_UNKNOWN_CLASSES,
+        )
 
     def _build_step(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainStep:
         solver, clip = self.cfg.SOLVER, self.cfg.SOLVER.CLIP_GRADIENTS
@@ -131,7 +147,9 @@ class HOITrainer(DefaultTrainer):
             extra_state=self._extra_state,
             evaluation_due=evaluation.due if cfg.DATASETS.TEST else lambda iteration: False,
         )
+        model = unwrapped(self.model)
         result = [hooks.IterationTimer(), hooks.LRScheduler()]
+        result += [ReachedPairsHook(model, period=cfg.SOLVER.LOG_PERIOD)]
         result += [EMAHook(self.average)] if self.average else []
         result += [stop, checkpoint]
         result += [evaluation] if cfg.DATASETS.TEST else []
@@ -225,7 +243,11 @@ class HOITrainer(DefaultTrainer):
                 f"the processes would start at iterations {starts}: OUTPUT_DIR "
                 f"{self.cfg.OUTPUT_DIR} must be on a disk that all machines see"
             )
-        warn_of_random_weights(self.checkpointer.random_parts)
+        refuse_random_weights(
+            unwrapped(self.model),
+            self.checkpointer.frozen_random_parts(),  # the others are trained
+            allowed=self.cfg.MODEL.ALLOW_RANDOM_WEIGHTS,
+        )
 
     def evaluate(self) -> dict[str, Any]:
         """Metrics of the present weights (their average, with SOLVER.EMA) on DATASETS.TEST."""
@@ -241,12 +263,12 @@ class HOITrainer(DefaultTrainer):
             self._rng = states[comm.get_rank()]
         else:
             logger.warning(
-                "the checkpoint is of %d processes, this run has %d: random numbers start anew",
+                "the checkpoint is of %d processes, this run has %d: the seed is used again",
                 *(len(states), comm.get_world_size()),
             )
 
     def _extra_state(self) -> dict[str, Any]:
-        """What a checkpoint holds beside weights, optimiser, schedule and average."""
+        """The state of a checkpoint in addition to weights, optimizer, schedule and average."""
         state = {
             "rng": comm.gather(rng_state()),
             "stream": self.train_loader.state_dict(),
@@ -302,7 +324,7 @@ class HOITrainer(DefaultTrainer):
 
 
 def evaluate_weights(cfg: CfgNode) -> dict[str, Any]:
-    """What --eval-only does: MODEL.WEIGHTS (averaged, with SOLVER.EMA) on DATASETS.TEST."""
+    """Evaluates MODEL.WEIGHTS (their average, with SOLVER.EMA) on DATASETS.TEST: `--eval-only`."""
     register()
     model = HOITrainer.build_model(cfg)
     checkpointer = HOICheckpointer(model, cfg.OUTPUT_DIR)
@@ -313,7 +335,8 @@ def evaluate_weights(cfg: CfgNode) -> dict[str, Any]:
         checkpointer.load(cfg.MODEL.WEIGHTS, checkpointables=averaged, strict=False)
     if average.num_updates:
         average.copy_to_model()
-    warn_of_random_weights(checkpointer.random_parts)
+    allowed = cfg.MODEL.ALLOW_RANDOM_WEIGHTS
+    refuse_random_weights(model, checkpointer.random_parts, allowed=allowed)
     results = HOITrainer.test(cfg, model)
     if comm.is_main_process():
         report_metrics(cfg.OUTPUT_DIR, results, checkpointer.random_parts)

@@ -1,4 +1,4 @@
-"""What a run says: console lines, train_log.jsonl, TensorBoard, Weights & Biases, metrics.json."""
+"""Writers of a run: console, train_log.jsonl, TensorBoard, Weights & Biases, metrics.json."""
 
 from __future__ import annotations
 

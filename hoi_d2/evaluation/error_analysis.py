@@ -1,4 +1,4 @@
-"""How much AP each kind of error costs, after the idea of TIDE (Bolya et al., 2020).
+"""Measures how much AP each kind of error costs, after the idea of TIDE (Bolya et al., 2020).
 
 Every false positive gets one cause, every annotated pair that no detection found may be missed. For
 each cause AP is computed again as if that error alone had been corrected; the difference is the
@@ -225,7 +225,7 @@ class _Corrections:
         self._counted[(self._classes >= 0) & (ground_truth.pair_objects >= 0)] = True
 
     def correct(self, rows: np.ndarray, pairs: np.ndarray) -> ap.Ranking:
-        """The rows become the pairs they should have been; what is left over is removed.
+        """Turns the rows into the pairs they should have been; rows that remain are removed.
 
         The best row of a pair that nothing has found becomes true, under the pair's class and
         with its own score; rows of a pair that is found, or of no pair, are removed.

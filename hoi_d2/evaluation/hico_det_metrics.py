@@ -27,7 +27,7 @@ IOU_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a published tool differs from the official rule.
+    """The differences of a published tool from the official rule.
 
     Args:
         name: its name on the command line.
@@ -60,7 +60,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
 
 @dataclass(frozen=True, eq=False)
 class HICODetScores:
-    """What HICO-DET's metric gives for each of C classes.
+    """The values of HICO-DET's metric for each of C classes.
 
     Args:
         ap_default: (C,) fractions; 0 without detections or without ground truth.

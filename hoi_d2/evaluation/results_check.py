@@ -57,7 +57,7 @@ def check_results(
 
 
 def count_repeated_rows(results: HOIResults) -> int:
-    """How many rows are the same as an earlier one in every column."""
+    """Counts rows that equal an earlier one in every column."""
     columns = [getattr(results, field.name) for field in fields(results)]
     hashes = hash_rows(*columns)
     ordered = np.sort(hashes)

@@ -23,7 +23,7 @@ class UsageError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """How a result file is scored; the defaults are the official rules.
+    """Options of scoring a result file; the defaults are the official rules.
 
     Args:
         image_ids: file with an image id on each line: only these images count.

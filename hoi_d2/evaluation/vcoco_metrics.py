@@ -247,7 +247,7 @@ def _with_object(vocabulary: Vocabulary) -> np.ndarray:
 def _of_person(
     values: np.ndarray, persons: np.ndarray, nobody: Any, column: np.ndarray | None = None
 ) -> np.ndarray:
-    """`values[persons]` or `values[persons, column]`, and `nobody` where the person is -1."""
+    """Takes `values[persons]` or `values[persons, column]`, and `nobody` where the person is -1."""
     some = persons >= 0
     shape = values.shape[1:] if column is None else values.shape[2:]
     found = np.full((len(persons), *shape), nobody)

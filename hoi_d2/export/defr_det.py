@@ -34,7 +34,8 @@ class DEFRDetHeadModule(nn.Module):
         self.encoder, self.classifier = model.image_encoder, model.classifier
 
     def forward(self, tokens: Tensor, open_patches: Tensor) -> Tensor:
-        """
+        """Computes the class scores of the pairs.
+
         Args:
             tokens: of `EncoderModule`.
             open_patches: (M, rows * columns) bool, what each pair's query sees.
@@ -65,7 +66,7 @@ def defr_det_graphs(model: DEFRDet, size: tuple[int, int]) -> list[Graph]:
 
 
 def defr_det_settings(model: DEFRDet) -> dict[str, Any]:
-    """What a runner has to know of encoder and head."""
+    """The settings of encoder and head that a runner needs."""
     return {
         "powers": list(model.powers),
         "score": model.score,

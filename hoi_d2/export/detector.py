@@ -32,7 +32,8 @@ class DetectorModule(nn.Module):
         self.detector, self.with_map = detector, with_map
 
     def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
-        """
+        """Finds the entities of one image.
+
         Args:
             image: (1, 3, H, W), normalised; 0 where there is padding.
             mask: (1, H, W) bool, True inside the image.
@@ -68,7 +69,7 @@ def detector_graph(detector: ExportableDetector, size: tuple[int, int], *, with_
 
 
 def detector_settings(detector: ExportableDetector) -> dict[str, Any]:
-    """What a runner has to know of it."""
+    """The settings of the detector that a runner needs."""
     settings = {
         "pixel_mean": detector.pixel_mean.flatten().tolist(),
         "pixel_std": detector.pixel_std.flatten().tolist(),

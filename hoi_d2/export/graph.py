@@ -34,7 +34,7 @@ class Graph:
     per_pair: tuple[str, ...] = ()
 
     def file(self, folder: Path) -> Path:
-        """Where it lies among the files of a model."""
+        """The graph's path in the folder of a model."""
         return folder / f"{self.name}.onnx"
 
     @torch.no_grad()

@@ -38,7 +38,7 @@ PLAIN: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Kind:
-    """How models of one meta-architecture are exported.
+    """The export of models of one meta-architecture.
 
     Args:
         graphs: model and (height, width) of the detector's input -> graphs.

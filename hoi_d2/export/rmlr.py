@@ -42,7 +42,8 @@ class RmLRHeadModule(nn.Module):
         human_tokens: Tensor,
         object_tokens: Tensor,
     ) -> Tensor:
-        """
+        """Computes the verb logits of the pairs of one image.
+
         Args:
             feature_map, feature_mask: (1, C, h, w) and (1, h, w), of the detector.
             image_size: (2,) height and width of the image without padding.
@@ -81,7 +82,7 @@ def rmlr_graphs(model: RmLR, size: tuple[int, int]) -> list[Graph]:
 
 
 def rmlr_settings(model: RmLR) -> dict[str, Any]:
-    """What a runner has to know of the head."""
+    """The settings of the head that a runner needs."""
     return {"powers": [model.prior_exponents[1]] * 2, "score": "sigmoid", "temperature": 1.0}
 
 

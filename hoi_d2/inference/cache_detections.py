@@ -44,8 +44,10 @@ def cache_detections(
 def _config(config_file: str, opts: Sequence[str]) -> CfgNode:
     cfg = load_config(config_file, opts)
     if not cfg.MODEL.ENTITY_DETECTOR.WEIGHTS:
-        raise ValueError("MODEL.ENTITY_DETECTOR.WEIGHTS is empty: random outputs are of no use")
+        raise ValueError(
+            "MODEL.ENTITY_DETECTOR.WEIGHTS is empty; name the weights of the detector to cache"
+        )
     if not cfg.DATASETS.TEST:
-        raise ValueError("DATASETS.TEST is empty: nothing to run over")
+        raise ValueError("DATASETS.TEST is empty; name the datasets to cache")
     cfg.MODEL.ENTITY_DETECTOR.CACHE = ""
     return cfg

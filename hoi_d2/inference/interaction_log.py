@@ -1,4 +1,4 @@
-"""How long each interaction of a video lasts."""
+"""Measures how long each interaction of a video lasts."""
 
 from __future__ import annotations
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from hoi_d2.data.open_vocabulary import open_vocabulary, read_classes
 from hoi_d2.inference.predictor import HOIPredictor, read_config
+from hoi_d2.protocols import has_capability, meta_architecture
+from hoi_d2.registration import register
 
 OPEN_CONFIG = "DEFR-Det/zeroshot-ViT-B-16.yaml"
 
@@ -29,10 +31,11 @@ def open_predictor(
     except ValueError as error:
         raise ValueError(f"--classes: {error}") from error
     cfg = read_config(config, [*options, "MODEL.HOI.CLASSES", classes])
-    if cfg.MODEL.META_ARCHITECTURE != "DEFR-Det":
+    register()
+    if not has_capability(meta_architecture(cfg), "takes_own_classes"):
         raise ValueError(
             f"--classes: {config} is a {cfg.MODEL.META_ARCHITECTURE}, whose classes are fixed; "
-            f"take a DEFR-Det, such as {OPEN_CONFIG}"
+            f"use a DEFR-Det, such as {OPEN_CONFIG}"
         )
     if cfg.MODEL.WEIGHTS:
         raise ValueError(

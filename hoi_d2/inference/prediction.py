@@ -1,4 +1,4 @@
-"""What was found in one image: triplets in words, JSON, rows of a result file, a drawing."""
+"""The result of one image: triplets in words, JSON, rows of a result file, a drawing."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Triplet:
 
 @dataclass(frozen=True)
 class HOIPrediction:
-    """What was found in one image.
+    """The result of one image.
 
     Attributes:
         image: (H, W, 3) RGB.

@@ -17,16 +17,23 @@ from PIL import Image
 
 from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.checkpoint.class_names import vocabulary_in
+from hoi_d2.checkpoint.random_weights import KEY, refuse_random_weights
 from hoi_d2.config.load import load_config, on_this_machine
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.images import pil_to_rgb, read_image
 from hoi_d2.data.transforms import detection_augmentations
 from hoi_d2.inference.prediction import HOIPrediction
-from hoi_d2.model_zoo import PREFIX, config_file, model_name, model_names, pretrained_weights
+from hoi_d2.model_zoo import (
+    PREFIX,
+    config_file,
+    full_name,
+    model_name,
+    model_names,
+    pretrained_weights,
+)
+from hoi_d2.protocols import has_capability, meta_architecture
 from hoi_d2.registration import register
 
-HOI_ARCHITECTURES = ("RmLR", "DEFR-Det", "LayoutRmLR", "UPT")
-CLASSIFIERS = ("DEFR",)
 DEFAULT_CONFIG = "photo/photo.yaml"
 """The model of the demo and of the web page where none is named."""
 ImageLike = str | os.PathLike | Image.Image | np.ndarray
@@ -42,6 +49,11 @@ class HOIPredictor:
         cfg: of the model; its weights are `cfg.MODEL.WEIGHTS`.
         batch_size: images that go through the model together.
 
+    Raises:
+        ValueError: the model finds no interactions.
+        WeightsError: weights do not fit, or parts of the model are random and
+            `MODEL.ALLOW_RANDOM_WEIGHTS` is not set.
+
     Attributes:
         vocabulary: the class names.
         note: what a user has to know of the model, "" = nothing (`MODEL.NOTE`).
@@ -56,6 +68,11 @@ class HOIPredictor:
     def __init__(self, cfg: CfgNode, *, batch_size: int = 8) -> None:
         register()
         cfg = on_this_machine(cfg)
+        if not has_capability(meta_architecture(cfg), "finds_interactions"):
+            raise ValueError(
+                f"{cfg.MODEL.META_ARCHITECTURE} finds no interactions; these models do: "
+                f"{', '.join(list_models())}"
+            )
         with _names_of_checkpoint(cfg):
             self.model = build_model(cfg).eval()
             self.vocabulary = vocabulary_of(cfg)
@@ -63,13 +80,16 @@ class HOIPredictor:
         checkpointer = HOICheckpointer(self.model)
         checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=False)
         self.random_parts = checkpointer.random_parts
+        allowed = cfg.MODEL.ALLOW_RANDOM_WEIGHTS
+        refuse_random_weights(self.model, self.random_parts, allowed=allowed)
         self.augmentations = detection_augmentations(cfg, is_train=False)
 
     @classmethod
     def from_config(
         cls, config: str, options: Sequence[Any] = (), *, pretrained: bool = True
     ) -> HOIPredictor:
-        """
+        """Builds a predictor from a config.
+
         Args:
             config: a file, or the name of one that comes with the package.
             options: KEY, VALUE, ... overrides.
@@ -98,7 +118,7 @@ class HOIPredictor:
 
         Raises:
             ImageFileError: a file is missing or no image.
-            ValueError: an array of another kind, or a model that finds no interactions.
+            ValueError: an array of another kind.
         """
         if isinstance(images, str) or not isinstance(images, Sequence):
             return self._predict([images])[0]
@@ -107,14 +127,7 @@ class HOIPredictor:
 
     def _predict(self, images: Sequence[ImageLike]) -> list[HOIPrediction]:
         raw_images = [to_rgb(image) for image in images]
-        architecture = self.cfg.MODEL.META_ARCHITECTURE
-        # A classifier could not even take these: its images are squares.
-        takes_them = architecture not in CLASSIFIERS
-        outputs = self.model([self.model_input(p) for p in raw_images]) if takes_them else []
-        if not takes_them or not all("hoi_instances" in output for output in outputs):
-            raise ValueError(
-                f"{architecture} finds no interactions; these models do: {', '.join(list_models())}"
-            )
+        outputs = self.model([self.model_input(p) for p in raw_images])
         return [
             HOIPrediction(
                 p,
@@ -127,7 +140,7 @@ class HOIPredictor:
         ]
 
     def model_input(self, image: np.ndarray) -> dict[str, Any]:
-        """What the model takes for an (H, W, 3) uint8 RGB image.
+        """The model's input for an (H, W, 3) uint8 RGB image.
 
         Returns:
             `image` (3, h, w) uint8 in the size of `cfg.INPUT`, and the image's own `height` (H)
@@ -197,7 +210,7 @@ def get_model(name: str, *, pretrained: bool = True, options: Sequence[Any] = ()
         KeyError: no such model; lists what there is.
         ValueError: `pretrained`, and no weights come with the package or are named.
     """
-    name = ALIASES.get(name, name)
+    name = full_name(ALIASES.get(name, name))
     if name not in model_names():
         raise KeyError(f"no model {name!r}; hoi_d2 has {', '.join(list_models())}")
     named = "MODEL.WEIGHTS" in options
@@ -207,11 +220,14 @@ def get_model(name: str, *, pretrained: bool = True, options: Sequence[Any] = ()
             f"{', '.join(list_models(pretrained=True))}); name a file in the options: "
             "['MODEL.WEIGHTS', 'model.pth']"
         )
+    if not (pretrained or named):
+        options = [*options, KEY, True]
     return HOIPredictor.from_config(f"{name}.yaml", options, pretrained=pretrained)
 
 
 def _finds_interactions(name: str) -> bool:
-    return read_config(f"{name}.yaml").MODEL.META_ARCHITECTURE in HOI_ARCHITECTURES
+    register()
+    return has_capability(meta_architecture(read_config(f"{name}.yaml")), "finds_interactions")
 
 
 def _has_weights(name: str) -> bool:

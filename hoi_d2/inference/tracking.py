@@ -33,7 +33,7 @@ class _Person:
     velocity: np.ndarray | None = None
 
     def expected_box(self, frame: int) -> np.ndarray:
-        """The last box, moved on: ever less the longer nobody saw it, as people stop and turn."""
+        """The last box, moved by its velocity, which decays while it is not seen."""
         if self.velocity is None:
             return self.box
         steps = (1 - _GOES_ON ** (frame - self.seen)) / (1 - _GOES_ON)
@@ -60,7 +60,7 @@ class PersonTracker:
         self._frame = self._known = 0
 
     def follow(self, prediction: HOIPrediction) -> HOIPrediction:
-        """Adds `person_ids` to `hoi_instances`: numbers from 0, -1 where nobody is followed."""
+        """Adds `person_ids` to `hoi_instances`: numbers from 0, -1 where no person is tracked."""
         found = prediction.instances
         people = (found.pred_classes == prediction.vocabulary.person).nonzero().squeeze(1)
         ids = torch.full((len(found),), -1, dtype=torch.int64)
@@ -71,7 +71,7 @@ class PersonTracker:
         return prediction
 
     def numbers(self, boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """(N,) who each box of the next frame is, -1 = nobody.
+        """(N,) track number of each box of the next frame, -1 = none.
 
         Args:
             boxes: (N, 4) XYXY of people.

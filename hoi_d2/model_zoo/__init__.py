@@ -81,17 +81,37 @@ def config_file(name: str) -> str:
 def model_names() -> list[str]:
     """The models that come with the package, `toy/rmlr` for `configs/toy/rmlr.yaml`.
 
-    Files that others build on (`base*.yaml`) and the pattern for own data are none.
+    Files that others build on (`Base-*.yaml`), short names of other files and the pattern for own
+    data are none.
     """
     root = configs_root()
-    names = sorted(str(p.relative_to(root).with_suffix("")) for p in root.rglob("*.yaml"))
-    return [name for name in names if not Path(name).name.startswith(("base", "own_data"))]
+    return [
+        str(path.relative_to(root).with_suffix(""))
+        for path in sorted(root.rglob("*.yaml"))
+        if not path.name.startswith("Base") and "own_data" not in path.name and not _base_of(path)
+    ]
+
+
+def full_name(name: str) -> str:
+    """The full name for a short one: `RmLR/rmlr_R50_hico_det` for `RmLR/R50`."""
+    file = configs_root() / f"{name}.yaml"
+    base = _base_of(file) if file.is_file() else ""
+    return str(Path(name).with_name(base).with_suffix("")) if base else name
+
+
+def _base_of(file: Path) -> str:
+    """The file that a config is a short name of: it says `_BASE_` and nothing else; "" = none."""
+    lines = [line for line in file.read_text().splitlines() if line and not line.startswith("#")]
+    only_base = len(lines) == 1 and lines[0].startswith("_BASE_: ")
+    return lines[0].removeprefix("_BASE_: ") if only_base else ""
 
 
 def model_name(file: str | Path) -> str:
-    """The name of the model whose config a file is; "" for somebody's own."""
+    """The full name of the packaged model whose config a file is; "" for other files."""
     file, root = Path(file).resolve(), configs_root().resolve()
-    return str(file.relative_to(root).with_suffix("")) if file.is_relative_to(root) else ""
+    if not file.is_relative_to(root):
+        return ""
+    return full_name(str(file.relative_to(root).with_suffix("")))
 
 
 def pretrained_weights(name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 
 from hoi_d2.solver.lr_scheduler import CosineRestarts
 
+logger = logging.getLogger(__name__)
 OPTIMIZERS = ("ADAMW", "ADAM", "SGD")
 SCHEDULERS = (
     "WarmupCosineLR",
@@ -118,10 +120,29 @@ def _trained_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.P
                 yield name, module, parameter
 
 
+def with_short_warmup(cfg: CfgNode) -> CfgNode:
+    """The config with a warm-up of a tenth of the run, if it is longer than an eighth of it.
+
+    A short run on own data inherits the warm-up of a long recipe, and would end within it.
+    """
+    warmup, longest = cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.MAX_ITER // 10
+    if 8 * warmup <= cfg.SOLVER.MAX_ITER:
+        return cfg
+    logger.warning(
+        "SOLVER.WARMUP_ITERS %d is cut to %d, a tenth of SOLVER.MAX_ITER %d",
+        *(warmup, longest, cfg.SOLVER.MAX_ITER),
+    )
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SOLVER.WARMUP_ITERS = longest
+    return cfg
+
+
 def build_lr_scheduler(
     cfg: CfgNode, optimizer: torch.optim.Optimizer
 ) -> torch.optim.lr_scheduler.LRScheduler:
     """Builds one of detectron2's schedules, stepped per iteration, or cosine with warm restarts."""
+    cfg = with_short_warmup(cfg)
     solver = cfg.SOLVER
     if solver.LR_SCHEDULER_NAME != "WarmupCosineRestartsLR":
         return build_detectron2_scheduler(cfg, optimizer)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _EXTENSION = "detectron2._C"
 _NEEDS_COMPILER = (
     "detectron2 is installed without its compiled part (detectron2._C), which `{name}` needs. "
-    "hoi_d2 does not use it; install detectron2 from source with a compiler if you do."
+    "hoi_d2 does not use it; if you do, install detectron2 from source with a compiler."
 )
 
 
@@ -119,7 +119,7 @@ def create_local_process_group(workers_per_machine: int) -> None:
 
 
 def environment_report() -> list[tuple[str, str]]:
-    """(what, version or what is missing) of everything the project runs on."""
+    """Lists (package, version or what is missing) for everything that the project runs on."""
     from importlib.metadata import PackageNotFoundError, version
 
     import torch

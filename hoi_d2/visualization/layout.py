@@ -54,7 +54,7 @@ class Place:
 
 
 def head_region(box: np.ndarray) -> np.ndarray:
-    """Where the face of a person is likely to be, for a box of the whole or the upper body.
+    """The likely region of a person's face, for a box of the whole or the upper body.
 
     A head is about half as high as the shoulders are wide: for a standing person that is the top
     fifth of the box, for a portrait up to its upper half.

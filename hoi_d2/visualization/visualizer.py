@@ -114,7 +114,7 @@ class HOIVisualizer:
         score_threshold: float = 0.2,
         top_k: int | None = 10,
     ) -> HOIImage:
-        """What a recognition model sees in the whole image, listed below it, best first.
+        """Lists the scores of a recognition model below the image, best first.
 
         Args:
             hoi_scores: (C,) of each HOI class.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""What the patch mask of DEFR-Det brings on the toy world, beside RmLR, which has seen boxes.
+"""What the patch mask of DEFR-Det brings on the toy world, next to RmLR, which has seen boxes.
 
 python projects/defr_det_toy/run.py --output output/defr_det_toy
 

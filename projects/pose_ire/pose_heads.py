@@ -3,7 +3,7 @@
 "We replace the IRE module with an explicit human posture recognition model to learn the union
 interaction feature of HO candidates." Which of its outputs is meant, and how it becomes a feature,
 is not said. Our reading: the heatmaps of the human's joints, seen through the pair's union box,
-beside the place of the object.
+next to the place of the object.
 """
 
 from __future__ import annotations
@@ -41,23 +41,25 @@ class HumanPose(nn.Module):
         self.model = model.requires_grad_(False).eval()
         self.num_joints = model.config.num_labels
         self.crop_size = tuple(model.config.backbone_config.image_size)  # height, width
+        self.stand_in = ""
 
     @classmethod
     def from_name(cls, name: str) -> HumanPose:
-        """A hub id or a folder; random weights with a warning where it cannot be had."""
+        """A hub id or a folder; random weights with a warning where it is not available."""
         from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
 
         try:
             return cls(VitPoseForPoseEstimation.from_pretrained(name))
         except OSError as error:
-            logger.warning(
-                "RANDOM WEIGHTS: the pose model %s is not to be had here (%s). Remedy: run "
-                "`hf download %s` once where there is a network, or name a folder in "
-                "MODEL.RMLR.EXTRA.POSE_MODEL",
-                *(name, str(error).splitlines()[0], name),
-            )
             backbone = VitPoseBackboneConfig(out_indices=[12])
-            return cls(VitPoseForPoseEstimation(VitPoseConfig(backbone_config=backbone)))
+            pose = cls(VitPoseForPoseEstimation(VitPoseConfig(backbone_config=backbone)))
+            pose.stand_in = (
+                f"RANDOM WEIGHTS: the pose model {name} is not available here "
+                f"({str(error).splitlines()[0]}). Run `hf download {name}` once where there is a "
+                "network, or name a folder in MODEL.RMLR.EXTRA.POSE_MODEL"
+            )
+            logger.warning(pose.stand_in)
+            return pose
 
     def train(self, mode: bool = True) -> HumanPose:
         """It stays in evaluation mode."""
@@ -92,7 +94,7 @@ class HumanPose(nn.Module):
 
 @ROI_HEADS_REGISTRY.register()
 class PoseInteractionHeads(InteractionHeads):
-    """RmLR's head with a pose in the place of the IRE's map; everything else is the same.
+    """RmLR's head with a pose in place of the IRE's map; everything else is the same.
 
     Args:
         pose: the frozen model.

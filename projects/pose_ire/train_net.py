@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Trains RmLR with a frozen pose model in the place of the IRE; arguments of tools/train_net.py.
+"""Trains RmLR with a frozen pose model in place of the IRE; arguments of tools/train_net.py.
 
 python projects/pose_ire/train_net.py --config-file projects/pose_ire/configs/R50.yaml
 """

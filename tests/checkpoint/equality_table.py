@@ -17,13 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from detectron2.config import get_cfg
 from tabulate import tabulate
 from torch import Tensor, nn
 from torchvision.ops import box_convert
 
 from hoi_d2.checkpoint import HOICheckpointer
-from hoi_d2.config.defaults import add_hoi_config
+from hoi_d2.config.load import load_config
 from hoi_d2.registration import register
 from tests.checkpoint.published_detr import full_size_detr
 from tests.checkpoint.reference_weights import reference_weights
@@ -84,8 +83,7 @@ def _differences(
 def _our_model(name: str) -> nn.Module:
     from detectron2.modeling import build_model
 
-    cfg = get_cfg()
-    add_hoi_config(cfg)
+    cfg = load_config("")
     cfg.merge_from_file(str(Path(__file__).parents[2] / f"configs/Detr/{name}.yaml"))
     cfg.MODEL.DEVICE = "cpu"
     return build_model(cfg).eval()

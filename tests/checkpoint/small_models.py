@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from torch import nn
 
 import hoi_d2  # noqa: F401  registers everything
-from hoi_d2.config.defaults import add_hoi_config
+from hoi_d2.config.load import load_config
 from tests.checkpoint.published_detr import DIM, HEADS, QUERIES
 
 
 def small_config(*opts: object, architecture: str = "Detr") -> CfgNode:
     """A DETR of a few hundred thousand weights; `opts` are KEY, VALUE, ..."""
-    cfg = get_cfg()
-    add_hoi_config(cfg)
+    cfg = load_config("")
     sizes = {
         "NUM_QUERIES": QUERIES,
         "HIDDEN_DIM": DIM,

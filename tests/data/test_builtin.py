@@ -5,11 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
-from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-from hoi_d2.config.defaults import add_hoi_config
+from hoi_d2.config.load import load_config
 from hoi_d2.data.builtin import (
     MissingDatasetError,
     builtin_splits,
@@ -228,8 +227,7 @@ def test_own_data(tmp_path):
 def test_own_data_from_a_config(tmp_path):
     """The key by which a config trains on own data."""
     file = put(tmp_path, "mine.json", own_data())
-    cfg = get_cfg()
-    add_hoi_config(cfg)
+    cfg = load_config("")
     assert cfg.DATASETS.OWN == []
     cfg.merge_from_list(["DATASETS.OWN", [["from_config", str(file), str(tmp_path)]]])
     register_own_datasets(cfg)

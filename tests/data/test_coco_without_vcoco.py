@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog
 from PIL import Image
 
-from hoi_d2.config.defaults import add_hoi_config
+from hoi_d2.config.load import load_config
 from hoi_d2.data.builtin import register_all
 from hoi_d2.data.datasets.coco_without_vcoco import (
     check_no_vcoco_test,
@@ -75,8 +74,7 @@ def test_the_check_finds_them_by_id_and_by_name(image_id: int, file_name: str) -
 
 def test_the_config_trains_on_the_rest(tmp_path: Path) -> None:
     write_coco(tmp_path, [294, 9, 785])
-    cfg = get_cfg()
-    add_hoi_config(cfg)
+    cfg = load_config("")
     cfg.merge_from_file(str(CONFIG))
     (name,) = cfg.DATASETS.TRAIN
     try:
@@ -94,8 +92,7 @@ def test_the_config_trains_on_the_rest(tmp_path: Path) -> None:
 
 def test_a_box_of_coco_is_read_as_xywh(tmp_path: Path) -> None:
     write_coco(tmp_path, [9])
-    cfg = get_cfg()
-    add_hoi_config(cfg)
+    cfg = load_config("")
     opts = ["DATASETS.TRAIN", ("coco_2017_train_without_vcoco_test",), "INPUT.RANDOM_FLIP", "none"]
     cfg.merge_from_list([*opts, "INPUT.MIN_SIZE_TRAIN", (60,)])
     path = tmp_path / "coco/annotations/instances_train2017.json"

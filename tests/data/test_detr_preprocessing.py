@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from detectron2.config import get_cfg
 from PIL import Image
 from torchvision.transforms import functional as F
 
-from hoi_d2.config.defaults import add_hoi_config
+from hoi_d2.config.load import load_config
 from hoi_d2.data.transforms import detection_augmentations, detr_size
 from tests.checkpoint.small_models import small_model
 
@@ -39,8 +38,7 @@ def test_sizes(size: tuple[int, int], expected: tuple[int, int]) -> None:
 def test_an_image_becomes_what_detr_makes_of_it(size: tuple[int, int]) -> None:
     """Short side 800, long at most 1333, Pillow's bilinear filter, mean and deviation on 0..1."""
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    cfg = get_cfg()
-    add_hoi_config(cfg)
+    cfg = load_config("")
     cfg.merge_from_file(str(CONFIG))
     (resize,) = detection_augmentations(cfg, is_train=False)
     resized = resize.get_transform(pixels).apply_image(pixels)

@@ -5,12 +5,12 @@ import copy
 import numpy as np
 import pytest
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from fvcore.transforms.transform import CropTransform
 from PIL import Image
 
-from hoi_d2.config.defaults import add_hoi_config
+from hoi_d2.config.load import load_config
 from hoi_d2.data.classification_mapper import image_labels_of
 from hoi_d2.data.images import ImageFileError
 from hoi_d2.data.mappers import HOIClassificationMapper, HOIDatasetMapper
@@ -48,8 +48,7 @@ def record(tmp_path) -> dict:
 
 
 def config(**options) -> CfgNode:
-    cfg = get_cfg()
-    add_hoi_config(cfg)
+    cfg = load_config("")
     cfg.MODEL.HOI.VOCABULARY = "hico_det"
     cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN = (HEIGHT,), 1333
     cfg.INPUT.RANDOM_FLIP = "none"

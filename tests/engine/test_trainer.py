@@ -10,6 +10,7 @@ import torch
 from detectron2.data import Metadata, MetadataCatalog
 
 from hoi_d2.checkpoint.class_names import vocabulary_in
+from hoi_d2.checkpoint.errors import WeightsError
 from hoi_d2.data.vocabulary import hico_det_vocabulary, vcoco_vocabulary
 from hoi_d2.engine.trainer import HOITrainer, evaluate_weights
 from hoi_d2.engine.writers import draw_curves
@@ -75,6 +76,15 @@ def test_random_frozen_weights_are_named_to_the_end(tmp_path, detector_file):
     assert metrics(tmp_path / "eval")["random_weights"] == "detector"
     make_trainer(tmp_path / "real", "TINY.DETECTOR_WEIGHTS", detector_file).train()
     assert "random_weights" not in metrics(tmp_path / "real")
+
+
+def test_random_frozen_weights_are_refused(tmp_path, detector_file):
+    refuse = ("MODEL.ALLOW_RANDOM_WEIGHTS", False)
+    with pytest.raises(WeightsError, match=r"random weights.*detector"):
+        make_trainer(tmp_path, *refuse)
+    with pytest.raises(WeightsError, match=r"random weights.*detector, head"):
+        evaluate_weights(tiny.tiny_cfg(tmp_path, *refuse))
+    make_trainer(tmp_path, *refuse, "TINY.DETECTOR_WEIGHTS", detector_file)  # the head is trained
 
 
 def test_evaluating_without_weights_says_so(tmp_path, caplog):

@@ -130,8 +130,12 @@ def test_real_images_with_weights_from_the_hubs_cache(config, tmp_path, real_dat
 
 def test_real_images_with_random_weights(config, tmp_path, real_data, caplog, capsys):
     images = [real_data / "images" / IMAGES[0]]
+    options = ["MODEL.ENTITY_DETECTOR.WEIGHTS", ""]
+    assert demo(config, tmp_path, images, *options) == 2
+    refused = capsys.readouterr().err
+    assert "random weights" in refused and "hf download" in refused
     with caplog.at_level(logging.WARNING, logger="hoi_d2"):
-        assert demo(config, tmp_path, images, "MODEL.ENTITY_DETECTOR.WEIGHTS", "") == 0
+        assert demo(config, tmp_path, images, *options, "MODEL.ALLOW_RANDOM_WEIGHTS", True) == 0
     assert "RANDOM WEIGHTS in the image encoder" in caplog.text
     assert "RANDOM TEXT VECTORS" in caplog.text
     assert "image_encoder, classifier, entity_detector" in capsys.readouterr().err

@@ -7,16 +7,15 @@ import json
 import numpy as np
 import pytest
 import torch
-from detectron2.config import get_cfg
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
 from PIL import Image
 from safetensors.torch import save_file
 
-import hoi_d2
 from hoi_d2 import HOIPredictor, get_model, list_models
 from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.checkpoint.class_names import vocabulary_in
+from hoi_d2.config.load import load_config
 from hoi_d2.data.images import ImageFileError, read_dataset_image
 from hoi_d2.data.open_vocabulary import open_vocabulary
 from hoi_d2.data.toy.dataset import toy_record
@@ -41,7 +40,7 @@ def test_models_are_listed():
     assert "toy/detr" not in list_models(), "it finds no interactions"
     with pytest.raises(KeyError, match="toy/rmlr"):
         get_model("toy/none")
-    with pytest.raises(ValueError, match=r"no weights of RmLR/R50"):
+    with pytest.raises(ValueError, match=r"no weights of RmLR/rmlr_R50_hico_det"):
         get_model("RmLR/R50")
 
 
@@ -129,8 +128,8 @@ def test_names_come_from_the_file_of_weights(own_names, tmp_path, suffix):
     MetadataCatalog.get("mine_train").set(vocabulary=own_names)
     options = ["DATASETS.TRAIN", ("mine_train",), "MODEL.ENTITY_DETECTOR.WEIGHTS", ""]
     options += ["MODEL.DETR.NUM_CLASSES", 2, "MODEL.DEVICE", "cpu"]
-    cfg = get_cfg()
-    hoi_d2.add_hoi_config(cfg)
+    options += ["MODEL.ALLOW_RANDOM_WEIGHTS", True]
+    cfg = load_config("")
     cfg.merge_from_file(config_file("toy/rmlr.yaml"))
     cfg.merge_from_list(options)
     model = build_model(cfg)

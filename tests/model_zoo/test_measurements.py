@@ -59,7 +59,7 @@ def test_other_files_that_are_not_there_are_mistakes(tmp_path):
     file = _config_over(tmp_path, "toy/defr.yaml", _NO_WEIGHTS, "toy_hoi_cls_train")
     with pytest.raises(FileNotFoundError, match="mistyped"):
         parameter_counts(file)
-    with pytest.raises(FileNotFoundError, match="no config"):
+    with pytest.raises(FileNotFoundError, match="config not found"):
         parameter_counts("toy/mistyped.yaml")
 
 

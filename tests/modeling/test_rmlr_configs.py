@@ -8,8 +8,9 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import META_ARCH_REGISTRY, ROI_HEADS_REGISTRY
 
 from hoi_d2.data.catalog import vocabulary_of
+from hoi_d2.model_zoo import configs_root, full_name, model_names
 from hoi_d2.modeling.language.cross_modal_alignment import build_alignment
-from tests.small_configs import config_paths, read_config
+from tests.small_configs import config_paths, is_base, read_config
 
 ROOT = Path(__file__).parents[2]
 ROWS = config_paths("RmLR")
@@ -36,23 +37,23 @@ FLOORS = [p for p in ROWS if p.stem.startswith("UPT")]
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in ROWS if p.stem != "own_data" and p not in FLOORS], ids=lambda p: p.stem
+    "path", [p for p in ROWS if "own_data" not in p.stem and p not in FLOORS], ids=lambda p: p.stem
 )
 def test_a_row(path):
     cfg, name = read_config(path), path.stem
     head, alignment = head_of(cfg), build_alignment(cfg, vocabulary_of(cfg))
-    on_vcoco = "VCOCO" in name
+    on_vcoco = "vcoco" in name.lower()
     assert cfg.MODEL.META_ARCHITECTURE in META_ARCH_REGISTRY
     assert cfg.DATASETS.TRAIN == (("vcoco_trainval",) if on_vcoco else ("hico_det_train",))
     assert head.reasoning.predictor.out_features == (29 if on_vcoco else 117)
     assert len(cfg.MODEL.DETR.RESNET.DEPTHS) == 4
     assert cfg.MODEL.DETR.RESNET.DEPTHS[2] == (23 if "R101" in name else 6)
-    if not name.startswith("base"):
+    if not is_base(path):
         assert cfg.OUTPUT_DIR == f"output/RmLR/{name}"
 
-    plain = "without-alignment" in name
+    plain = "without_alignment" in name
     expected = set() if plain else ALL_TERMS
-    expected = {t for t in expected if "-only" not in name or f"{t[0]}-only" in name}
+    expected = {t for t in expected if "_only" not in name or f"{t[0]}_only" in name}
     assert set(alignment.weights if alignment else ()) == expected
 
     layers = {"irm1_sa1": (1, 1), "irm2_sa1": (2, 1), "irm2_sa2": (2, 2)}
@@ -61,12 +62,12 @@ def test_a_row(path):
     if not plain:
         assert len(head.overall_attention.layers) == len(head.union_attention.layers) == sa
         assert head.overall_attention.layers[0].value.in_features == 1024
-    assert head.reason_over_both == (not plain and "training-branch" not in name)
+    assert head.reason_over_both == (not plain and "training_branch" not in name)
 
-    mask = next((m for m in ("union", "image") if f"mask-{m}" in name), "human_or_object")
+    mask = next((m for m in ("union", "image") if f"mask_{m}" in name), "human_or_object")
     assert head.masked_roi.mask == mask
-    assert len(head.relation_encoder.layers) == (0 if "without-ire" in name else 2)
-    assert (head.box_pair_encoding is not None) == ("box-pair" in name)
+    assert len(head.relation_encoder.layers) == (0 if "without_ire" in name else 2)
+    assert (head.box_pair_encoding is not None) == ("box_pair" in name)
 
 
 @pytest.mark.parametrize("path", FLOORS, ids=lambda p: p.stem)
@@ -95,16 +96,18 @@ def test_a_row_of_upt(path):
     assert solver.MAX_ITER == pytest.approx(20 * images / 16, abs=1)
     assert solver.STEPS[0] == pytest.approx(10 * images / 16, abs=1)
     assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.OPTIMIZER) == (16, 1e-4, "ADAMW")
-    if not path.stem.startswith("base"):
+    if not is_base(path):
         assert cfg.OUTPUT_DIR == f"output/UPT/{path.stem}"
 
 
-@pytest.mark.parametrize("path", [p for p in ROWS if p.stem != "own_data"], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", [p for p in ROWS if "own_data" not in p.stem], ids=lambda p: p.stem
+)
 def test_the_recipe(path):
     """Supplement B; UPT's where that is silent (methods of both are in the config's comment)."""
     cfg = read_config(path)
     solver, pairs, loss = cfg.SOLVER, cfg.MODEL.RMLR.PAIRS, cfg.MODEL.RMLR.LOSS
-    images = 5400 if "VCOCO" in path.stem else 37633
+    images = 5400 if "vcoco" in path.stem.lower() else 37633
     assert solver.MAX_ITER == pytest.approx(20 * images / 8, abs=1)
     assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.OPTIMIZER) == (8, 1e-4, "ADAMW")
     assert solver.LR_SCHEDULER_NAME == "WarmupCosineLR"
@@ -117,6 +120,32 @@ def test_the_recipe(path):
     assert (pairs.SCORE_THRESHOLD, pairs.NMS_THRESHOLD) == (0.2, 0.5)
     assert (loss.PRIOR_EXPONENT_TRAIN, loss.PRIOR_EXPONENT_TEST) == (1.0, 2.8)
     assert (loss.ALPHA, loss.GAMMA, loss.MATCH_IOU) == (0.5, 0.2, 0.5)
+
+
+SHORT_NAMES = [
+    ("R50", "rmlr_R50_hico_det"),
+    ("R101", "rmlr_R101_hico_det"),
+    ("R50-VCOCO", "rmlr_R50_vcoco"),
+    ("R50-VCOCO_irm2_sa1", "rmlr_R50_vcoco_irm2_sa1"),
+    ("R50_without-ire", "rmlr_R50_hico_det_without_ire"),
+    ("own_data", "rmlr_R50_own_data"),
+]
+
+
+@pytest.mark.parametrize(("short", "full"), SHORT_NAMES)
+def test_a_short_name_is_its_file(short, full):
+    folder = configs_root() / "RmLR"
+    assert full_name(f"RmLR/{short}") == f"RmLR/{full}" and f"RmLR/{short}" not in model_names()
+    both = [read_config(folder / f"{name}.yaml").dump() for name in (short, full)]
+    assert both[0] == both[1]
+
+
+def test_every_file_has_one_full_name():
+    """What is left out of the rows above is a short name of one of them."""
+    short = set((configs_root() / "RmLR").glob("*.yaml")) - set(ROWS)
+    assert len(short) > len(SHORT_NAMES)
+    for path in short:
+        assert configs_root() / f"{full_name(f'RmLR/{path.stem}')}.yaml" in ROWS
 
 
 @pytest.mark.parametrize("path", POSE_ROWS, ids=lambda p: p.stem)

@@ -1,21 +1,20 @@
 """Configs and inputs for tests of whole models: a few thousand parameters, milliseconds a step."""
 
 import torch
-from detectron2.config import get_cfg
 from detectron2.structures import Boxes, Instances
 
-from hoi_d2.config.defaults import add_hoi_config
+from hoi_d2.config.load import load_config
 from hoi_d2.structures import make_hoi_targets
 
 NUM_VERBS = 117
 
 
 def tiny_config(meta_architecture="RmLR", *options):
-    cfg = get_cfg()
-    add_hoi_config(cfg)
+    cfg = load_config("")
     cfg.MODEL.META_ARCHITECTURE = meta_architecture
     cfg.MODEL.DEVICE = "cpu"
     cfg.MODEL.HOI.VOCABULARY = "hico_det"
+    cfg.MODEL.ALLOW_RANDOM_WEIGHTS = True
     make_tiny(cfg)
     cfg.merge_from_list(list(options))
     return cfg

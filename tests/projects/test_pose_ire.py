@@ -124,8 +124,8 @@ def test_a_joint_lies_where_it_is_in_the_union_box(folder):
 
 def test_a_model_that_is_not_here_is_random_and_says_so(caplog, monkeypatch):
     monkeypatch.setattr(transformers, "VitPoseForPoseEstimation", StandIn, raising=True)
-    HumanPose.from_name("nobody/no-such-pose")
-    assert "RANDOM WEIGHTS" in caplog.text and "Remedy" in caplog.text
+    pose = HumanPose.from_name("nobody/no-such-pose")
+    assert "RANDOM WEIGHTS" in caplog.text and "hf download nobody/no-such-pose" in pose.stand_in
 
 
 class StandIn(torch.nn.Module):

@@ -4,18 +4,17 @@ import math
 
 import pytest
 import torch
-from detectron2.config import get_cfg
 from torch import nn
 
-from hoi_d2.config.defaults import add_hoi_config
+from hoi_d2.config.load import load_config
 from hoi_d2.solver import build_lr_scheduler, build_optimizer, parameter_groups
+from hoi_d2.solver.build import with_short_warmup
 from hoi_d2.solver.lr_scheduler import CosineRestarts
 
 
 @pytest.fixture
 def cfg():
-    cfg = get_cfg()
-    add_hoi_config(cfg)
+    cfg = load_config("")
     cfg.SOLVER.BASE_LR, cfg.SOLVER.WEIGHT_DECAY, cfg.SOLVER.WEIGHT_DECAY_NORM = 1.0, 0.1, 0.0
     cfg.SOLVER.MAX_ITER, cfg.SOLVER.WARMUP_ITERS = 20, 0
     return cfg
@@ -131,6 +130,7 @@ def test_warm_restarts_equal_torch(cfg, factor, starts, lengths):
 def test_restarts_end_at_the_end_factor_and_warm_up(cfg):
     cfg.SOLVER.LR_SCHEDULER_NAME, cfg.SOLVER.COSINE_END = "WarmupCosineRestartsLR", 0.5
     cfg.SOLVER.RESTART_ITERS, cfg.SOLVER.WARMUP_ITERS = 10, 4
+    cfg.SOLVER.MAX_ITER = 40
     found = schedule(cfg, 20)
     assert found[0] < found[1] < found[2] < found[3] < 1
     assert min(found[4:]) > 0.5 and found[10] == pytest.approx(1.0)
@@ -151,3 +151,14 @@ def test_no_iteration_falls_into_the_cycle_before_it():
     assert any(share * 3001 != round(share * 3001) for share in shares)
     expected = [0.5 * (1 + math.cos(math.pi * (i % 29) / 29)) for i in range(3001)]
     assert [schedule(share) for share in shares] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("max_iter", "warmup", "used"),
+    [(1, 0, 0), (1, 1000, 0), (100, 10, 10), (100, 12, 12), (100, 13, 10), (60, 500, 6)],
+)
+def test_a_warmup_that_is_too_long_is_cut(max_iter, warmup, used, caplog):
+    cfg = load_config("", ["SOLVER.MAX_ITER", max_iter, "SOLVER.WARMUP_ITERS", warmup])
+    cfg.freeze()
+    assert with_short_warmup(cfg).SOLVER.WARMUP_ITERS == used
+    assert ("is cut to" in caplog.text) == (used != warmup)

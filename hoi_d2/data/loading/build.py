@@ -272,7 +272,7 @@ def _report(dataset_name: str, records: list[dict[str, Any]]) -> None:
 
 
 def usable_workers(wanted: int) -> int:
-    """`wanted`, but no more than this process's share of the cores; batches do not depend on it."""
+    """Limits `wanted` to this process's share of the cores; batches do not depend on it."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(wanted, max(1, (cores or 1) // comm.get_local_size()))
 

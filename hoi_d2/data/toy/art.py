@@ -1,4 +1,4 @@
-"""How the toy world draws: articulated people and twelve objects, in OpenCV.
+"""Draws the toy world with OpenCV: articulated people and twelve objects.
 
 Everything is in pixels, y down. Angles of limbs are in degrees: 0 hangs down, 90 points the way the
 person faces, 180 points up, negative is backwards. `facing` is +1 (right) or -1 (left).
@@ -211,7 +211,7 @@ class Thing:
 
     @property
     def box(self) -> Box:
-        """XYXY in pixels, tight about what is drawn."""
+        """The tight box of the drawing, XYXY in pixels."""
         x0, y0, x1, y1 = EXTENTS[self.kind, self.form]
         corners = self.points([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
         xs, ys = [p[0] for p in corners], [p[1] for p in corners]

@@ -1,4 +1,4 @@
-"""Where a person and an object are to one another, for each way of placing them (`PLACES`)."""
+"""Places a person and an object relative to each other, in each way of `PLACES`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SEATS = {  # local point where a person sits (or lies), and local y of the deck
 
 @dataclass(frozen=True)
 class Spot:
-    """Where somebody is, in pixels: at `x` on the line `ground`; `height` standing straight."""
+    """The place of a person in pixels: `x` on the line `ground`, and the `height` of standing."""
 
     x: float
     ground: float
@@ -39,7 +39,7 @@ class Performance:
 
 
 def move(thing: Thing, center: Point, angle: float = 0.0, facing: int | None = None) -> Thing:
-    """The thing with its centre there and turned to `angle`, in degrees; it faces as before."""
+    """Moves a thing to this centre and angle in degrees; it faces the same way."""
     facing = thing.facing if facing is None else facing
     return Thing(thing.kind, center, thing.size, facing, thing.colors, angle, thing.form)
 
@@ -47,7 +47,7 @@ def move(thing: Thing, center: Point, angle: float = 0.0, facing: int | None = N
 def _rest(
     thing: Thing, x: float, ground: float, angle: float = 0.0, facing: int | None = None
 ) -> Thing:
-    """The thing with its lowest point on the ground."""
+    """Moves a thing so that its lowest point is on the ground."""
     thing = move(thing, (x, 0.0), angle, facing)
     return move(thing, (x, ground - thing.box[3]), angle, facing)
 

@@ -174,7 +174,7 @@ def _add_actor(scene: ToyScene, rng: random.Random, spot: Spot, balance: float, 
 
 
 def _add_performance(scene: ToyScene, rng: random.Random, done: Performance) -> int:
-    """The drawing order: far things first, held objects after and ridden ones before the person."""
+    """Adds things in drawing order: far first, ridden before the person, held after."""
     if done.shadow:
         scene.layers.append(("shadow", done))
     if done.cord or done.streaks:

@@ -7,6 +7,7 @@ from types import MethodType
 from typing import Any
 
 from hoi_d2.demo.report import DrawOptions
+from hoi_d2.demo.web.guards import is_upload
 from hoi_d2.demo.web.result import message_html, result_html
 from hoi_d2.demo.web.session import UploadError, WebSession
 
@@ -145,10 +146,13 @@ def _connect(
 
 
 def _path_of_upload(component: Any, payload: Any) -> str | None:
-    """The uploaded file as it is: gradio would open it here and answer with its own errors."""
-    if payload is None or payload.path is None:
-        return None
-    return payload.path
+    """The uploaded file, unopened: gradio would open it here and answer with its own errors.
+
+    A payload is what a client sends: a path that is not an upload's counts as no image, whether
+    or not there is such a file.
+    """
+    path = getattr(payload, "path", None)
+    return path if path is not None and is_upload(path, component.GRADIO_CACHE) else None
 
 
 def _within_bounds(component: Any, payload: Any) -> float:

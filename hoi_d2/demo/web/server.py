@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from PIL import Image
 
+from hoi_d2.demo.web.guards import BodyLimit, SameSite
 from hoi_d2.demo.web.page import build_page
 from hoi_d2.demo.web.session import Limits, WebSession
 from hoi_d2.inference.open_vocabulary import OPEN_CONFIG, open_predictor
-from hoi_d2.inference.predictor import (
-    DEFAULT_CONFIG,
-    HOI_ARCHITECTURES,
-    HOIPredictor,
-    get_model,
-    list_models,
-)
+from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor, get_model, list_models
 from hoi_d2.utils.arguments import CommandParser
 
+_FOLDER = "GRADIO_TEMP_DIR"  # read by gradio where a page is built
 EPILOG = """\
 examples:
   hoi-d2 web
@@ -72,9 +71,27 @@ def argument_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serves the page until Ctrl-C; returns the exit code."""
     args = argument_parser().parse_args(argv)
-    server = _server(args)
-    server.run()
+    with upload_folder():
+        server = _server(args)
+        server.run()
     return 0 if server.started else 1
+
+
+@contextmanager
+def upload_folder() -> Iterator[None]:
+    """Uploads lie in a folder of this server alone, which is removed at the end.
+
+    gradio's own is shared by all its servers of a machine.
+    """
+    with tempfile.TemporaryDirectory(prefix="hoi_d2_uploads_") as folder:
+        before = os.environ.get(_FOLDER)
+        os.environ[_FOLDER] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop(_FOLDER)
+            if before is not None:
+                os.environ[_FOLDER] = before
 
 
 def _server(args: argparse.Namespace) -> Any:
@@ -89,15 +106,9 @@ def _server(args: argparse.Namespace) -> Any:
     shipped = sorted(list_models(pretrained=True), key=lambda name: name != usual)
     models = [*args.config_file, *shipped]
     for name in [*args.config_file, models[0]]:
-        _check(session.predictor(name), name)  # what cannot be used is better known now
+        session.predictor(name)  # a model that cannot be used is an error now, not at a visit
     page = build_page(session, models)
     return make_server(page, host=args.host, port=args.port, limits=limits)
-
-
-def _check(predictor: HOIPredictor, name: str) -> None:
-    architecture = predictor.cfg.MODEL.META_ARCHITECTURE
-    if architecture not in HOI_ARCHITECTURES:
-        raise ValueError(f"{name}: a {architecture} finds no interactions")
 
 
 def _load(name: str, *, own: Sequence[str], options: Sequence[str]) -> HOIPredictor:
@@ -124,7 +135,7 @@ def make_server(page: Any, *, host: str, port: int, limits: Limits) -> Any:
     Image.MAX_IMAGE_PIXELS = None
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
     app = gr.mount_gradio_app(
-        FastAPI(),
+        FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
         page.queue(max_size=16),
         path="/",
         server_name=host,
@@ -136,6 +147,8 @@ def make_server(page: Any, *, host: str, port: int, limits: Limits) -> Any:
         show_error=False,
         ssr_mode=False,
     )
+    app.add_middleware(BodyLimit, max_bytes=limits.bytes)
+    app.add_middleware(SameSite, host=host)
     # else gradio, which thinks that a mounted page is not served yet, would take any file of this
     # machine as an upload, and show it
     page.has_launched = True

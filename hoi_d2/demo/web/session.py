@@ -95,7 +95,7 @@ def read_upload(path: str | os.PathLike, *, limits: Limits) -> tuple[np.ndarray,
                 f"the file has {size / MEGABYTE:.1f} MB, at most {limits.megabytes:g} are "
                 "accepted: make the image smaller, or save it as JPEG"
             )
-        height, width = image_size(path)
+        height, width = image_size(path, apply_exif=False)
         if height * width > limits.megapixels * MEGA:
             raise UploadError(
                 f"the image has {width} x {height} pixels, at most {limits.megapixels:g} million "

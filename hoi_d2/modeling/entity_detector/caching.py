@@ -112,7 +112,7 @@ def _image_hash(model_input: dict[str, Any]) -> str:
 
 
 class CachedEntityDetector(EntityDetector):
-    """A detector whose outputs are stored: what is in the cache is not computed again.
+    """A detector whose outputs are stored; cached images are not computed again.
 
     Its weights have the names of the wrapped detector's, so that a checkpoint fits with and without
     a cache.

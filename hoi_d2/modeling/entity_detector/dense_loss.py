@@ -32,7 +32,8 @@ class DenseDetectionHead(nn.Module):
     def forward(
         self, feature_map: Tensor, boxes: list[Tensor], classes: list[Tensor]
     ) -> dict[str, Tensor]:
-        """
+        """Computes the dense losses of a batch.
+
         Args:
             feature_map: (B, C, h, w).
             boxes: for each image (N, 4) XYXY in cells of the map.

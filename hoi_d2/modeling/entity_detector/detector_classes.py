@@ -66,7 +66,7 @@ class DetectorClasses:
 
 
 def detector_classes(cfg: CfgNode) -> DetectorClasses | None:
-    """What DETR's outputs mean (`MODEL.DETR.CLASSES`); None where nothing names them.
+    """The classes of DETR's outputs (`MODEL.DETR.CLASSES`); None where nothing names them.
 
     Raises:
         KeyError: no such class space.

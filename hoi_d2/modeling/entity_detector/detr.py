@@ -114,7 +114,7 @@ class DetrEntityDetector(EntityDetector):
         return *found, output.tokens[0], output.feature_map, output.feature_mask
 
     def entities(self, output: DetrOutput, images: ImageList) -> Entities:
-        """What the network's output means for a batch of images."""
+        """Turns the network's output into the entities of a batch."""
         instances = []
         for size, tokens, (boxes, scores, classes) in zip(
             images.image_sizes, output.tokens, self.detections(output)

@@ -27,7 +27,7 @@ _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass
 class DetrOutput:
-    """What DETR computes for a batch.
+    """The output of DETR for a batch.
 
     Attributes:
         feature_map: (B, C, h, w) last map of the backbone.
@@ -172,7 +172,8 @@ class DetrNetwork(nn.Module):
         return torch.autocast(device.type, dtype=self.precision, enabled=enabled)
 
     def forward(self, images: Tensor, mask: Tensor) -> DetrOutput:
-        """
+        """Computes tokens, class logits and boxes of all queries.
+
         Args:
             images: (B, 3, H, W) normalised, padded at the right and bottom.
             mask: (B, H, W) bool, True inside the images.

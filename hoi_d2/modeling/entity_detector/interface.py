@@ -21,7 +21,7 @@ Detectors that find the entities of RmLR's pairs. Called with `(cfg)`; see `Enti
 
 @dataclass
 class Entities:
-    """What an entity detector finds in a batch.
+    """The output of an entity detector for a batch.
 
     Attributes:
         instances: for each image `pred_boxes` (XYXY pixels of the network's input), `scores`,
@@ -79,7 +79,7 @@ class EntityDetector(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the images go."""
+        """The device of the images."""
         return self.pixel_mean.device
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Entities:

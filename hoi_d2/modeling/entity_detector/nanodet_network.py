@@ -20,7 +20,7 @@ SLOPE = 0.1  # of every LeakyReLU
 
 @dataclass
 class NanoDetOutput:
-    """What the network gives for a batch; levels lie one after the other, finest first.
+    """The output of the network for a batch; levels are concatenated, finest first.
 
     Attributes:
         logits: (B, N, classes), one row for each cell.
@@ -70,7 +70,8 @@ class NanoDetNetwork(nn.Module):
         self.register_buffer("bins", torch.arange(num_bins).float(), persistent=False)
 
     def forward(self, images: Tensor) -> NanoDetOutput:
-        """
+        """Computes class scores and boxes of all cells.
+
         Args:
             images: (B, 3, H, W); 32 divides H and W.
 

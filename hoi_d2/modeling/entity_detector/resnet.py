@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 # The batch norm of DETR and its relatives has this epsilon and no attribute for it.
 _FROZEN_EPS = 1e-5
-# What makes a convolution, beside its weights.
+# What makes a convolution, in addition to its weights.
 _FORM = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
 
 
@@ -19,7 +19,7 @@ class ResNetFeatures:
     """Image -> last feature map, by the modules of a transformers `ResNetBackbone`.
 
     It owns no weights, so that their names stay those of transformers. Where no gradient is asked
-    for, a fast copy of the backbone does the work; the copy is made anew when a weight changes.
+    for, a fast copy of the backbone does the work; the copy is made again when a weight changes.
 
     Padded cells are set to zero before every convolution that looks at its neighbours. There they
     are what the convolution's own zero padding is at the border of an image, so an image's
@@ -54,7 +54,8 @@ class ResNetFeatures:
         self.wants_copy = changed or dtype != torch.float32
 
     def __call__(self, images: Tensor, mask: Tensor | None) -> Tensor:
-        """
+        """Computes the feature map of the last stage.
+
         Args:
             images: (B, 3, H, W).
             mask: (B, H, W) bool, True inside the images; None = no padding anywhere.

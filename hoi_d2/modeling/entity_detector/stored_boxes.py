@@ -85,7 +85,7 @@ class StoredBoxes:
 
 
 def stored_boxes(cfg: CfgNode) -> StoredBoxes:
-    """What `MODEL.ENTITY_DETECTOR.PRECOMPUTED.FILE` names.
+    """The stored boxes that `MODEL.ENTITY_DETECTOR.PRECOMPUTED.FILE` names.
 
     Raises:
         MissingBoxesError: no such file.

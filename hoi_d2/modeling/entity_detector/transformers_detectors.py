@@ -149,8 +149,8 @@ class TransformersEntityDetector(EntityDetector):
             )
         except OSError as error:
             raise FileNotFoundError(
-                f"{path} is no directory of transformers here, and could not be had from the "
-                f"Hugging Face hub: {error}"
+                f"{path} is not a local directory of transformers and could not be downloaded from "
+                f"the Hugging Face hub: {error}"
             ) from error
         wrong = {kind: info[kind] for kind in info if info[kind] and kind.endswith("_keys")}
         if wrong:

@@ -62,11 +62,14 @@ class AttentionPoolEncoder(ImageEncoder):
         image_index: Tensor | None = None,
         *,
         masked_blocks: int = 1,
+        hidden_bias: float = -torch.inf,
     ) -> Tensor:
         _only_one(masked_blocks)
         pool = self.network.head
         mask = None if open_patches is None else with_own(open_patches)
-        rows = attend_rows(*self.query_keys_values(tokens), mask, image_index)
+        rows = attend_rows(
+            *self.query_keys_values(tokens), mask, image_index, hidden_bias=hidden_bias
+        )
         return pool.proj(pool.drop(rows))
 
     def query_keys_values(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -139,9 +139,8 @@ def _load(encoder: ImageEncoder, node: CfgNode, pretrained: PretrainedCfg) -> No
     try:
         load_image_encoder_weights(encoder, pretrained.hf_hub_id or "", **check)
     except FileNotFoundError as error:
-        logger.warning(
-            "RANDOM WEIGHTS in the image encoder %s, its scores mean nothing: %s. Or name a weight "
-            "file in MODEL.IMAGE_ENCODER.WEIGHTS",
-            node.NAME,
-            error,
+        encoder.stand_in = (
+            f"RANDOM WEIGHTS in the image encoder {node.NAME}, its scores mean nothing: {error}. "
+            "Or name a weight file in MODEL.IMAGE_ENCODER.WEIGHTS"
         )
+        logger.warning(encoder.stand_in)

@@ -38,6 +38,7 @@ class ImageEncoder(nn.Module):
     Attributes:
         visual_projection: (D, E) or None.
         is_random: no weights were loaded when it was built.
+        stand_in: why not, where the config names some; "" otherwise.
     """
 
     network: Any  # timm types the parts of a model as plain modules
@@ -59,7 +60,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.network = network
         self.image_size, self.width, self.grid = image_size, width, grid
-        self.is_random = True
+        self.is_random, self.stand_in = True, ""
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(3, 1, 1), persistent=False)
         # It is saved in checkpoints, because it maps the texts of new classes to image features.
@@ -105,6 +106,7 @@ class ImageEncoder(nn.Module):
         image_index: Tensor | None = None,
         *,
         masked_blocks: int = 1,
+        hidden_bias: float = -torch.inf,
     ) -> Tensor:
         """Computes the last stage for M masks.
 
@@ -115,6 +117,7 @@ class ImageEncoder(nn.Module):
             image_index: (M,) the image of each mask.
             masked_blocks: the number of masked blocks at the end. With more than one, all tokens
                 are computed for every mask, because they depend on the query's token.
+            hidden_bias: added to the logits of the patches that the query should not see.
 
         Returns:
             (M, D).

@@ -13,6 +13,8 @@ def attend_rows(
     values: Tensor,
     open_keys: Tensor | None = None,
     image_index: Tensor | None = None,
+    *,
+    hidden_bias: float = -torch.inf,
 ) -> Tensor:
     """Softmax attention of each image's single query over the keys that a mask leaves open.
 
@@ -24,6 +26,8 @@ def attend_rows(
         keys, values: (B, heads, N, d).
         open_keys: (M, N) bool, at least one True in each row; None = one row per image, all open.
         image_index: (M,) the image of each mask, in any order.
+        hidden_bias: added to the logits of the keys that a mask does not leave open; -inf = they
+            are hidden.
 
     Returns:
         (M, heads * d).
@@ -37,7 +41,7 @@ def attend_rows(
     if len(query) == 1:  # nothing to sort; an exported graph has one image and any number of masks
         query = query.expand(-1, -1, open_keys.shape[0], -1)
         [rows] = F.scaled_dot_product_attention(
-            query, keys, values, attn_mask=open_keys[None, None]
+            query, keys, values, attn_mask=_bias(open_keys[None, None], hidden_bias, query)
         )
         return rows.transpose(0, 1).flatten(1)
     # Images have different numbers of masks: pad them to (images, slots), with open rows.
@@ -45,9 +49,19 @@ def attend_rows(
     mask = open_keys.new_ones(len(query), slots, open_keys.shape[1])
     mask[image_index, slot] = open_keys
     rows = F.scaled_dot_product_attention(
-        query.expand(-1, -1, slots, -1), keys, values, attn_mask=mask[:, None]
+        query.expand(-1, -1, slots, -1),
+        keys,
+        values,
+        attn_mask=_bias(mask[:, None], hidden_bias, query),
     )
     return rows[image_index, :, slot].flatten(1)
+
+
+def _bias(open_keys: Tensor, hidden_bias: float, query: Tensor) -> Tensor:
+    """The mask as `scaled_dot_product_attention` takes it: bool, or numbers to add."""
+    if hidden_bias == -torch.inf:
+        return open_keys
+    return torch.zeros_like(open_keys, dtype=query.dtype).masked_fill(~open_keys, hidden_bias)
 
 
 def row_weights(query: Tensor, keys: Tensor, open_keys: Tensor, image_index: Tensor) -> Tensor:

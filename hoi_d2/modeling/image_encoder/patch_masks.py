@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hoi_d2.modeling.roi_heads.masked_roi import union_boxes
 
-MASKS = ("human_or_object", "union", "image")
+MASKS = ("human_or_object", "union", "image", "as_released")
 
 
 def pair_patches(
@@ -19,7 +19,8 @@ def pair_patches(
         human_boxes, object_boxes: (M, 4) XYXY as shares of the image, 0..1.
         grid: rows and columns of patches.
         mask: "human_or_object": patches that either box touches (DEFR-Det); "union": those of the
-            rectangle around both; "image": all.
+            rectangle around both; "image": all; "as_released": as "human_or_object", see
+            `hidden_bias`.
 
     Returns:
         (M, rows * columns) bool.
@@ -27,7 +28,7 @@ def pair_patches(
     Raises:
         ValueError: no such mask.
     """
-    if mask == "human_or_object":
+    if mask in ("human_or_object", "as_released"):
         return box_patches(human_boxes, grid) | box_patches(object_boxes, grid)
     if mask == "union":
         return box_patches(union_boxes(human_boxes, object_boxes), grid)
@@ -35,6 +36,15 @@ def pair_patches(
         shape = len(human_boxes), grid[0] * grid[1]
         return torch.ones(shape, dtype=torch.bool, device=human_boxes.device)
     raise ValueError(f"MODEL.DEFR_DET.MASK must be one of {', '.join(MASKS)}, got {mask!r}")
+
+
+def hidden_bias(mask: str) -> float:
+    """What is added to the attention logits of hidden patches.
+
+    -inf hides them (DEFR, equation 5). The released code turns its boolean mask into numbers, which
+    adds 1: hidden patches are favoured a little. Its published figures were made so.
+    """
+    return 1.0 if mask == "as_released" else -torch.inf
 
 
 def box_patches(boxes: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -68,51 +68,68 @@ class VisionTransformerEncoder(ImageEncoder):
         image_index: Tensor | None = None,
         *,
         masked_blocks: int = 1,
+        hidden_bias: float = -torch.inf,
     ) -> Tensor:
         if masked_blocks > 1 and open_patches is not None:
             index = known_index(image_index)
-            return self._attend_blocks(tokens, open_patches, index, masked_blocks)
+            return self._attend_blocks(tokens, open_patches, index, masked_blocks, hidden_bias)
         for block in self.network.blocks[-masked_blocks:-1]:  # nothing is masked
             tokens = block(tokens)
-        row = self._cls_row(self.network.blocks[-1], tokens, open_patches, image_index)
+        row = self._cls_row(self.network.blocks[-1], tokens, open_patches, image_index, hidden_bias)
         return self.network.norm(row)
 
     def query_keys_values(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return _query_keys_values(self.network.blocks[-1], tokens)
 
     def _attend_blocks(
-        self, tokens: Tensor, open_patches: Tensor, image_index: Tensor, masked_blocks: int
+        self,
+        tokens: Tensor,
+        open_patches: Tensor,
+        image_index: Tensor,
+        masked_blocks: int,
+        hidden_bias: float,
     ) -> Tensor:
         """Computes several masked blocks: after the first one, each pair has its own patches."""
         first, *rest = self.network.blocks[-masked_blocks:]
-        cls = self._cls_row(first, tokens, open_patches, image_index)
+        cls = self._cls_row(first, tokens, open_patches, image_index, hidden_bias)
         patches = first(tokens)[:, 1:]
         rows = [
-            self._own_tokens(rest, cls[some], patches[image_index[some]], open_patches[some])
+            self._own_tokens(
+                rest, cls[some], patches[image_index[some]], open_patches[some], hidden_bias
+            )
             for some in torch.arange(len(cls), device=cls.device).split(_PAIRS_AT_ONCE)
         ]
         return self.network.norm(torch.cat(rows) if rows else cls)
 
     def _own_tokens(
-        self, blocks: Sequence[Block], cls: Tensor, patches: Tensor, open_patches: Tensor
+        self,
+        blocks: Sequence[Block],
+        cls: Tensor,
+        patches: Tensor,
+        open_patches: Tensor,
+        hidden_bias: float,
     ) -> Tensor:
         """CLS rows (M, D) after `blocks`, of (M, D) rows and (M, N, D) patches of each pair."""
         index = torch.arange(len(cls), device=cls.device)
         for number, block in enumerate(blocks):
             tokens = torch.cat([cls[:, None], patches], dim=1)
-            cls = self._cls_row(block, tokens, open_patches, index)
+            cls = self._cls_row(block, tokens, open_patches, index, hidden_bias)
             if number < len(blocks) - 1:
                 patches = block(tokens)[:, 1:]
         return cls
 
     @staticmethod
     def _cls_row(
-        block: Any, tokens: Tensor, open_patches: Tensor | None, image_index: Tensor | None
+        block: Any,
+        tokens: Tensor,
+        open_patches: Tensor | None,
+        image_index: Tensor | None,
+        hidden_bias: float,
     ) -> Tensor:
         """The CLS row of a block's output (M, D), with its keys masked."""
         query, keys, values = _query_keys_values(block, tokens)
         mask = None if open_patches is None else with_own(open_patches)
-        x = attend_rows(query, keys, values, mask, image_index)
+        x = attend_rows(query, keys, values, mask, image_index, hidden_bias=hidden_bias)
         attention = block.attn
         x = attention.proj_drop(attention.proj(attention.norm(x)))
         cls = tokens[:, 0] if image_index is None else tokens[image_index, 0]

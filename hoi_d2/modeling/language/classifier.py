@@ -31,12 +31,17 @@ class CosineClassifier(nn.Module):
         rows: (C, D) first weights.
         scale: gamma.
         is_random: the rows come from no language model.
+        stand_in: why they do not, where the config names one; "" otherwise.
     """
 
-    def __init__(self, rows: Tensor, *, scale: float, is_random: bool = False) -> None:
+    head = "cosine"
+
+    def __init__(
+        self, rows: Tensor, *, scale: float, is_random: bool = False, stand_in: str = ""
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(rows.clone())
-        self.scale, self.is_random = scale, is_random
+        self.scale, self.is_random, self.stand_in = scale, is_random, stand_in
 
     def forward(self, features: Tensor) -> Tensor:
         """Computes scaled logits (N, C) in float32 from image features (N, D).
@@ -55,8 +60,10 @@ class LinearClassifier(nn.Module):
         rows: (C, D) first weights.
         scale: gamma.
         normalize_features: to length 1, before anything else.
-        is_random: the rows come from no language model.
+        is_random, stand_in: as of `CosineClassifier`.
     """
+
+    head = "linear"
 
     def __init__(
         self,
@@ -65,12 +72,13 @@ class LinearClassifier(nn.Module):
         scale: float,
         normalize_features: bool = True,
         is_random: bool = False,
+        stand_in: str = "",
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(rows.clone())
         self.bias = nn.Parameter(rows.new_zeros(len(rows)))
         self.scale, self.normalize_features = scale, normalize_features
-        self.is_random = is_random
+        self.is_random, self.stand_in = is_random, stand_in
 
     def forward(self, features: Tensor) -> Tensor:
         """Computes scaled logits (N, C) in float32 from image features (N, D)."""
@@ -101,25 +109,27 @@ def build_hoi_classifier(
     node = cfg.MODEL.CLASSIFIER
     sentences = hoi_sentences(vocabulary_of(cfg), template=cfg.MODEL.LANGUAGE.TEMPLATE)
     if node.INIT not in ("language", "random"):
-        raise ValueError(f'MODEL.CLASSIFIER.INIT {node.INIT!r}: "language" or "random"')
+        raise ValueError(f'MODEL.CLASSIFIER.INIT must be "language" or "random", got {node.INIT!r}')
     # A checkpoint brings its own rows; the text encoder may not be there any more.
-    is_random = node.INIT == "random" or bool(cfg.MODEL.WEIGHTS)
+    is_random, stand_in = node.INIT == "random" or bool(cfg.MODEL.WEIGHTS), ""
     if is_random:
         rows = random_rows(len(sentences), width, head=node.HEAD)
     else:
-        rows, is_random = language_rows(
+        rows, stand_in = language_rows(
             cfg, sentences, width=width, visual_projection=visual_projection
         )
+    is_random |= bool(stand_in)
     if node.HEAD == "cosine":
-        return CosineClassifier(rows, scale=node.SCALE, is_random=is_random)
+        return CosineClassifier(rows, scale=node.SCALE, is_random=is_random, stand_in=stand_in)
     if node.HEAD == "linear":
         return LinearClassifier(
             rows,
             scale=node.SCALE,
             normalize_features=node.NORMALIZE_FEATURES,
             is_random=is_random,
+            stand_in=stand_in,
         )
-    raise ValueError(f'MODEL.CLASSIFIER.HEAD {node.HEAD!r}: "cosine" or "linear"')
+    raise ValueError(f'MODEL.CLASSIFIER.HEAD must be "cosine" or "linear", got {node.HEAD!r}')
 
 
 def random_rows(classes: int, width: int, *, head: str) -> Tensor:
@@ -135,7 +145,7 @@ def language_rows(
     *,
     width: int,
     visual_projection: Tensor | None = None,
-) -> tuple[Tensor, bool]:
+) -> tuple[Tensor, str]:
     """Unit vectors of sentences in the space of the image features.
 
     CLIP's text vectors T (C, E) meet its image feature behind the visual projection P (D, E), which
@@ -148,7 +158,7 @@ def language_rows(
         visual_projection: (D, E) of the image encoder, if it has one.
 
     Returns:
-        (C, D), and whether they are random because encoder or projection could not be had.
+        (C, D), and why they are random; "" = they are not.
 
     Raises:
         ValueError: the widths do not fit.
@@ -161,30 +171,30 @@ def language_rows(
         pooling=language.POOLING,
         cache_dir=language.CACHE_DIR,
     )
-    rows, is_random = encoded.sentence.float(), encoded.is_random
+    rows, stand_in = encoded.sentence.float(), encoded.stand_in
     if language.POOLING == "clip":
         projection = visual_projection
         if cfg.MODEL.CLASSIFIER.PROJECTION:
-            projection, is_stand_in = read_projection(
+            projection, why = read_projection(
                 cfg.MODEL.CLASSIFIER.PROJECTION, shape=(width, rows.shape[1])
             )
-            is_random |= is_stand_in
+            stand_in = stand_in or why
         if projection is not None and projection.shape == (width, rows.shape[1]):
             rows = rows @ projection.float().cpu().T
     if rows.shape[1] != width:
         raise ValueError(_misfit(cfg, rows.shape[1], width, visual_projection))
-    return F.normalize(rows, dim=1), is_random
+    return F.normalize(rows, dim=1), stand_in
 
 
-def read_projection(source: str, *, shape: tuple[int, int]) -> tuple[Tensor, bool]:
+def read_projection(source: str, *, shape: tuple[int, int]) -> tuple[Tensor, str]:
     """Reads only the visual projection (D, E) of a CLIP from transformers.
 
     Args:
         source: a file, a folder or a hub id.
-        shape: (D, E), for what stands in where it is not to be had.
+        shape: (D, E), of the random projection that stands in where it is not available.
 
     Returns:
-        The projection, and whether it is a random stand-in.
+        The projection, and why it is random; "" = it is not.
 
     Raises:
         WeightsError: the file has no such tensor.
@@ -192,22 +202,22 @@ def read_projection(source: str, *, shape: tuple[int, int]) -> tuple[Tensor, boo
     try:
         files = local_files(source)
     except FileNotFoundError as error:
-        logger.warning(
-            "RANDOM VISUAL PROJECTION: %s. Remedy: fetch it once where there is a network "
-            "(`hf download %s`), or let MODEL.CLASSIFIER.PROJECTION name a folder that holds it",
-            *(error, source),
+        why = (
+            f"RANDOM VISUAL PROJECTION: {error}. Run `hf download {source}` once where there is a "
+            "network, or name a folder that holds it in MODEL.CLASSIFIER.PROJECTION"
         )
+        logger.warning(why)
         generator = torch.Generator().manual_seed(0)
-        return torch.randn(shape, generator=generator) * shape[0] ** -0.5, True
+        return torch.randn(shape, generator=generator) * shape[0] ** -0.5, why
     for file in files:
         if file.suffix != ".safetensors":
             weights = read_weights(file).weights
             if _PROJECTION in weights:
-                return weights[_PROJECTION].T, False
+                return weights[_PROJECTION].T, ""
             continue
         with safe_open(file, framework="pt") as tensors:  # one of some hundred megabytes
             if _PROJECTION in tensors.keys():
-                return tensors.get_tensor(_PROJECTION).T, False
+                return tensors.get_tensor(_PROJECTION).T, ""
     raise WeightsError(f"{source} has no {_PROJECTION}: it is not a CLIP ViT of transformers")
 
 
@@ -218,7 +228,9 @@ def _misfit(cfg: CfgNode, text_width: int, width: int, projection: Tensor | None
         f"features width {width}: they cannot be rows of this classifier. "
     )
     if language.POOLING != "clip":
-        return message + "Choose a text encoder of that width, or MODEL.CLASSIFIER.INIT random"
+        return (
+            message + "Choose a text encoder of that width, or set MODEL.CLASSIFIER.INIT to random"
+        )
     has = "has none" if projection is None else f"has one of {tuple(projection.shape)}"
     return message + (
         f"CLIP's are pulled back through its visual projection ({width}, {text_width}); the image "

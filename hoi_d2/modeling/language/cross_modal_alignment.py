@@ -71,7 +71,8 @@ class CrossModalAlignment(nn.Module):
         }
 
     def forward(self, vectors: dict[str, Tensor | None], matches: PairMatches) -> dict[str, Tensor]:
-        """
+        """Computes the alignment losses of a batch.
+
         Args:
             vectors: of the packed candidate pairs, (M, dim) under "irm" (L^m) and "ire" (L^a).
             matches: which of them are annotated pairs.
@@ -150,7 +151,8 @@ class TextAttention(nn.Module):
         self.key = nn.Linear(dim, dim, bias=False) if learnt else nn.Identity()
 
     def forward(self, pairs: Tensor, texts: Tensor, mask: Tensor | None, owners: Tensor) -> Tensor:
-        """
+        """Attends from each pair to the text vectors of its sentences.
+
         Args:
             pairs: (N, dim) queries.
             texts: (E, L, dim) keys and values: L vectors of each of E sentences.

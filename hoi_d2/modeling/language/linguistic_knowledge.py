@@ -13,13 +13,14 @@ from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.modeling.language.prompts import hoi_sentences, sentence_table
 from hoi_d2.modeling.language.text_encoder import encode_sentences
 from hoi_d2.modeling.roi_heads.pair_matching import PairMatches
+from hoi_d2.utils.processes import from_first_process
 
 
 class LinguisticKnowledge(nn.Module):
-    """Frozen text vectors in the space of the alignment, loaded when they are first needed.
+    """Frozen text vectors in the space of the alignment, loaded when training needs them.
 
-    They have no gradient and are no part of a checkpoint; a model that is only used for inference
-    never asks.
+    They have no gradient and are not part of a checkpoint. A model that is only used for inference
+    never loads them. Where there are several processes, all of them take those of the first one.
 
     A fixed map with orthonormal rows or columns brings the encoder's width to the space's: where
     the space is wide enough, it keeps every length and angle. A trained map could send all
@@ -35,6 +36,7 @@ class LinguisticKnowledge(nn.Module):
         sentence: (S, 1, dim), None until `load` is called.
         words: (S, L, dim).
         word_mask: (S, L) bool.
+        stand_in: why the vectors are random and not the encoder's; "" = they are not.
     """
 
     table: Tensor
@@ -47,7 +49,7 @@ class LinguisticKnowledge(nn.Module):
         self, *, sentences: list[str], table: Tensor, dim: int, encoder: dict[str, Any]
     ) -> None:
         super().__init__()
-        self.sentences, self.dim, self.encoder = sentences, dim, encoder
+        self.sentences, self.dim, self.encoder, self.stand_in = sentences, dim, encoder, ""
         self.register_buffer("table", table, persistent=False)
         for name in ("sentence", "words", "word_mask"):
             self.register_buffer(name, None, persistent=False)
@@ -73,10 +75,14 @@ class LinguisticKnowledge(nn.Module):
         return self.sentence is not None
 
     def load(self) -> LinguisticKnowledge:
-        """Fetches the vectors, from the cache or from the encoder, unless they are there."""
+        """Gets the vectors from the cache or from the encoder, unless they are loaded.
+
+        With several processes, all of them have to call it (`PreparesTraining`).
+        """
         if self.is_loaded:
             return self
-        encoded = encode_sentences(self.sentences, **self.encoder)
+        encoded = from_first_process(lambda: encode_sentences(self.sentences, **self.encoder))
+        self.stand_in = encoded.stand_in
         to_space = isometry(encoded.sentence.shape[1], self.dim)
         device = self.table.device
         self.sentence = normalised(encoded.sentence @ to_space)[:, None].to(device)

@@ -40,7 +40,7 @@ def open_clip_folder(source: str, revision: str = "") -> Path | None:
         None where `source` is of another kind.
 
     Raises:
-        OSError: it is not to be had here.
+        OSError: it is not available here.
     """
     if (Path(source) / CONFIG).is_file():
         return Path(source)
@@ -51,7 +51,7 @@ def open_clip_folder(source: str, revision: str = "") -> Path | None:
     files = [CONFIG, _WEIGHTS[0], *_TOKENIZER]
     folder = Path(snapshot_download(source, revision=revision or None, allow_patterns=files))
     if not (folder / CONFIG).is_file():
-        raise OSError(f"{source} holds no {CONFIG}")
+        raise OSError(f"{source} has no {CONFIG}")
     return folder
 
 

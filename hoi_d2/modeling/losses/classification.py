@@ -43,7 +43,7 @@ def build_classification_loss(
 
 
 class ClassificationLoss(nn.Module):
-    """What all have in common: which labels are positive and which do not count.
+    """Base of the losses: decides which labels are positive and which do not count.
 
     Args:
         ambiguous: "negative" (the release), or "left_out": no term for them.
@@ -68,7 +68,8 @@ class ClassificationLoss(nn.Module):
         return {"ambiguous": cfg.MODEL.DEFR.LOSS.AMBIGUOUS}
 
     def forward(self, logits: Tensor, image_labels: Tensor) -> Tensor:
-        """
+        """Computes the loss of a batch.
+
         Args:
             logits: (B, C), of any precision.
             image_labels: (B, C) int8: 1 positive, 0 ambiguous, -1 negative, -2 unknown.

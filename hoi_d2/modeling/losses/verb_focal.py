@@ -66,7 +66,8 @@ class VerbFocalLoss(nn.Module):
         return f"alpha={self.alpha}, gamma={self.gamma}"
 
     def forward(self, verb_logits: Tensor, pair_priors: Tensor, gt_verbs: Tensor) -> Tensor:
-        """
+        """Computes the loss of the candidate pairs.
+
         Args:
             verb_logits, pair_priors, gt_verbs: (M, K), see `verb_focal_loss`.
 

@@ -18,6 +18,7 @@ from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.samplers import LabelCounts, training_label_counts
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.modeling.image_encoder import ImageEncoder, build_image_encoder
+from hoi_d2.modeling.image_encoder.defr_weights import released_weights
 from hoi_d2.modeling.language.classifier import (
     CosineClassifier,
     LinearClassifier,
@@ -43,6 +44,8 @@ class DEFR(nn.Module):
         loss: of logits and image-level labels.
         vocabulary: what the C outputs are.
     """
+
+    classifies_images = True
 
     @configurable
     def __init__(
@@ -70,7 +73,8 @@ class DEFR(nn.Module):
         }
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Losses | list[dict[str, Tensor]]:
-        """
+        """Classifies images, or computes the loss in training.
+
         Args:
             batched_inputs: `image` (3, R, R) RGB on 0..255, and in training `image_labels` (C,)
                 int8: 1 positive, 0 ambiguous, -1 negative, -2 unknown.
@@ -90,8 +94,12 @@ class DEFR(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.classifier.weight.device
+
+    def convert_weights(self, file: Any, *, classes: str = "") -> dict[str, Tensor]:
+        """The weights of a `WeightFile`, also of DEFR's published checkpoints."""
+        return released_weights(self, file)
 
     def random_weights(self) -> list[str]:
         """Parts that hold random weights until a checkpoint is loaded."""

@@ -19,7 +19,8 @@ from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.modeling.entity_detector.build import build_entity_detector
 from hoi_d2.modeling.entity_detector.interface import EntityDetector
 from hoi_d2.modeling.image_encoder import ImageEncoder, build_image_encoder
-from hoi_d2.modeling.image_encoder.patch_masks import MASKS, pair_patches
+from hoi_d2.modeling.image_encoder.defr_weights import released_weights
+from hoi_d2.modeling.image_encoder.patch_masks import MASKS, hidden_bias, pair_patches
 from hoi_d2.modeling.language.classifier import (
     CosineClassifier,
     LinearClassifier,
@@ -52,9 +53,11 @@ class DEFRDet(nn.Module):
         temperature: logits are divided by it.
         powers: of the human's and of the object's detection score.
         resize: how images are squashed to the encoder's square, "bilinear" or "bicubic".
+        antialias: whether that resizing filters before it makes images smaller.
         score_threshold, max_detections: of the interactions that are given out; 0 = all.
     """
 
+    finds_interactions = takes_own_classes = needs_no_training = True
     frozen_prefixes = ("entity_detector",)
 
     class_of: Tensor
@@ -77,6 +80,7 @@ class DEFRDet(nn.Module):
         temperature: float = 1.0,
         powers: tuple[float, float] = (2.8, 2.8),
         resize: str = "bilinear",
+        antialias: bool = True,
         score_threshold: float = 0.0,
         max_detections: int = 0,
     ) -> None:
@@ -91,7 +95,7 @@ class DEFRDet(nn.Module):
         self.vocabulary = vocabulary
         self.mask, self.masked_blocks = mask, masked_blocks
         self.score, self.temperature = score, temperature
-        self.powers, self.resize = powers, resize
+        self.powers, self.resize, self.antialias = powers, resize, antialias
         self.score_threshold, self.max_detections = score_threshold, max_detections
         tables = {
             "class_of": sentence_table(vocabulary),  # (num_objects, K): output, -1 = none
@@ -120,13 +124,15 @@ class DEFRDet(nn.Module):
             "temperature": node.TEMPERATURE,
             "powers": (node.POWER_HUMAN, node.POWER_OBJECT),
             "resize": node.RESIZE,
+            "antialias": node.ANTIALIAS,
             "score_threshold": cfg.MODEL.HOI.SCORE_THRESHOLD,
             "max_detections": cfg.MODEL.HOI.MAX_DETECTIONS,
         }
 
     @torch.no_grad()
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[ImageResults]:
-        """
+        """Finds entities and interactions.
+
         Args:
             batched_inputs: detectron2's; `image` (3, H, W) RGB on 0..255.
 
@@ -147,7 +153,11 @@ class DEFRDet(nn.Module):
             self.squares(batched_inputs), masked_blocks=self.masked_blocks
         )
         features = self.image_encoder.attend(
-            tokens, self.patches(pairs), pairs.image_index, masked_blocks=self.masked_blocks
+            tokens,
+            self.patches(pairs),
+            pairs.image_index,
+            masked_blocks=self.masked_blocks,
+            hidden_bias=hidden_bias(self.mask),
         )
         scores = self.class_scores(self.classifier(features), pairs) * self.pair_priors(pairs)
         return self.interactions(scores, pairs, batched_inputs)
@@ -161,7 +171,7 @@ class DEFRDet(nn.Module):
                 size=(side, side),
                 mode=self.resize,
                 align_corners=False,
-                antialias=True,
+                antialias=self.antialias,
             )
             for x in batched_inputs
         ]
@@ -184,7 +194,7 @@ class DEFRDet(nn.Module):
         classes, logits = self.class_of[pairs.object_classes], logits.float() / self.temperature
         if self.score == "sigmoid":
             return _pick(logits, classes).sigmoid()
-        # "A person and a horse", which own classes have beside them, takes its share and is gone.
+        # "A person and a horse", which own classes have next to them, takes its share and is gone.
         everything = torch.cat([classes, self.together[pairs.object_classes]], dim=1)
         chances = _pick(logits, everything).softmax(dim=1)
         return chances[:, :-1].nan_to_num(0.0)  # NaN: an object without any class
@@ -210,8 +220,12 @@ class DEFRDet(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.class_of.device
+
+    def convert_weights(self, file: Any, *, classes: str = "") -> dict[str, Tensor]:
+        """The weights of a `WeightFile`, also of DEFR's published checkpoints."""
+        return released_weights(self, file)
 
     def random_weights(self) -> list[str]:
         """Parts that hold random weights until a checkpoint is loaded."""
@@ -229,7 +243,8 @@ def _pick(logits: Tensor, classes: Tensor) -> Tensor:
     return picked.masked_fill(classes < 0, -torch.inf)
 
 
-META_ARCH_REGISTRY._do_register("DEFR-Det", DEFRDet)  # no Python name can have that hyphen
+# Configs and checkpoints name it as the paper does; a class statement cannot have that hyphen.
+META_ARCH_REGISTRY.register(type("DEFR-Det", (DEFRDet,), {}))
 
 
 def _check(key: str, value: str, known: tuple[str, ...]) -> None:

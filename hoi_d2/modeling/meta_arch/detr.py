@@ -31,6 +31,8 @@ class Detr(DetrEntityDetector):
         detector: arguments of `DetrEntityDetector`.
     """
 
+    detects_entities = True
+
     @configurable
     def __init__(self, *, dense_loss_weight: float = 0.0, **detector: Any) -> None:
         super().__init__(**detector)
@@ -48,7 +50,8 @@ class Detr(DetrEntityDetector):
     def forward(  # type: ignore[override]  # a model's outputs, not entities
         self, batched_inputs: list[dict[str, Any]]
     ) -> Losses | list[ImageResults]:
-        """
+        """Finds entities, or computes the losses in training.
+
         Args:
             batched_inputs: detectron2's; `image` (3, H, W) RGB, and in training `instances` with
                 `gt_boxes` and `gt_classes`.

@@ -50,7 +50,8 @@ class LayoutRmLR(RmLR):
         return arguments | {"noise": noise, "max_train_pairs": node.MAX_TRAIN_PAIRS}
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Losses | list[ImageResults]:
-        """
+        """Finds interactions, or computes the loss in training.
+
         Args:
             batched_inputs: what the entity detector needs; in training `instances` and
                 `hoi_instances`.

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, ROI_HEADS_REGISTRY
+from detectron2.structures import Instances
 from torch import Tensor, nn
 
 from hoi_d2.data.catalog import vocabulary_of
@@ -20,9 +21,10 @@ from hoi_d2.modeling.entity_detector.build import build_entity_detector
 from hoi_d2.modeling.entity_detector.interface import EntityDetector
 from hoi_d2.modeling.language.cross_modal_alignment import CrossModalAlignment, build_alignment
 from hoi_d2.modeling.losses import build_verb_loss
+from hoi_d2.modeling.roi_heads.ground_truth import add_ground_truth
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
-from hoi_d2.modeling.roi_heads.pair_matching import PairMatches, match_pairs
+from hoi_d2.modeling.roi_heads.pair_matching import PairMatches, ReachedPairs, match_pairs
 from hoi_d2.modeling.roi_heads.postprocessing import hoi_postprocess, original_sizes
 from hoi_d2.structures import ImageResults, Losses
 
@@ -40,9 +42,11 @@ class RmLR(nn.Module):
         verb_loss: one of VERB_LOSS_REGISTRY; of logits, priors and verbs of the pairs.
         prior_exponents: of the product of the two detection scores, in training and in testing.
         match_iou: overlap from which a candidate pair takes an annotated pair's verbs.
+        add_ground_truth: in training, annotated entities that the detector missed are added.
         score_threshold, max_detections: of the interactions that are given out; 0 = all.
     """
 
+    finds_interactions = True
     frozen_prefixes = ("entity_detector",)
     valid_verbs: Tensor
     hoi_of: Tensor
@@ -59,6 +63,7 @@ class RmLR(nn.Module):
         alignment: CrossModalAlignment | None = None,
         prior_exponents: tuple[float, float] = (1.0, 2.8),
         match_iou: float = 0.5,
+        add_ground_truth: bool = False,
         score_threshold: float = 0.0,
         max_detections: int = 0,
     ) -> None:
@@ -70,7 +75,8 @@ class RmLR(nn.Module):
         self.alignment = alignment
         self.vocabulary = vocabulary
         self.prior_exponents = prior_exponents
-        self.match_iou = match_iou
+        self.match_iou, self.add_ground_truth = match_iou, add_ground_truth
+        self.reached_pairs = ReachedPairs()
         self.score_threshold, self.max_detections = score_threshold, max_detections
         valid, hoi_of = vocabulary.valid_verbs, vocabulary.hoi_of
         self.register_buffer("valid_verbs", torch.from_numpy(valid).float(), persistent=False)
@@ -98,12 +104,14 @@ class RmLR(nn.Module):
             "alignment": build_alignment(cfg, vocabulary),
             "prior_exponents": (loss.PRIOR_EXPONENT_TRAIN, loss.PRIOR_EXPONENT_TEST),
             "match_iou": loss.MATCH_IOU,
+            "add_ground_truth": loss.ADD_GROUND_TRUTH,
             "score_threshold": cfg.MODEL.HOI.SCORE_THRESHOLD,
             "max_detections": cfg.MODEL.HOI.MAX_DETECTIONS,
         }
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Losses | list[ImageResults]:
-        """
+        """Finds entities and interactions, or computes the losses in training.
+
         Args:
             batched_inputs: detectron2's; `image` (3, H, W) RGB, and in training `instances`
                 (`gt_boxes`, `gt_classes`) and `hoi_instances` (`gt_pairs`, `gt_verbs`).
@@ -114,7 +122,7 @@ class RmLR(nn.Module):
         """
         with torch.no_grad():
             entities = self.entity_detector(batched_inputs)
-        pairs = self.pair_generator(entities.instances)
+        pairs = self.pair_generator(self.candidates(entities.instances, batched_inputs))
         vectors = self.interaction_heads(entities, pairs)
         if not self.training:
             return self.interactions(vectors.verb_logits, pairs, batched_inputs)
@@ -126,15 +134,26 @@ class RmLR(nn.Module):
             losses |= self.alignment({"irm": vectors.overall, "ire": vectors.union}, matches)
         return losses
 
+    def candidates(
+        self, detections: list[Instances], batched_inputs: list[dict[str, Any]]
+    ) -> list[Instances]:
+        """The detections; in training with the annotated entities among them, if configured."""
+        if not (self.training and self.add_ground_truth):
+            return detections
+        device = self.valid_verbs.device
+        return add_ground_truth(detections, [x["instances"].to(device) for x in batched_inputs])
+
     def match(self, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]) -> PairMatches:
         """Candidates and the annotated pairs that they overlap with."""
         device = pairs.human_boxes.device
-        return match_pairs(
+        matches = match_pairs(
             pairs,
             [x["instances"].to(device) for x in batched_inputs],
             [x["hoi_instances"].to(device) for x in batched_inputs],
             iou_threshold=self.match_iou,
         )
+        self.reached_pairs.add(matches)
+        return matches
 
     def interactions(
         self, verb_logits: Tensor, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]
@@ -160,6 +179,11 @@ class RmLR(nn.Module):
         super().train(mode)
         self.entity_detector.eval()
         return self
+
+    def prepare_training(self) -> None:
+        """Loads the text vectors of the alignment."""
+        if self.alignment:
+            self.alignment.knowledge.load()
 
     def random_weights(self) -> list[str]:
         """Parts that hold random weights until a checkpoint is loaded."""

@@ -22,10 +22,13 @@ class TransformersDetector(TransformersEntityDetector):
     named in MODEL.ENTITY_DETECTOR.WEIGHTS as it is.
     """
 
+    detects_entities = True
+
     def forward(  # type: ignore[override]  # a model's outputs, not entities
         self, batched_inputs: list[dict[str, Any]]
     ) -> Losses | list[ImageResults]:
-        """
+        """Finds entities, or computes the loss in training.
+
         Args:
             batched_inputs: detectron2's; `image` (3, H, W) RGB, and in training `instances` with
                 `gt_boxes` and `gt_classes`.

@@ -21,7 +21,8 @@ NUM_FEATURES = 2 * len(NUMBERS)
 def box_pair_features(
     human: Tensor, object_: Tensor, sizes: Tensor, *, eps: float = 1e-8
 ) -> Tensor:
-    """
+    """Computes UPT's 36 numbers of a pair of boxes.
+
     Args:
         human, object_: (M, 4) XYXY pixels.
         sizes: (M, 2) height and width of the image a pair is in.

@@ -26,7 +26,8 @@ class InteractionReasoningModule(PairSetEncoder):
         self.predictor = nn.Linear(hidden_dim, num_verbs)
 
     def forward(self, vectors: Tensor, counts: list[int]) -> Tensor:
-        """
+        """Computes the verb logits of the pairs.
+
         Args:
             vectors: (M, in_dim), the pairs of the batch one image after the other.
             counts: pairs of each image.

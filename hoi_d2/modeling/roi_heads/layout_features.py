@@ -21,7 +21,7 @@ _SMALL = 0.01
 
 
 def pair_geometry(human: Tensor, object_: Tensor) -> Tensor:
-    """How an object lies to a human.
+    """The position of an object relative to a human.
 
     The pair is mirrored where needed, so that the object's centre is never left of the human's.
 
@@ -64,7 +64,7 @@ def pair_geometry(human: Tensor, object_: Tensor) -> Tensor:
 def pair_rivalry(
     human_boxes: Tensor, object_boxes: Tensor, rows: Tensor, object_classes: Tensor
 ) -> Tensor:
-    """How a pair compares with the pairs of other humans, and of other objects of its class.
+    """Compares a pair with the pairs of other humans, and of other objects of its class.
 
     Args:
         human_boxes, object_boxes: (M, 4) XYXY.
@@ -99,7 +99,7 @@ def pair_rivalry(
 def entity_surroundings(
     boxes: Tensor, classes: Tensor, counts: list[int], num_classes: int
 ) -> tuple[Tensor, Tensor]:
-    """What lies around each entity.
+    """The surroundings of each entity.
 
     Args:
         boxes: (E, 4) XYXY of the batch's entities, image after image.

@@ -1,4 +1,4 @@
-"""RmLR's token branch on boxes and classes: verbs from where things are, without pixels.
+"""RmLR's token branch on boxes and classes: verb scores without pixels.
 
 An entity's token is made of its class and of what is around it, a pair's vector of two tokens and
 of how the two boxes lie; the pairs of an image look at each other before they tell verbs, as in the
@@ -119,7 +119,8 @@ class LayoutHeads(nn.Module):
     def verb_logits(
         self, boxes: Tensor, classes: Tensor, scores: Tensor, counts: list[int], rows: Tensor
     ) -> Tensor:
-        """
+        """Computes the verb logits of pairs of packed entities.
+
         Args:
             boxes: (E, 4) XYXY of the batch's entities, image after image.
             classes, scores: (E,).
@@ -146,7 +147,7 @@ class LayoutHeads(nn.Module):
 
 
 class CombinationRows(nn.Module):
-    """What a verb means with one object beyond what it means with all: a row and a bias of its own.
+    """Classifier rows of combinations: a verb with one object has its own row and bias.
 
     All start at zero, so that a combination without a training pair is judged by its verb alone.
 
@@ -239,7 +240,8 @@ class PairPooling(nn.Module):
         self.out = nn.Linear(3 * (dim // 2), dim)
 
     def forward(self, x: Tensor, groups: list[tuple[Tensor, int]]) -> Tensor:
-        """
+        """Adds to each pair the means of its groups.
+
         Args:
             x: (M, dim).
             groups: three times (M,) the group of each pair, and how many groups there are.

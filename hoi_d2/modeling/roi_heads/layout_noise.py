@@ -51,7 +51,7 @@ class PackedEntities:
 
 
 class LayoutNoise:
-    """What a detector might have found where these entities are.
+    """Simulates the detections of a detector from annotated entities.
 
     The scores are calibrated: of the entities with score s the share s is real. So a model whose
     result is s_h * s_o * sigmoid(logit) learns the chance of the verb given that both are real.
@@ -84,7 +84,7 @@ class LayoutNoise:
         self.lowest_score = lowest_score
 
     def __call__(self, entities: PackedEntities, num_images: int) -> PackedEntities:
-        """The entities with noise, image after image; what is given stays as it is."""
+        """Adds noise to the entities, image by image; the input is not changed."""
         noisy = (torch.rand(num_images) < self.share).to(entities.images.device)
         exact, rest = entities[~noisy[entities.images]], entities[noisy[entities.images]]
         found = rest[_uniform(rest.scores) >= self.drop]
@@ -105,7 +105,7 @@ class LayoutNoise:
         return PackedEntities.concatenate(parts)
 
     def _scored(self, found: PackedEntities, boxes: Tensor, *, is_real: bool) -> PackedEntities:
-        """Scores with density ~ s for what is real, ~ 1 - s for what is not; none reaches 1."""
+        """Draws scores below 1, with density ~ s for real entities and ~ 1 - s for others."""
         low, share = self.lowest_score, _uniform(found.scores)
         real = (low**2 + share * (1 - low**2)).sqrt().clamp(max=0.998)
         scores = real if is_real else 1 - (1 - low) * (1 - share).sqrt()

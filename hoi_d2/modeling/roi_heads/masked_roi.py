@@ -54,7 +54,8 @@ class MaskedRoI(nn.Module):
         human_boxes: Tensor,
         object_boxes: Tensor,
     ) -> Tensor:
-        """
+        """Pools one vector per pair from the feature map.
+
         Args:
             feature_map: (B, C, h, w).
             feature_mask: (B, h, w) bool, True inside the images.

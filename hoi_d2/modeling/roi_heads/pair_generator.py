@@ -110,7 +110,8 @@ class PairGenerator(nn.Module):
 
     @torch.no_grad()
     def forward(self, detections: list[Instances]) -> CandidatePairs:
-        """
+        """Selects entities and pairs each human with every other entity.
+
         Args:
             detections: for each image `pred_boxes`, `scores`, `pred_classes`, and perhaps `tokens`.
 

@@ -30,11 +30,33 @@ class PairMatches:
     gt_verbs: Tensor
     gt_object_classes: Tensor
 
+    def num_reached(self) -> int:
+        """The number of annotated pairs that at least one candidate matches."""
+        return self.annotations.unique().numel()
+
     def candidate_verbs(self) -> Tensor:
         """(M, K) verbs of each candidate: those of every annotated pair that it matches."""
         verbs = self.gt_verbs.new_zeros(self.num_candidates, self.gt_verbs.shape[1])
         verbs.index_add_(0, self.candidates, self.gt_verbs[self.annotations])
         return verbs.clamp(max=1)
+
+
+class ReachedPairs:
+    """Counts annotated pairs, and those that a candidate matches, over the batches of training."""
+
+    def __init__(self) -> None:
+        self.reached = self.annotated = 0
+
+    def add(self, matches: PairMatches) -> None:
+        """Counts the pairs of a batch."""
+        self.reached += matches.num_reached()
+        self.annotated += len(matches.gt_verbs)
+
+    def take(self) -> tuple[int, int]:
+        """The counts (reached, annotated) since the last call."""
+        counts = self.reached, self.annotated
+        self.reached = self.annotated = 0
+        return counts
 
 
 @torch.no_grad()
@@ -60,7 +82,7 @@ def match_pairs(
         pairs.instances, pairs.pair_indices, entities, interactions
     ):
         visible = targets[targets.gt_pairs[:, 1] != NO_OBJECT]
-        boxes = _in_size(found, gt.image_size)
+        boxes = boxes_in_size(found.pred_boxes, found.image_size, gt.image_size)
         iou = pairwise_iou(boxes, gt.gt_boxes)  # (N, G): once per image, not once per pair
         human, object_ = visible.gt_pairs.unbind(dim=1)
         overlap = torch.minimum(iou[index[:, 0]][:, human], iou[index[:, 1]][:, object_])
@@ -76,10 +98,9 @@ def match_pairs(
     return PairMatches(first_candidate, *map(torch.cat, (candidates, annotations, verbs, classes)))
 
 
-def _in_size(found: Instances, size: tuple[int, int]) -> Boxes:
-    """Scales boxes to another image size, because some detectors resize their input."""
-    if tuple(found.image_size) == tuple(size):
-        return found.pred_boxes
-    scale = [size[1] / found.image_size[1], size[0] / found.image_size[0]] * 2
-    boxes = found.pred_boxes.tensor
-    return Boxes(boxes * boxes.new_tensor(scale))
+def boxes_in_size(boxes: Boxes, size: tuple[int, int], new_size: tuple[int, int]) -> Boxes:
+    """Scales boxes of an image to another size (height, width): some detectors resize images."""
+    if tuple(size) == tuple(new_size):
+        return boxes
+    scale = [new_size[1] / size[1], new_size[0] / size[0]] * 2
+    return Boxes(boxes.tensor * boxes.tensor.new_tensor(scale))

@@ -40,7 +40,8 @@ class PairSetEncoder(nn.Module):
         )
 
     def forward(self, vectors: Tensor, counts: list[int]) -> Tensor:
-        """
+        """Encodes the pairs of each image as a set.
+
         Args:
             vectors: (M, in_dim), the pairs of the batch one image after the other.
             counts: pairs of each image.

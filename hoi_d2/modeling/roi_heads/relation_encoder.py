@@ -47,7 +47,8 @@ class InteractiveRelationEncoder(nn.Module):
         )
 
     def forward(self, feature_map: Tensor, mask: Tensor) -> Tensor:
-        """
+        """Encodes the cells of the map.
+
         Args:
             feature_map: (B, C, h, w).
             mask: (B, h, w) bool, True inside the images.

@@ -1,4 +1,4 @@
-"""Ground truth beside prediction: hits, misses and false alarms of every image."""
+"""Ground truth next to prediction: hits, misses and false alarms of every image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hoi_d2.visualization.scene import FALSE_ALARM, HIT, MISS, Interaction
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """What the dataset's metric says of R detections and P annotated interactions in C classes.
+    """The dataset metric's judgement of R detections and P annotated interactions in C classes.
 
     Args:
         truth_classes: (P,) HOI id, or V-COCO's action-role; -1 = the metric does not count it.
@@ -114,7 +114,7 @@ class Comparison:
     def interactions_of(
         self, image: int, *, score_threshold: float, classes: Sequence[int] = ()
     ) -> tuple[list[Interaction], list[Interaction]]:
-        """What was annotated and what was predicted in one image, with states.
+        """The annotated and the predicted interactions of one image, with states.
 
         Interactions that the metric does not count (they have no class) have no state.
 

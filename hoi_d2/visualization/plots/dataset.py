@@ -48,7 +48,7 @@ def plot_class_frequencies(
 
 
 def plot_pairs_per_image(path: Path, statistics: DatasetStatistics) -> None:
-    """How many pairs per image has, and how many verbs a pair.
+    """Plots the number of pairs per image and of verbs per pair.
 
     Args:
         path: of the PNG; the CSV has both histograms.
@@ -100,7 +100,7 @@ def plot_box_sizes(path: Path, statistics: DatasetStatistics) -> None:
 def plot_verb_object_matrix(
     path: Path, statistics: DatasetStatistics, vocabulary: Vocabulary
 ) -> None:
-    """How often each verb goes with each object; only those that occur.
+    """Plots how often each verb goes with each object; only those that occur.
 
     Args:
         path: of the PNG; the CSV has every combination that occurs.

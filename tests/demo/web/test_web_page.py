@@ -176,7 +176,7 @@ def test_models_that_fail_say_why(visitor, tmp_path):
     visitor.choose_model("too large")
     visitor.wait_for("not enough memory for the model too large")
     visitor.choose_model("RmLR/R50")
-    visitor.wait_for("no weights of RmLR/R50 come with the package")
+    visitor.wait_for("no weights of RmLR/rmlr_R50_hico_det come with the package")
     visitor.page.fill("#classes textarea", "riding a horse")
     visitor.page.click("#find")
     visitor.wait_for("the model for classes of your own cannot be used: CLIP could not be had")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hoi_d2.checkpoint import HOICheckpointer
+from hoi_d2.config.load import load_config
 from hoi_d2.modeling.entity_detector.detr_network import DetrOutput
 from tests.checkpoint.reference_weights import reference_weights
 from tests.checkpoint.small_models import small_config, small_model
@@ -214,12 +215,8 @@ def reference(real_data: Path, tmp_path_factory: pytest.TempPathFactory):
 
 def _defaults() -> list[tuple[str, object]]:
     """Sizes of the published DETR, which `small_config` made small."""
-    from detectron2.config import get_cfg
 
-    from hoi_d2.config.defaults import add_hoi_config
-
-    cfg = get_cfg()
-    add_hoi_config(cfg)
+    cfg = load_config("")
     node = cfg.MODEL.DETR
     keys = ("NUM_QUERIES", "HIDDEN_DIM", "FFN_DIM", "NUM_HEADS", "ENCODER_LAYERS", "DECODER_LAYERS")
     rows = [(f"MODEL.DETR.{key}", node[key]) for key in keys]

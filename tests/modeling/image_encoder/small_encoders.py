@@ -1,9 +1,9 @@
 """Encoders of a few thousand parameters, by config, as the toy world has them."""
 
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 
-from hoi_d2.config.defaults import add_hoi_config
+from hoi_d2.config.load import load_config
 from hoi_d2.modeling.image_encoder import build_image_encoder
 
 VIT = {"patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4}
@@ -18,8 +18,7 @@ CLIP_VIT = "vit_base_patch32_clip_quickgelu_224"
 
 
 def encoder_config(name=CLIP_VIT, size=32, options=VIT, **keys):
-    cfg = get_cfg()
-    add_hoi_config(cfg)
+    cfg = load_config("")
     node = cfg.MODEL.IMAGE_ENCODER
     node.NAME, node.IMAGE_SIZE, node.OPTIONS = name, size, CfgNode(dict(options))
     for key, value in keys.items():

@@ -2,19 +2,17 @@
 
 import pytest
 import torch
-from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 
 from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.checkpoint.errors import WeightsError
-from hoi_d2.config.defaults import add_hoi_config
+from hoi_d2.config.load import load_config
 from hoi_d2.model_zoo import config_file
 from hoi_d2.modeling.image_encoder import build_image_encoder
 
 
 def config(name, *options):
-    cfg = get_cfg()
-    add_hoi_config(cfg)
+    cfg = load_config("")
     cfg.merge_from_file(config_file(name))
     cfg.merge_from_list(["MODEL.DEVICE", "cpu", *options])
     return cfg

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from hoi_d2.modeling.image_encoder.patch_masks import MASKS, box_patches, pair_patches
+from hoi_d2.modeling.image_encoder.patch_masks import MASKS, box_patches, hidden_bias, pair_patches
 
 ROWS, COLUMNS = 4, 6
 
@@ -60,12 +60,13 @@ def test_a_border_of_patches_is_no_matter_of_rounding(side):
 
 def test_masks_of_a_pair():
     human, object_ = torch.tensor([[0.0, 0, 1 / 6, 0.25]]), torch.tensor([[0.5, 0.5, 0.6, 0.7]])
-    either, union, image = (
+    either, union, image, released = (
         pair_patches(human, object_, (ROWS, COLUMNS), mask=mask)[0].view(ROWS, COLUMNS)
         for mask in MASKS
     )
     assert either.nonzero().tolist() == [[0, 0], [2, 3]]
     assert union.sum() == 3 * 4 and union[:3, :4].all()
-    assert image.all()
+    assert image.all() and torch.equal(released, either)
+    assert [hidden_bias(mask) for mask in MASKS] == [-torch.inf] * 3 + [1.0]
     with pytest.raises(ValueError, match="human_or_object, union, image"):
         pair_patches(human, object_, (ROWS, COLUMNS), mask="both")

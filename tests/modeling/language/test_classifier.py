@@ -140,7 +140,7 @@ def test_an_encoder_that_is_no_clip_takes_the_projection_of_one(config, folders,
 @pytest.mark.parametrize(
     "kind, width, projection, named",
     [
-        ("bert", 48, None, r"width 32.*features width 48.*INIT random"),
+        ("bert", 48, None, r"width 32.*features width 48.*INIT to random"),
         ("clip", 48, None, r"width 24.*features width 48.*has none.*CLASSIFIER.PROJECTION"),
         ("clip", 48, (32, 24), r"projection \(48, 24\).*has one of \(32, 24\)"),
         ("clip", 48, (48, 20), r"has one of \(48, 20\)"),
@@ -189,5 +189,5 @@ def test_a_projection_file_without_one_is_refused(config, folders):
 
 @pytest.mark.parametrize("key, word", [("HEAD", "bilinear"), ("INIT", "bert")])
 def test_wrong_words_are_refused(config, key, word):
-    with pytest.raises(ValueError, match=rf"CLASSIFIER.{key} '{word}'"):
+    with pytest.raises(ValueError, match=rf"CLASSIFIER.{key} must be .* got '{word}'"):
         build_hoi_classifier(config("bert", f"MODEL.CLASSIFIER.{key}", word), width=WIDTH)

@@ -4,12 +4,11 @@ import json
 
 import pytest
 import torch
-from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 from torch.nn import functional as F
 
 from hoi_d2.checkpoint.checkpointer import HOICheckpointer
-from hoi_d2.config.defaults import add_hoi_config
+from hoi_d2.config.load import load_config
 from hoi_d2.data.loading.build import build_mapper
 from hoi_d2.data.toy.dataset import toy_record
 from hoi_d2.data.vocabulary import hico_det_vocabulary
@@ -169,8 +168,7 @@ def test_trains_restarts_resumes_and_is_evaluated(tmp_path, few_test_images):
 
 def test_the_shipped_weights_know_the_toy_world():
     """The best class is right for most images it has not seen; no text encoder is asked."""
-    cfg = get_cfg()
-    add_hoi_config(cfg)
+    cfg = load_config("")
     cfg.merge_from_file(config_file("toy/defr.yaml"))
     weights = "hoi_d2://toy/defr.safetensors"
     cfg.merge_from_list(["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", weights])

@@ -42,7 +42,8 @@ def defr_det(*options, kind="vit", boxes=BOXES, scores=SCORES, classes=CLASSES):
 
 
 def test_is_registered_under_the_papers_name():
-    assert META_ARCH_REGISTRY.get("DEFR-Det") is DEFRDet
+    architecture = META_ARCH_REGISTRY.get("DEFR-Det")
+    assert issubclass(architecture, DEFRDet) and architecture.__name__ == "DEFR-Det"
 
 
 def share(box, size):

@@ -2,10 +2,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 
-from hoi_d2.config.defaults import add_hoi_config
+from hoi_d2.config.load import load_config
 from hoi_d2.solver.build import build_optimizer
 from tests.modeling.tiny import model_input, tiny_config
 
@@ -87,8 +86,7 @@ def test_learns_one_image():
     ],
 )
 def test_fine_tuning_follows_the_published_recipe(name: str, images: int, epochs: int) -> None:
-    cfg = get_cfg()
-    add_hoi_config(cfg)
+    cfg = load_config("")
     cfg.merge_from_file(str(Path(__file__).parents[3] / f"configs/Detr/{name}.yaml"))
     solver = cfg.SOLVER
     assert solver.IMS_PER_BATCH == 16

@@ -172,3 +172,27 @@ def test_ire_may_start_as_the_detectors_encoder():
 def test_ire_of_other_widths_cannot_start_so():
     with pytest.raises(ValueError, match="HIDDEN_DIM"):
         build_model(tiny_config("RmLR", "MODEL.RMLR.IRE.START_FROM_DETECTOR", True))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "add", "reached", "candidates"),
+    [
+        ([], False, 0, 0),
+        (BOXES[:2], False, 1, 1),  # the person on the bicycle; the other pair has no object
+        (BOXES[:1], False, 0, 0),
+        (BOXES[:1], True, 1, 4),  # the bicycle and the other person join: 2 x 2 pairs
+    ],
+)
+def test_missed_entities_can_join_the_candidates_of_training(boxes, add, reached, candidates):
+    scores, classes = [0.9, 0.8][: len(boxes)], [PERSON, BICYCLE][: len(boxes)]
+    options = ("MODEL.RMLR.LOSS.ADD_GROUND_TRUTH", add)
+    model = rmlr(*options, boxes=boxes, scores=scores, classes=classes).train()
+    model([model_input()])
+    assert model.reached_pairs.take() == (reached, 1)
+    assert model.reached_pairs.take() == (0, 0)
+    pairs = model.pair_generator(
+        model.candidates(model.entity_detector([model_input()]).instances, [model_input()])
+    )
+    assert len(pairs) == candidates
+    found = model.eval()([model_input()])[0]
+    assert len(found["instances"]) == len(boxes), "testing sees the detections alone"
