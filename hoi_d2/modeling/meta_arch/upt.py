@@ -39,6 +39,8 @@ class UPT(RmLR):
         **rmlr: of `RmLR`.
     """
 
+    takes_whole_upt = True
+
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         arguments = super().from_config(cfg)
