@@ -30,6 +30,8 @@ class Capabilities(Protocol):
     """Its classes may be phrases of the user: `MODEL.HOI.CLASSES`."""
     needs_no_training: bool
     """Built of trained parts; its forward refuses training mode."""
+    takes_whole_upt: bool
+    """`convert_weights` takes UPT's published files, detector and head."""
 
 
 def has_capability(architecture: type | nn.Module, name: str) -> bool:

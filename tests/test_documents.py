@@ -27,7 +27,7 @@ every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=ids)
 
 LINK = re.compile(r"\]\(([^)#\s]+)")
 PATH = re.compile(r"(?<![\w/.$-])(?:configs|tools|hoi_d2|projects|docs|tests)/[\w./{},*+-]*[\w/}*]")
-MODEL = re.compile(r"(?<![\w/.-])(?:RmLR|DEFR|DEFR-Det|Detr|toy)/[\w.{},*-]+\.yaml")
+MODEL = re.compile(r"(?<![\w/.-])(?:RmLR|UPT|DEFR|DEFR-Det|Detr|toy)/[\w.{},*-]+\.yaml")
 KEY = re.compile(r"\b[A-Z][A-Z0-9_]*(?:\.[A-Z][A-Z0-9_]*)+\b")
 COMMAND = re.compile(r"(?:python|torchrun|hoi-d2) [^\n`]*(?:\\\n[^\n]*)*")
 OPTION = re.compile(r"(?<!\S)--[a-z][a-z0-9-]*")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hoi_d2.checkpoint.errors import WeightsError
 from hoi_d2.checkpoint.weight_files import WeightFile
 from hoi_d2.data.vocabulary import hico_det_vocabulary, upt_vcoco_verbs
-from hoi_d2.protocols import ConvertsWeights
+from hoi_d2.protocols import has_capability
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def is_whole_upt(file: WeightFile) -> bool:
 
 def check_takes_upt(file: WeightFile, model: nn.Module) -> None:
     """Raises WeightsError where a model with a detector in it is none that takes a whole UPT."""
-    if not isinstance(model, ConvertsWeights):
+    if not has_capability(model, "takes_whole_upt"):
         raise WeightsError(
             f"{file.name} holds a whole UPT, detector and head, and the model is of another kind "
             f"({type(model).__name__}). configs/UPT has the model that takes it; to take its "

@@ -260,3 +260,18 @@ def test_the_published_sizes() -> None:
     converted = model.convert_weights(file)
     own = {n: t.shape for n, t in model.state_dict().items() if "num_batches_tracked" not in n}
     assert {n: t.shape for n, t in converted.items() if "num_batches_tracked" not in n} == own
+
+
+def test_a_model_that_converts_other_files_is_no_upt(tmp_path: Path) -> None:
+    """DEFR-Det also has a detector in it, and takes DEFR's published files."""
+
+    class OfOthers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.entity_detector = nn.Linear(1, 1)
+
+        def convert_weights(self, file: WeightFile, *, classes: str = "") -> dict[str, Tensor]:
+            raise AssertionError("not asked")
+
+    with pytest.raises(WeightsError, match=r"a whole UPT.*\(OfOthers\)"):
+        HOICheckpointer(OfOthers()).load(saved(tmp_path, whole_upt()))

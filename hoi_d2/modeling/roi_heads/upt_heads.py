@@ -14,6 +14,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY
 from torch import Tensor, nn
 
+from hoi_d2.config.load import ConfigError
 from hoi_d2.modeling.entity_detector.interface import Entities
 from hoi_d2.modeling.layers.transformer import SelfAttentionLayer, pad_sets
 from hoi_d2.modeling.roi_heads.box_pair_encoding import (
@@ -92,6 +93,11 @@ class UPTHeads(nn.Module):
         cls, cfg: CfgNode, input_shape: ShapeSpec, *, token_dim: int, num_verbs: int
     ) -> dict[str, Any]:
         node = cfg.MODEL.UPT
+        if not token_dim:
+            raise ConfigError(
+                f"MODEL.ENTITY_DETECTOR.NAME {cfg.MODEL.ENTITY_DETECTOR.NAME} gives boxes alone; "
+                "MODEL.RMLR.HEADS UPTHeads needs tokens: take DetrEntityDetector"
+            )
         return {
             "in_channels": input_shape.channels,
             "token_dim": token_dim,
@@ -115,12 +121,7 @@ class UPTHeads(nn.Module):
         Args:
             entities: the entities of the batch, for the backbone's map.
             pairs: the candidate pairs; the entities that are kept have tokens.
-
-        Raises:
-            ValueError: the detector gives boxes alone.
         """
-        if pairs.human_tokens is None:
-            raise ValueError("UPTHeads needs an entity detector with tokens, such as DETR")
         return PairVectors(self.verb_logits(masked_mean(*entities.map_and_mask()), pairs))
 
     def verb_logits(self, pooled: Tensor, pairs: CandidatePairs) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from detectron2.modeling import build_model
 
 from hoi_d2.checkpoint.checkpointer import weights_hash
+from hoi_d2.config.load import ConfigError
 from tests.modeling.losses.test_verb_focal import published_form
 from tests.modeling.tiny import GivenDetections, model_input, tiny_config
 
@@ -128,16 +129,25 @@ def test_boxes_that_reach_out_of_the_image(clip):
     assert output.human_boxes.tensor.min() >= 0
 
 
-def test_a_detector_of_boxes_alone_is_refused():
-    model = upt().eval()
-    original = model.entity_detector.detect
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (("MODEL.RMLR.HEADS", "InteractionHeads"), "UPT goes with MODEL.RMLR.HEADS UPTHeads"),
+        (
+            ("MODEL.ENTITY_DETECTOR.NAME", "AnnotatedEntityDetector"),
+            "AnnotatedEntityDetector gives boxes alone",
+        ),
+    ],
+)
+def test_parts_that_do_not_go_together(options, message):
+    with pytest.raises(ConfigError, match=message):
+        build_model(tiny_config("UPT", "MODEL.RMLR.HEADS", "UPTHeads", *options))
 
-    def without_tokens(images, mask):
-        entities = original(images, mask)
-        for instances in entities.instances:
-            instances.remove("tokens")
-        return entities
 
-    model.entity_detector.detect = without_tokens
-    with pytest.raises(ValueError, match="needs an entity detector with tokens"):
-        model([model_input()])
+def test_mixed_precision_learns_the_same():
+    model, inputs = upt().train(), [model_input(), model_input(seed=1)]
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(inputs)["loss_verb"]
+    loss.backward()
+    assert loss.item() == pytest.approx(model(inputs)["loss_verb"].item(), rel=0.01)
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
