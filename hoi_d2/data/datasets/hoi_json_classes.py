@@ -13,6 +13,11 @@ from hoi_d2.data.vocabulary import Vocabulary, coco_objects
 PERSON = "person"
 
 
+def same_name(name: str) -> str:
+    """What names that mean the same have in common: small letters, single blanks for `_`."""
+    return " ".join(name.replace("_", " ").split()).casefold()
+
+
 class HOIClasses:
     """The classes that the ids of a file stand for.
 
