@@ -46,7 +46,8 @@ class Problem:
         value: the value of the field.
         expected: a description of a correct value.
         level: `error` = the file cannot be used; `flaw` = the file can be used, but this record is
-            wrong and tools/validate_data.py reports it; `note` = a known, harmless peculiarity.
+            wrong and tools/validate_data.py reports it; `warning` = it looks strange, and may be
+            right; `note` = a known, harmless peculiarity.
     """
 
     file: str
