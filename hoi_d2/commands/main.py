@@ -93,6 +93,11 @@ COMMANDS = {
         "convert a published detector",
         "detr-r50-e632da11.pth detr_r50.safetensors --sha256 e632da11",
     ),
+    "convert-results": Command(
+        "convert_results",
+        "convert results of PPDM, QPIC, CDN, UPT or V-COCO's tool",
+        "predictions.json --output results.npz",
+    ),
     "strip": Command(
         "strip_checkpoint",
         "make a small file for publication from a checkpoint",

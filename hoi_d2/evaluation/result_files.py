@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from hoi_d2.data.datasets.records import shown
+from hoi_d2.evaluation.foreign.forms import PPDM, form_on_disk, how_to_convert, is_ppdm
 from hoi_d2.evaluation.results import COLUMNS, HOIResults, ResultFormatError
 from hoi_d2.utils.strict_json import DuplicateKeyError, unique
 
@@ -38,6 +39,8 @@ def read_results(path: str | Path) -> HOIResults:
         FileNotFoundError: there is no such file.
     """
     path = Path(path)
+    if form := form_on_disk(path):
+        raise ResultFormatError(how_to_convert(path, form))
     if not path.is_file():
         raise FileNotFoundError(f"no such result file: {path}")
     if path.suffix == ".npz":
@@ -221,6 +224,8 @@ def _array(values: list[Any], are_boxes: bool) -> np.ndarray:
 
 
 def _first_bad_record(items: list[Any], path: Path) -> ResultFormatError:
+    if is_ppdm(items):
+        return ResultFormatError(how_to_convert(path, PPDM))
     for index, row in enumerate(items):
         if reason := _why_bad(row):
             return ResultFormatError(f"{path}: record {index}: {reason}")
