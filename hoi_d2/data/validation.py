@@ -25,6 +25,7 @@ from hoi_d2.data.datasets.forms import (
 from hoi_d2.data.datasets.hico import read_hico
 from hoi_d2.data.datasets.hico_det import is_qpic_form, is_upt_form, read_hico_det
 from hoi_d2.data.datasets.hoi_json import is_hoi_json, read_hoi_json
+from hoi_d2.data.datasets.mat import mat_variables
 from hoi_d2.data.datasets.mpii import read_mpii
 from hoi_d2.data.datasets.odgt_form import is_odgt
 from hoi_d2.data.datasets.records import (
@@ -32,7 +33,6 @@ from hoi_d2.data.datasets.records import (
     DataFormatError,
     Findings,
     Problem,
-    file_problem,
     parse_json,
     paused_gc,
     read_text,
@@ -206,15 +206,7 @@ def annotation_files(folder: str | os.PathLike) -> tuple[list[str], list[str]]:
 
 
 def _mat_format(path: str | os.PathLike) -> str:
-    from scipy.io import whosmat  # slow to import
-
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"no such annotation file: {os.fspath(path)}")
-    try:
-        names = {entry[0] for entry in whosmat(os.fspath(path))}
-    except Exception as error:  # scipy raises many kinds of errors for damaged files
-        what = f"{type(error).__name__}: {error}"
-        raise file_problem(path, "content", what, "a MATLAB file (version 7 or older)") from error
+    names = set(mat_variables(path))
     for variable, name in (("bbox_", "hico_det"), ("anno_", "hico"), ("RELEASE", "mpii")):
         if any(n.startswith(variable) for n in names):
             return name

@@ -21,7 +21,7 @@ from hoi_d2.data.vocabulary import (
 )
 from hoi_d2.evaluation.results import HOIResults, ResultFormatError
 
-_READER = "hoi_d2.evaluation.foreign.upt_mat_reader"
+_READER = str(Path(__file__).with_name("upt_mat_reader.py"))
 
 
 def read_upt_mat(folder: str | Path) -> tuple[HOIResults, list[str]]:
@@ -32,7 +32,7 @@ def read_upt_mat(folder: str | Path) -> tuple[HOIResults, list[str]]:
     """
     with tempfile.TemporaryDirectory() as temporary:
         output = Path(temporary) / "found.npz"
-        command = [sys.executable, "-m", _READER, str(Path(folder).absolute()), str(output)]
+        command = [sys.executable, "-P", _READER, str(Path(folder).absolute()), str(output)]
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False
         )

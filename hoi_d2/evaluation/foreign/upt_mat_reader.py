@@ -1,6 +1,6 @@
 """Parses UPT's .mat files in a process of its own: a damaged one can crash scipy's parser.
 
-    python -m hoi_d2.evaluation.foreign.upt_mat_reader FOLDER OUTPUT.npz
+    python hoi_d2/evaluation/foreign/upt_mat_reader.py FOLDER OUTPUT.npz
 
 The output has a row for each detection: `object` (1..80, of the file), `hoi` (row of the file),
 `image` (column), `values` (human and object box, score), and for each file `shapes` (rows and
