@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,6 +93,11 @@ COMMANDS = {
         "convert a published detector",
         "detr-r50-e632da11.pth detr_r50.safetensors --sha256 e632da11",
     ),
+    "convert-results": Command(
+        "convert_results",
+        "convert results of PPDM, QPIC, CDN, UPT or V-COCO's tool",
+        "predictions.json --output results.npz",
+    ),
     "strip": Command(
         "strip_checkpoint",
         "make a small file for publication from a checkpoint",
@@ -112,6 +118,9 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show ends no run
+            stream.reconfigure(errors="backslashreplace")
     if words[:1] == ["--version"]:
         from hoi_d2 import __version__
 

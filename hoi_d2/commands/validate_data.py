@@ -5,8 +5,9 @@
     hoi-d2 data validate vcoco_test.json --coco-annotations instances_val2014.json
     hoi-d2 data validate hico_20160224_det/annotations
 
-Every wrong record is a line: file, record, field, value, what was expected. The exit code is 0 if
-all files are sound and 1 if not. `--json` prints one JSON object instead.
+Every wrong record is a line: file, record, field, value, what was expected. Warnings say what looks
+strange about all boxes together. The exit code is 0 if all files are sound and 1 if not. `--json`
+prints one JSON object instead.
 """
 
 from __future__ import annotations
@@ -58,10 +59,12 @@ def print_report(report: Report, limit: int) -> None:
     """Prints the problems of a file and a summary."""
     shown = report.problems[: limit or None]
     for problem in shown:
-        print(f"{'note: ' if problem.level == 'note' else ''}{problem}")
+        level = f"{problem.level}: " if problem.level in ("note", "warning") else ""
+        print(f"{level}{problem}")
     if len(shown) < len(report.problems):
         print(f"... and {len(report.problems) - len(shown)} more (--max-problems 0 prints all)")
-    wrong = sum(p.level != "note" for p in report.problems)
+    wrong = sum(p.level in ("error", "flaw") for p in report.problems)
+    warnings = sum(p.level == "warning" for p in report.problems)
     images = (
         "not looked at" if report.images_checked is None else f"{report.images_checked} looked at"
     )
@@ -70,6 +73,7 @@ def print_report(report: Report, limit: int) -> None:
         f"{report.entities} entities, {report.interactions} interactions "
         f"({report.no_object} without an object), image files {images}: "
         f"{f'{wrong} problems' if wrong else 'sound'}"
+        f"{f', {warnings} warnings' if warnings else ''}"
     )
 
 

@@ -12,7 +12,7 @@ registers the named splits.
 - `loading`: the training and test loaders.
 - `samplers`: over-sampling of rare classes.
 - `zero_shot`, `holdout`: parts of a training set.
-- `statistics`, `validation`: numbers and errors of a dataset, for the command line.
+- `statistics`, `validation`, `suspicions`: numbers and errors of a dataset, for the command line.
 - `prepare`, `converters`: downloaded archives and exports of labelling tools.
 - `toy`: the toy world, a small dataset that is drawn by the program.
 """

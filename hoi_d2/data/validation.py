@@ -10,9 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from hoi_d2.data.datasets.checks import check_names
+from hoi_d2.data.datasets.forms import (
+    HOI_A,
+    HOI_A_TEXT,
+    OWN_TEXT,
+    PLAIN_COCO_TEXT,
+    SWIG_TEXT,
+    dataset_of,
+    is_plain_coco,
+    is_swig,
+    names_in_odgt,
+    names_in_records,
+)
 from hoi_d2.data.datasets.hico import read_hico
 from hoi_d2.data.datasets.hico_det import is_qpic_form, is_upt_form, read_hico_det
 from hoi_d2.data.datasets.hoi_json import is_hoi_json, read_hoi_json
+from hoi_d2.data.datasets.mat import mat_variables
 from hoi_d2.data.datasets.mpii import read_mpii
 from hoi_d2.data.datasets.odgt_form import is_odgt
 from hoi_d2.data.datasets.records import (
@@ -20,13 +33,13 @@ from hoi_d2.data.datasets.records import (
     DataFormatError,
     Findings,
     Problem,
-    file_problem,
     parse_json,
     paused_gc,
     read_text,
 )
 from hoi_d2.data.datasets.vcoco import is_official_form, read_vcoco
 from hoi_d2.data.images import ImageFileError, check_size, image_size, read_dataset_image
+from hoi_d2.data.suspicions import suspect_boxes
 
 SUFFIXES = (".json", ".odgt", ".mat")
 FORMATS = ("hico_det", "vcoco", "hico", "mpii", "hoi_json")
@@ -35,6 +48,10 @@ Progress = Callable[[Iterator, int], Iterator]
 
 class UnknownFormError(DataFormatError):
     """A valid file holds no annotations of a known format."""
+
+
+class ForeignFormError(DataFormatError):
+    """A file holds annotations of a dataset that hoi_d2 does not read; the message names it."""
 
 
 @dataclass
@@ -46,7 +63,7 @@ class Report:
         format: one of FORMATS; empty if it is none of them.
         images, entities, interactions, no_object: the number of each; `no_object` counts
             the interactions without a visible object.
-        problems: all errors, flaws and notes.
+        problems: all errors, flaws, warnings and notes.
         images_checked: the number of images that were opened; None = no images were found.
     """
 
@@ -61,8 +78,8 @@ class Report:
 
     @property
     def is_sound(self) -> bool:
-        """Whether the file has no errors and no flaws; notes do not count."""
-        return all(p.level == "note" for p in self.problems)
+        """Whether the file has no errors and no flaws; warnings and notes do not count."""
+        return all(p.level in ("note", "warning") for p in self.problems)
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON data."""
@@ -104,9 +121,11 @@ def validate_file(
         report.problems = [Problem(report.file, "", "file", str(error), "a file that can be read")]
         return report
     _count(report, records)
-    if not records and not report.problems:
-        report.problems = [Problem(report.file, "", "images", 0, "at least one", "flaw")]
+    _check_amounts(report)
     root = _find_images(records, report.file) if image_root is None else os.fspath(image_root)
+    findings = Findings(report.file)
+    suspect_boxes(records, _sizes(records, root), findings)
+    report.problems += findings.problems
     if root is not None:
         report.images_checked = len(records)
         report.problems += check_images(records, root, decode=decode, progress=progress)
@@ -125,7 +144,7 @@ def detect_format(path: str | os.PathLike) -> str:
         return _mat_format(path)
     text = read_text(path)
     if is_odgt(text):
-        return "vcoco"
+        return _known(path, names_in_odgt(text))
     data = parse_json(text, path)
     if is_official_form(data) or (isinstance(data, dict) and "action_to_object" in data):
         return "vcoco"
@@ -135,10 +154,29 @@ def detect_format(path: str | os.PathLike) -> str:
         return "mpii"
     if is_upt_form(data):
         return "hico_det"
+    if is_swig(data):
+        raise _foreign(path, SWIG_TEXT)
     if is_qpic_form(data):
-        return "vcoco" if _is_of_coco(data) else "hico_det"
+        return _known(path, names_in_records(data)) if data else "hico_det"
+    if is_plain_coco(data):
+        raise _unknown(path, "content", list(data)[:6], PLAIN_COCO_TEXT)
     found = list(data)[:6] if isinstance(data, dict) else type(data).__name__
     raise _unknown(path, "content", found, f"one of {', '.join(FORMATS)} (--format sets it)")
+
+
+def _known(path: str | os.PathLike, names: list[Any]) -> str:
+    """The dataset of the images, if it is read in QPIC's and HoiTransformer's forms."""
+    dataset = dataset_of(names)
+    if dataset in FORMATS:
+        return dataset
+    if dataset == HOI_A:
+        raise _foreign(path, HOI_A_TEXT)
+    raise ForeignFormError([Problem(os.fspath(path), "", "file_name", names[:3], OWN_TEXT)])
+
+
+def _foreign(path: str | os.PathLike, text: str) -> ForeignFormError:
+    expected = f"one of {', '.join(FORMATS)}; this is {text}"
+    return ForeignFormError([Problem(os.fspath(path), "", "content", "another dataset", expected)])
 
 
 def _unknown(path: str | os.PathLike, field: str, found: Any, expected: str) -> UnknownFormError:
@@ -167,22 +205,8 @@ def annotation_files(folder: str | os.PathLike) -> tuple[list[str], list[str]]:
     return known, others
 
 
-def _is_of_coco(data: list) -> bool:
-    """Whether a file in QPIC's form is V-COCO, whose images are COCO's, and not HICO-DET."""
-    names = [str(r.get("file_name")) for r in data[:50] if isinstance(r, dict)]
-    return not any("HICO" in n for n in names) and any("COCO" in n for n in names)
-
-
 def _mat_format(path: str | os.PathLike) -> str:
-    from scipy.io import whosmat  # slow to import
-
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"no such annotation file: {os.fspath(path)}")
-    try:
-        names = {entry[0] for entry in whosmat(os.fspath(path))}
-    except Exception as error:  # scipy raises many kinds of errors for damaged files
-        what = f"{type(error).__name__}: {error}"
-        raise file_problem(path, "content", what, "a MATLAB file (version 7 or older)") from error
+    names = set(mat_variables(path))
     for variable, name in (("bbox_", "hico_det"), ("anno_", "hico"), ("RELEASE", "mpii")):
         if any(n.startswith(variable) for n in names):
             return name
@@ -230,6 +254,35 @@ def _count(report: Report, records: Sequence[dict]) -> None:
     pairs = [p for r in records for p in r["hoi_annotations"]]
     report.interactions = len(pairs)
     report.no_object = sum(p["object"] == NO_OBJECT for p in pairs)
+
+
+def _check_amounts(report: Report) -> None:
+    """Notes a file from which nothing can be learnt."""
+    if report.problems:
+        return
+    if not report.images:
+        report.problems.append(Problem(report.file, "", "images", 0, "at least one", "flaw"))
+    elif report.format in ("hico_det", "vcoco", "hoi_json") and not report.interactions:
+        what = "at least one interaction; from this file nothing can be learnt"
+        report.problems.append(Problem(report.file, "", "interactions", 0, what, "flaw"))
+
+
+def _sizes(records: Sequence[dict], root: str | None) -> list[tuple[int, int] | None]:
+    """Width and height of each image, in the file or in the header of the image."""
+    return [_size(record, root) for record in records]
+
+
+def _size(record: dict, root: str | None) -> tuple[int, int] | None:
+    if "width" in record:
+        return record["width"], record["height"]
+    name = os.path.join(root or "", record["file_name"])
+    if root is None or not os.path.isfile(name):
+        return None
+    try:
+        height, width = image_size(name, apply_exif=not record.get("ignore_exif", False))
+    except ImageFileError:
+        return None  # check_images reports it
+    return width, height
 
 
 def _find_images(records: Sequence[dict], file: str) -> str | None:

@@ -173,6 +173,13 @@ def hico_det_test_images_without_pairs() -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=1)
+def hico_det_test_images() -> tuple[int, ...]:
+    """The numbers in the names of the 9,658 test images, ascending; some are not used."""
+    gaps = frozenset(_read("hico_det")["test_image_gaps"])
+    return tuple(i for i in range(1, 9658 + len(gaps) + 1) if i not in gaps)
+
+
+@lru_cache(maxsize=1)
 def vcoco_vocabulary() -> Vocabulary:
     """80 objects and 29 action-roles in the official action order; no HOI classes."""
     data = _read("vcoco")

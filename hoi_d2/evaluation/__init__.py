@@ -10,6 +10,7 @@ Both use `scorers`, which turn ground truth and results into metrics and a per-c
 - `scorers`: metrics, table and ranked detections of one dataset.
 - `results`: the results of a model as columns.
 - `result_files`: reads and writes results, metrics and tables.
+- `foreign`: result files of other code bases.
 - `results_check`: refuses results that cannot be scored, warns about unusual ones.
 - `ground_truth`: annotations as columns.
 - `hico_det_metrics`: HICO-DET's metric and its published variants.

@@ -18,7 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from hoi_d2.data.datasets.records import shown
+from hoi_d2.evaluation.foreign.forms import PPDM, form_on_disk, how_to_convert, is_ppdm
 from hoi_d2.evaluation.results import COLUMNS, HOIResults, ResultFormatError
+from hoi_d2.utils.strict_json import DuplicateKeyError, unique
 
 BLOCK = 10_000
 """Rows turned into arrays, or into text, at a time."""
@@ -36,6 +39,8 @@ def read_results(path: str | Path) -> HOIResults:
         FileNotFoundError: there is no such file.
     """
     path = Path(path)
+    if form := form_on_disk(path):
+        raise ResultFormatError(how_to_convert(path, form))
     if not path.is_file():
         raise FileNotFoundError(f"no such result file: {path}")
     if path.suffix == ".npz":
@@ -72,12 +77,19 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             for name in (n for n in names if n in archive.files):
-                arrays[name] = archive[name]
+                arrays[name] = _numeric(archive[name])
     except Exception as error:  # zipfile, zlib, pickle and numpy each raise their own
         place = next((n for n in names if n not in arrays), "")
         what = "holds Python objects" if "allow_pickle" in str(error) else f"unreadable ({error})"
         raise ResultFormatError(f"{path}: column {place} {what}, expected numbers") from error
     return arrays
+
+
+def _numeric(member: Any) -> np.ndarray:
+    """A member of an .npz file that is an array; numpy gives the bytes of any other."""
+    if not isinstance(member, np.ndarray) or member.dtype.kind == "V":
+        raise TypeError(f"{getattr(member, 'dtype', 'no array of numpy')}")
+    return member
 
 
 def write_metrics(path: str | Path, metrics: Mapping[str, float]) -> None:
@@ -121,8 +133,9 @@ class _Rows:
         self._parts: list[HOIResults] = []
         self.count = 0
 
-    def hook(self, value: dict[str, Any]) -> Any:
+    def hook(self, pairs: list[tuple[str, Any]]) -> Any:
         """Stores a row and gives the parser a placeholder; other objects are returned unchanged."""
+        value = unique(pairs)
         if not value.keys() >= _NAMES:
             return value
         self._block.append(value)
@@ -151,13 +164,15 @@ def _read_json(path: Path) -> HOIResults:
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     rows = _Rows(str(path))
     try:
-        items = json.loads(text, object_hook=rows.hook)
+        items = json.loads(text, object_pairs_hook=rows.hook)
         _check_items(items, text, path)
         found = rows.join()
     except _BadRecordError:  # parsed again as it is, to name the first bad record
         raise _first_bad_record(json.loads(text), path) from None
     except ResultFormatError:
         raise
+    except DuplicateKeyError as error:
+        raise ResultFormatError(f"{path}: record {rows.count}: {error}") from None
     except (ValueError, RecursionError) as error:
         raise _not_json(error, text, rows.count, path) from None
     if len(found) != len(items):
@@ -209,6 +224,8 @@ def _array(values: list[Any], are_boxes: bool) -> np.ndarray:
 
 
 def _first_bad_record(items: list[Any], path: Path) -> ResultFormatError:
+    if is_ppdm(items):
+        return ResultFormatError(how_to_convert(path, PPDM))
     for index, row in enumerate(items):
         if reason := _why_bad(row):
             return ResultFormatError(f"{path}: record {index}: {reason}")
@@ -217,7 +234,7 @@ def _first_bad_record(items: list[Any], path: Path) -> ResultFormatError:
 
 def _why_bad(row: Any) -> str | None:
     if not isinstance(row, dict):
-        return f"is {type(row).__name__} {str(row)[:40]!r}, expected an object with {COLUMNS}"
+        return f"is {type(row).__name__} {shown(row)[:40]!r}, expected an object with {COLUMNS}"
     for name in COLUMNS:
         if name not in row:
             return f"has no {name!r}; a row has {', '.join(COLUMNS)}"
@@ -230,7 +247,7 @@ def _why_bad(row: Any) -> str | None:
             sound = _is_number(value)
         if not sound:
             expected = "[x, y, width, height]" if name.endswith("_box") else "a number"
-            return f"{name} is {repr(value)[:60]}, expected {expected}"
+            return f"{name} is {shown(value)[:60]}, expected {expected}"
     return None
 
 

@@ -122,6 +122,12 @@ def _check_images(
 
 def _odd_boxes(results: HOIResults) -> list[str]:
     warnings = []
+    known = results.human_boxes[np.isfinite(results.human_boxes)]
+    if len(known) and known.max() <= 1:
+        warnings.append(
+            "all human boxes lie in 0..1, as if they were shares of the image; boxes are "
+            "[x, y, width, height] in pixels"
+        )
     for name, boxes in (("human", results.human_boxes), ("object", results.object_boxes)):
         nan = np.isnan(boxes).any(axis=1)
         with np.errstate(invalid="ignore"):

@@ -56,7 +56,15 @@ def report(error: BaseException, where: str = "") -> None:
     if os.environ.get(TRACEBACK):
         traceback.print_exception(error)
     more = f" (traceback: {where})" if where else ""
-    print(f"error{_rank()}: {message(error)}{more}", file=sys.stderr, flush=True)
+    print(f"error{_rank()}: {printable(message(error))}{more}", file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: control characters and lone surrogates become escapes, `\\x1b`.
+
+    Names in a file may hold anything, and a terminal obeys some of it. Line ends stay.
+    """
+    return "".join(c if c == "\n" or c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def message(error: BaseException) -> str:

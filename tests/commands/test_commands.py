@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -170,3 +171,17 @@ def test_models_are_registered_by_the_public_names():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("True True\n")
+
+
+def test_a_terminal_that_cannot_show_a_name(tmp_path):
+    """The name is escaped; nothing ends with UnicodeEncodeError."""
+    file = tmp_path / "mine.json"
+    categories = [{"id": 1, "name": "person"}, {"id": 2, "name": "\ud800\u676f\x1b[2J"}]
+    wrong = {"image_id": 1, "category_id": 2, "bbox": [1, 2, 3, "\u676f\ud800"], "id": 2}
+    content = MINE | {"categories": categories, "annotations": [*MINE["annotations"], wrong]}
+    file.write_text(json.dumps(content))
+    command = [sys.executable, "-m", "hoi_d2", "data", "validate", str(file)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert done.returncode == 1 and b"Traceback" not in done.stderr, done.stderr
+    assert b"annotations[1]" in done.stdout and b"\x1b" not in done.stdout

@@ -47,7 +47,7 @@ def label_studio() -> list[dict]:
         relation("p", "q", ["watch"], direction="left"),
     ]
     address = "/data/upload/3/0a1b2c3d-street%20one.jpg"
-    empty = {"data": {"image": "/data/local-files/?d=set/two.jpg"}, "annotations": []}
+    empty = {"data": {"image": "/data/local-files/?d=two.jpg"}, "annotations": []}
     cancelled = {"was_cancelled": True, "result": []}
     done = {"was_cancelled": False, "result": result}
     return [{"id": 7, "data": {"image": address}, "annotations": [cancelled, done]}, empty]
@@ -127,17 +127,16 @@ def changed(index: int, **changes) -> list[dict]:
 
 
 BROKEN = [
-    ("label_studio", changed(0, value={"x": "1"}), "result[0].value"),
+    ("label_studio", changed(0, value={"x": "1", "rectanglelabels": ["man"]}), "result[0].value"),
     ("label_studio", changed(1, original_width=100), "original_width"),
     ("label_studio", changed(3, to_id="z"), "result[3]"),
     ("label_studio", changed(3, labels=[]), "verbs"),
-    ("label_studio", changed(0, image_rotation=90), "upright"),
     ("label_studio", [{"id": 7, "data": {"text": "hello"}}], "task 7"),
     ("label_studio", {"a": 1}, "a list"),
     ("cvat", CVAT.replace('xbr="60"', 'xbr="x"'), "image 0"),
     ("cvat", CVAT.replace("hold:2", "hold:9"), "hold:9"),
     ("cvat", CVAT.replace('label="man"', 'label="dog"'), "person"),
-    ("cvat", CVAT.replace('name="verb"', 'name="verbs"'), "group 1"),
+    ("cvat", CVAT.replace('name="verb"', 'name="color"'), "group 1"),
     ("cvat", CVAT.replace('width="200"', 'width="wide"', 1), "width, height"),
     ("cvat", CVAT[:-20], "valid XML"),
     ("cvat", '<!DOCTYPE a [<!ENTITY b "b">]><annotations/>', "document type"),

@@ -98,7 +98,7 @@ def many(form: str) -> list | dict:
     """Three sound images of a form."""
     if form == "qpic hico_det":
         records = three(qpic_record(), "file_name", "HICO_train2015_0000000{}.jpg")
-        return [r | {"img_id": i} for i, r in enumerate(records)]
+        return [r | {"img_id": i} for i, r in enumerate(records, start=1)]
     if form == "qpic vcoco":
         return three(qpic()[0], "file_name", "COCO_val2014_00000000000{}.jpg")
     if form == "odgt":

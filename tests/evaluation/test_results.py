@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -97,6 +98,11 @@ def test_rows_that_python_wrote_with_nan(tmp_path):
         (json.dumps([ROW | {"extra": {"score": 1}}, 1]), "record 1: is int"),
         (json.dumps([None]), "record 0: is NoneType"),
         (json.dumps([ROW | {"extra": ROW}]), "a row within another row"),
+        (json.dumps([ROW, ROW])[:-2] + ', "score": 1}]', "record 1: the key 'score' occurs twice"),
+        ("[" * 900 + "]" * 900, "record 0: is list"),
+        (json.dumps([ROW | {"score": 10**4000}]), "score is 1000"),
+        (f'[{{"image_id": {"1" * 5000}}}]', "after 0 rows: Exceeds the limit"),
+        (json.dumps([ROW | {"score": "\ud800\x1b"}]), "score is '.ud800.x1b'"),
         ("[1]", "record 0: is int"),
         (json.dumps([ROW, {"image_id": 1}]), "record 1: has no 'human_box'"),
         (json.dumps([ROW | {"human_box": [1, 2, 3]}]), "record 0: human_box is"),
@@ -163,6 +169,9 @@ def test_whatever_a_file_holds_it_is_read_or_named(tmp_path_factory, rows, cut):
         ({"score": np.array([None] * 3)}, "column score holds Python objects, expected numbers"),
         ({"human_box": np.ones((3, 4), bool)}, "column human_box is bool, expected numbers"),
         ({"object_box": np.ones((3, 4), complex)}, "column object_box is complex128"),
+        ({"hoi_id": np.zeros(3, "V8")}, "column hoi_id unreadable .*V8"),
+        ({"hoi_id": np.zeros(3, "i4,f4")}, "column hoi_id unreadable"),
+        ({"score": np.zeros(3, "M8[s]")}, "column score is datetime64"),
     ],
 )
 def test_broken_npz_is_named(tmp_path, change, message):
@@ -170,6 +179,34 @@ def test_broken_npz_is_named(tmp_path, change, message):
     np.savez(tmp_path / "r.npz", **{k: v for k, v in columns.items() if v is not None})
     with pytest.raises(ResultFormatError, match=message):
         read_results(tmp_path / "r.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("results_deep.json", "results_deep"),
+        ("results_5000_digits.json", "Exceeds the limit"),
+        ("results_void.npz", "column object_category_id unreadable"),
+    ],
+)
+def test_hostile_files(name, message, real_data):
+    path = real_data.parent / "cases/hostile" / name
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    with pytest.raises(ResultFormatError, match=message):
+        read_results(path)
+
+
+def test_a_member_that_is_no_array(tmp_path):
+    write_results(tmp_path / "r.npz", some_results(3))
+    with zipfile.ZipFile(tmp_path / "r.npz", "a") as archive:
+        archive.writestr("more", b"text")
+    assert len(read_results(tmp_path / "r.npz")) == 3
+    with zipfile.ZipFile(tmp_path / "s.npz", "w") as archive:
+        for name in COLUMNS:
+            archive.writestr(name, b"text")
+    with pytest.raises(ResultFormatError, match="column image_id unreadable"):
+        read_results(tmp_path / "s.npz")
 
 
 def test_no_npz_at_all(tmp_path):

@@ -10,6 +10,8 @@ import pytest
 from evaluation_oracles import Detection
 from evaluation_worlds import NAN_BOX, VOCABULARY, results_of
 
+from hoi_d2.data.vocabulary import hico_det_vocabulary
+from hoi_d2.evaluation.result_files import read_results
 from hoi_d2.evaluation.results import HOIResults, ResultFormatError
 from hoi_d2.evaluation.results_check import check_results, count_repeated_rows
 
@@ -73,6 +75,21 @@ def test_reported(change, message):
     results, warnings = check(replace(good(), **change))
     assert len(results) == 2 and len(warnings) == 1
     assert re.search(message, warnings[0])
+
+
+def test_boxes_in_shares_are_reported(real_data):
+    shares = {"human_boxes": np.array([[0.1, 0.1, 0.6, 0.6], [0, 0, 1, 1]])}
+    assert "all human boxes lie in 0..1" in str(check(replace(good(), **shares))[1])
+    one = {"human_boxes": np.array([[0.1, 0.1, 0.6, 0.6], NAN_BOX])}
+    assert "0..1" in str(check(replace(good(), **one))[1])
+    none = {"human_boxes": np.array([NAN_BOX, NAN_BOX])}
+    assert "0..1" not in str(check(replace(good(), **none))[1])
+    path = real_data.parent / "cases/results/normalised.json"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    results = read_results(path)
+    _, warnings = check_results(results, hico_det_vocabulary(), np.array([1]))
+    assert "all human boxes lie in 0..1" in str(warnings)
 
 
 def test_no_object_is_nothing_odd():

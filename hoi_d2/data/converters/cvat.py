@@ -3,20 +3,34 @@
 CVAT has no relations, so interactions are written in one of two ways, which may be mixed:
 
 - attribute `interactions` (text) of a person: `ride:7; hold:9; wave`, each a verb and the value of
-  the attribute `id` of the object's box; without a number there is no visible object.
-- groups: every person of a group interacts with every other box of it; the verbs are in the
-  attribute `verb` of the object's box (several are separated by commas), or of the person's if
-  the group has persons only.
+  the attribute `id` of the object's box; without a colon there is no visible object.
+- groups: every person of a group interacts with every other box of it. The verbs are in the
+  attribute `verb` (or `action`; several are separated by commas) of the object, who then is acted
+  on by every person of the group, or of a person, who then acts on every object of the group; in a
+  group of persons only, on each of the others.
+
+Names of attributes may have capital letters, `__undefined__` is CVAT's word for an empty value, and
+punctuation may be full-width. What is no upright box becomes its bounding box.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any
+import re
+from collections import Counter
+from dataclasses import dataclass
 from xml.etree import ElementTree
 
+from hoi_d2.data.converters.cvat_shapes import corners_of, whole, why_left_out
 from hoi_d2.data.converters.document import DocumentBuilder
+from hoi_d2.data.converters.shapes import add_box
 from hoi_d2.data.datasets.records import Findings, file_problem, read_text
+
+_INTERACTIONS = ("interactions", "interaction")
+_VERBS = ("verb", "verbs", "action", "actions")
+_UNDEFINED = "__undefined__"
+_HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # letters, digits, marks
+_HALF_WIDTH |= {0x3001: ord(","), 0x060C: ord(","), 0x061B: ord(";"), 0x3000: 32, 0x00A0: 32}
 
 
 def convert_cvat(path: str | os.PathLike, builder: DocumentBuilder) -> None:
@@ -34,117 +48,188 @@ def convert_cvat(path: str | os.PathLike, builder: DocumentBuilder) -> None:
     # Exports have neither; nested entities can expand to gigabytes.
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise file_problem(path, "content", "<!DOCTYPE>", "XML without a document type")
+    wanted = 'annotations.xml of the export "CVAT for images 1.1"'
+    if text.lstrip()[:1] in ("{", "["):
+        raise file_problem(path, "content", "JSON", wanted)
     try:
         root = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, RecursionError) as error:
         raise file_problem(path, "content", str(error), "valid XML") from error
     findings = Findings(path)
     if root.tag != "annotations" or root.find("track") is not None:
-        raise file_problem(path, "root", root.tag, 'an export "CVAT for images 1.1"')
+        found = "<track>, of the export for videos" if root.tag == "annotations" else root.tag
+        raise file_problem(path, "root", found, wanted)
     for image in root.iterfind("image"):
         findings.record = f"image {image.get('id')} ({image.get('name')})"
         _convert_image(image, builder, findings)
     findings.raise_errors()
 
 
-class _Box:
-    """One `<box>`: its entity, group and attributes."""
+@dataclass
+class _Shape:
+    """One shape of an image: its entity, group and attributes (names in small letters)."""
 
-    def __init__(self, element: ElementTree.Element, entity: int, is_person: bool) -> None:
-        self.entity, self.is_person = entity, is_person
-        self.group = element.get("group_id") or element.get("group") or ""
-        self.attributes = {
-            a.get("name") or "": (a.text or "").strip() for a in element.iterfind("attribute")
-        }
+    at: str
+    entity: int
+    is_person: bool
+    group: str
+    attributes: dict[str, str]
+
+    def value(self, names: tuple[str, ...]) -> str:
+        """The value of the first of these attributes that has one."""
+        return next((self.attributes[n] for n in names if self.attributes.get(n)), "")
 
     def verbs(self) -> list[str]:
         """The verbs of the attribute `verb`."""
-        return [v.strip() for v in self.attributes.get("verb", "").split(",") if v.strip()]
+        return [v.strip() for v in re.split("[,;]", self.value(_VERBS)) if v.strip()]
 
 
 def _convert_image(
     image: ElementTree.Element, builder: DocumentBuilder, findings: Findings
 ) -> None:
-    name = findings.name(image.get("name"), "name")
-    size = findings.size(_whole(image.get("width")), _whole(image.get("height")), "width, height")
+    name = findings.name((image.get("name") or "").replace("\\", "/"), "name")
+    size = findings.size(whole(image.get("width")), whole(image.get("height")), "width, height")
     if name is None or size is None:
         return
-    image_id = builder.add_image(name, *size)
-    boxes = []
-    for i, element in enumerate(image.iterfind("box")):
-        corners = [_number(element.get(k)) for k in ("xtl", "ytl", "xbr", "ybr")]
-        label = element.get("label")
-        box = findings.box(corners, f"box[{i}]")
-        if not label:
-            findings.add(f"box[{i}].label", label, "a label")
-        elif box is not None:
-            x0, y0, x1, y1 = box
-            if _number(element.get("rotation") or 0) != 0:
-                findings.add(f"box[{i}].rotation", element.get("rotation"), "an upright box")
-            entity = builder.add_entity(image_id, label, [x0, y0, x1 - x0, y1 - y0])
-            boxes.append(_Box(element, entity, builder.is_person(entity)))
-    _add_attributes(image_id, boxes, builder, findings)
-    _add_groups(image_id, boxes, builder, findings)
+    image_id = builder.add_image(name, *size, findings)
+    if image_id is None:
+        return
+    numbers: Counter[str] = Counter()
+    shapes, missing_ids, missing_groups = [], set(), set()
+    for element in image:
+        at = f"{element.tag}[{numbers[element.tag]}]"
+        numbers[element.tag] += 1
+        shape = _add_shape(element, at, image_id, builder, findings)
+        if shape is not None:
+            shapes.append(shape)
+        else:
+            missing_ids.add(_attributes(element).get("id", ""))
+            missing_groups.add(_group(element))
+    _add_attributes(image_id, shapes, missing_ids, builder, findings)
+    _add_groups(image_id, shapes, missing_groups, builder, findings)
 
 
-def _whole(value: str | None) -> Any:
-    return int(value) if value and value.isascii() and value.isdigit() else value
+def _add_shape(
+    element: ElementTree.Element,
+    at: str,
+    image_id: int,
+    builder: DocumentBuilder,
+    findings: Findings,
+) -> _Shape | None:
+    """The shape as an entity; None if it was left out, or has a problem."""
+    label = (element.get("label") or "").strip()
+    why = why_left_out(element)
+    if why:
+        builder.leave_out(findings, f"{at} ({label})", why)
+        return None
+    if not label:
+        findings.add(f"{at}.label", label, "a label")
+        return None
+    found = corners_of(element, at, findings)
+    if found is None:
+        return None
+    corners, around = found
+    entity = add_box(corners, label, image_id, builder, findings, at, cut=around)
+    if entity is None:
+        return None
+    if around or element.tag == "mask":
+        turned = "turned " if element.tag == "box" else ""
+        builder.notes[f"shapes ({turned}{element.tag}) that became their bounding box"] += 1
+    return _Shape(at, entity, builder.is_person(entity), _group(element), _attributes(element))
 
 
-def _number(value: str | int | None) -> Any:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return value
+def _group(element: ElementTree.Element) -> str:
+    group = element.get("group_id") or element.get("group") or ""
+    return "" if group == "0" else group
+
+
+def _attributes(element: ElementTree.Element) -> dict[str, str]:
+    """Attribute name in small letters -> value; `__undefined__` is none."""
+    found = {}
+    for attribute in element.iterfind("attribute"):
+        value = (attribute.text or "").translate(_HALF_WIDTH).strip()
+        name = (attribute.get("name") or "").strip().casefold()
+        found[name] = "" if value == _UNDEFINED else value
+    return found
 
 
 def _add_attributes(
-    image_id: int, boxes: list[_Box], builder: DocumentBuilder, findings: Findings
+    image_id: int,
+    shapes: list[_Shape],
+    missing: set[str],
+    builder: DocumentBuilder,
+    findings: Findings,
 ) -> None:
-    """Adds the interactions in the attribute `interactions` of persons."""
-    by_id = {b.attributes["id"]: b for b in boxes if b.attributes.get("id")}
-    for box in boxes:
-        for part in box.attributes.get("interactions", "").split(";"):
-            verb, _, target = (text.strip() for text in part.partition(":"))
-            if not verb and not target:
-                continue
-            if not box.is_person:
-                findings.add("interactions", part, "this attribute on persons only (--person)")
-            elif not verb or (target and target not in by_id):
-                findings.add("interactions", part, "verb:id, with the `id` of a box of the image")
-            else:
-                entity = by_id[target].entity if target else None
-                builder.add_interaction(image_id, box.entity, entity, verb)
+    """Adds the interactions in the attribute `interactions` of persons.
+
+    `missing` are the ids of shapes that were left out or reported.
+    """
+    by_id: dict[str, _Shape] = {}
+    acting = [(s, p) for s in shapes for p in s.value(_INTERACTIONS).split(";") if p.strip()]
+    for shape in shapes if any(":" in part for _, part in acting) else ():
+        ident = shape.attributes.get("id", "")
+        if ident and by_id.setdefault(ident, shape) is not shape:
+            what = f"a number of its own; {by_id[ident].at} has the same"
+            findings.add(f"{shape.at}: attribute id", ident, what)
+    for shape, part in acting:
+        at = f"{shape.at}: attribute interactions"
+        verb, colon, target = (text.strip() for text in part.partition(":"))
+        if not shape.is_person:
+            findings.add(at, part, "this attribute on persons only (--person names their labels)")
+        elif not verb or verb == _UNDEFINED:
+            findings.add(at, part, "verb:id, or a verb alone where no object is visible")
+        elif not colon:
+            builder.add_interaction(image_id, shape.entity, None, verb)
+        elif target in by_id:
+            builder.add_interaction(image_id, shape.entity, by_id[target].entity, verb)
+        elif target and target in missing:
+            builder.leave_out(findings, f"{at} ({part.strip()})", "its object was left out")
+        else:
+            what = "verb:id, with the attribute `id` of another shape of the image"
+            findings.add(at, part.strip(), what)
 
 
 def _add_groups(
-    image_id: int, boxes: list[_Box], builder: DocumentBuilder, findings: Findings
+    image_id: int,
+    shapes: list[_Shape],
+    missing: set[str],
+    builder: DocumentBuilder,
+    findings: Findings,
 ) -> None:
-    """Adds the interactions of each group."""
-    for group in dict.fromkeys(b.group for b in boxes if b.group not in ("", "0")):
-        members = [b for b in boxes if b.group == group]
-        persons = [b for b in members if b.is_person]
-        things = [b for b in members if not b.is_person]
-        if not persons:
-            findings.add(f"group {group}", len(members), "a person in it (--person names labels)")
-        for thing in things:
-            if not thing.verbs():
-                findings.add(f"group {group}", "", "the attribute `verb` on each object")
-            for person in persons:
-                for verb in thing.verbs():
-                    builder.add_interaction(image_id, person.entity, thing.entity, verb)
-        if not things:
-            _add_persons(image_id, group, persons, builder, findings)
+    """Adds the interactions of each group; `missing` are those with a shape that was left out."""
+    for group in dict.fromkeys(s.group for s in shapes if s.group):
+        members = [s for s in shapes if s.group == group]
+        persons = [s for s in members if s.is_person]
+        things = [s for s in members if not s.is_person]
+        if group in missing and not (persons and things):
+            builder.leave_out(findings, f"group {group}", "one of its shapes was left out")
+        elif not persons:
+            what = "a person in it (--person names the labels of persons)"
+            findings.add(f"group {group}", ", ".join(s.at for s in members), what)
+        else:
+            _add_group(image_id, group, persons, things, builder, findings)
 
 
-def _add_persons(
-    image_id: int, group: str, persons: list[_Box], builder: DocumentBuilder, findings: Findings
+def _add_group(
+    image_id: int,
+    group: str,
+    persons: list[_Shape],
+    things: list[_Shape],
+    builder: DocumentBuilder,
+    findings: Findings,
 ) -> None:
-    """Adds a group of persons: one with a verb does it to each of the others, or alone."""
-    if persons and not any(p.verbs() for p in persons):
-        findings.add(f"group {group}", "", "the attribute `verb` on a person who acts")
+    """Adds the interactions of a group with persons; every other member needs a verb."""
+    acting = any(p.verbs() for p in persons)
+    silent = [t for t in things or persons[:1] if not acting and not t.verbs()]
+    for member in silent:
+        what = "the attribute `verb` on it, or on the person who acts"
+        findings.add(f"group {group}", member.at, what)
     for person in persons:
-        others: list[int | None] = [p.entity for p in persons if p is not person]
+        others = things or [p for p in persons if p is not person]
+        targets: list[int | None] = [other.entity for other in others]
         for verb in person.verbs():
-            for other in others or [None]:
-                builder.add_interaction(image_id, person.entity, other, verb)
+            for target in targets or [None]:
+                builder.add_interaction(image_id, person.entity, target, verb)
+        for thing in things:
+            for verb in thing.verbs():
+                builder.add_interaction(image_id, person.entity, thing.entity, verb)

@@ -1,119 +1,156 @@
-"""Converts Label Studio's JSON export with `RectangleLabels` and labelled `Relations`.
+"""Converts Label Studio's JSON export: labelled shapes, and relations whose labels are the verbs.
 
 A relation goes from the person to the object (its direction arrow may point either way) and its
 labels are the verbs; a relation of a person with itself is a verb without a visible object.
-Boxes are percentages of the image.
+Between two persons the arrow says who acts; an arrow both ways is two interactions. Shapes are
+percentages of the image; what is no upright rectangle becomes its bounding box.
 """
 
 from __future__ import annotations
 
 import os
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from hoi_d2.data.converters.document import DocumentBuilder
-from hoi_d2.data.datasets.records import Findings, read_json
+from hoi_d2.data.converters.label_studio_names import image_name
+from hoi_d2.data.converters.label_studio_regions import (
+    Region,
+    box_of_region,
+    read_regions,
+    why_left_out,
+)
+from hoi_d2.data.converters.shapes import add_box
+from hoi_d2.data.datasets.records import Findings, file_problem, read_json
 
-_UPLOAD_PREFIX_LENGTH = len("1a2b3c4d-")
+_LEFT_OUT = -1
+_BROKEN = -2
 
 
-def convert_label_studio(path: str | os.PathLike, builder: DocumentBuilder) -> None:
+def convert_label_studio(
+    path: str | os.PathLike, builder: DocumentBuilder, *, image_field: str = ""
+) -> None:
     """Adds every task of an export to `builder`.
 
     Args:
         path: the export ("JSON", not "JSON-MIN").
         builder: the document that gets the images.
+        image_field: the key of a task's data that holds the image; "" = by its content.
 
     Raises:
         FileNotFoundError: no such file.
         DataFormatError: names each task that cannot be converted.
     """
     findings = Findings(path)
-    for index, task in enumerate(findings.list_of(read_json(path), dict, "")):
+    data = read_json(path)
+    _check_export(data, path)
+    for index, task in enumerate(findings.list_of(data, dict, "content")):
         findings.record = f"task {task.get('id', index)}"
-        name = _image_name(task.get("data"), findings)
-        results = _results(task, findings)
+        annotation = _annotation(task, builder, findings)
+        if annotation is None:
+            continue
+        results = findings.list_of(annotation.get("result"), dict, "result")
+        tags = {r["to_name"]: None for r in results if isinstance(r.get("to_name"), str)}
+        name = image_name(task.get("data"), tags, findings, field=image_field)
         if name is not None:
             _convert_task(name, results, builder, findings)
     findings.raise_errors()
 
 
-def _image_name(data: Any, findings: Findings) -> str | None:
-    """The file name in a task's address, without the prefix that an upload gets."""
-    values = [v for v in data.values() if isinstance(v, str)] if isinstance(data, dict) else []
-    named = [v for v in values if os.path.splitext(_path_of(v))[1]]
-    if not named:
-        findings.add("data", data, "an object with the address of an image")
-        return None
-    path = _path_of(named[0])
-    name = os.path.basename(path)
-    prefix = name[:_UPLOAD_PREFIX_LENGTH]
-    if "/upload/" in path and prefix.endswith("-") and _is_hexadecimal(prefix[:-1]):
-        name = name[_UPLOAD_PREFIX_LENGTH:]
-    return name
+def _check_export(data: Any, path: str | os.PathLike) -> None:
+    """Names the exports that lack the relations."""
+    if isinstance(data, dict) and {"images", "annotations"} <= data.keys():
+        what = 'the export "JSON": this is a COCO file, which holds no relations'
+        raise file_problem(path, "content", sorted(data), what)
+    tasks = [t for t in data if isinstance(t, dict)] if isinstance(data, list) else []
+    if tasks and not any({"data", "annotations", "completions"} & t.keys() for t in tasks):
+        what = 'the export "JSON": this looks like JSON-MIN, which holds no relations'
+        raise file_problem(path, "content", sorted(tasks[0]), what)
 
 
-def _path_of(address: str) -> str:
-    """The path in an address; that of a local file is in `?d=`."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return address
-    inner = parse_qs(parts.query).get("d")
-    return inner[0] if inner else unquote(parts.path)
-
-
-def _is_hexadecimal(text: str) -> bool:
-    return all(c in "0123456789abcdef" for c in text)
-
-
-def _results(task: dict, findings: Findings) -> list[dict]:
-    """The regions and relations of a task, from its only annotation that is not cancelled."""
+def _annotation(task: dict, builder: DocumentBuilder, findings: Findings) -> dict | None:
+    """The only annotation of a task that is not cancelled; None if the task is left out."""
     key = "annotations" if "annotations" in task else "completions"  # the name before 1.0
     annotations = findings.list_of(task.get(key, []), dict, key)
     done = [a for a in annotations if not a.get("was_cancelled")]
     if len(done) > 1:
         findings.add(key, len(done), "one annotation that is not cancelled; keep one of them")
-    return findings.list_of(done[0].get("result"), dict, f"{key}[0].result") if done else []
+    if done:
+        return done[0]
+    if annotations:
+        builder.notes["tasks that their annotator skipped, without their images"] += 1
+        return None
+    if task.get("predictions"):
+        why = "predictions only; accept them in Label Studio to make annotations of them"
+        builder.leave_out(findings, "predictions", why)
+        return None
+    builder.notes["tasks without an annotation, as images without boxes"] += 1
+    return {"result": []}
 
 
 def _convert_task(
     name: str, results: list[dict], builder: DocumentBuilder, findings: Findings
 ) -> None:
-    regions = [(i, r) for i, r in enumerate(results) if r.get("type") == "rectanglelabels"]
-    sizes = {(r.get("original_width"), r.get("original_height")) for _, r in regions}
-    width, height = sizes.pop() if len(sizes) == 1 else (None, None)
-    size = findings.size(width, height, "original_width, original_height") if regions else (0, 0)
-    if size is None:
+    regions = read_regions(results, builder, findings)
+    size = _image_size(regions, findings)
+    width, height = size or (None, None)
+    image_id = builder.add_image(name, width, height, findings)
+    if image_id is None:
         return
-    image_id = builder.add_image(name, width, height)
-    entities: dict[str, int] = {}
-    for i, region in regions:
-        box = _box(region, size, findings, f"result[{i}]")
-        labels = (region.get("value") or {}).get("rectanglelabels")
-        if not isinstance(labels, list) or len(labels) != 1 or not isinstance(labels[0], str):
-            findings.add(f"result[{i}].value.rectanglelabels", labels, "one label")
-        elif box is not None:
-            entities[str(region.get("id"))] = builder.add_entity(image_id, labels[0], box)
+    entities = {
+        ident: _add_region(region, image_id, size, builder, findings)
+        for ident, region in regions.items()
+    }
     for i, relation in enumerate(results):
         if relation.get("type") == "relation":
             _add_relation(relation, image_id, entities, builder, findings, f"result[{i}]")
 
 
-def _box(region: dict, size: tuple[int, int], findings: Findings, at: str) -> list[float] | None:
-    """Converts a rectangle in per cent to [x, y, w, h] in pixels."""
-    value: Any = region.get("value")
-    value = value if isinstance(value, dict) else {}
-    numbers: list[Any] = [value.get(k) for k in ("x", "y", "width", "height")]
-    if not all(type(n) in (int, float) and -1e4 < n < 1e4 for n in numbers):
-        findings.add(f"{at}.value", value, "x, y, width, height in per cent")
-        return None
-    if value.get("rotation") not in (None, 0) or region.get("image_rotation") not in (None, 0):
-        findings.add(f"{at}.value.rotation", value.get("rotation"), "an upright box: rotation 0")
-        return None
-    width, height = size
-    x, y, w, h = (n / 100 for n in numbers)
-    return [x * width, y * height, w * width, h * height]
+def _image_size(regions: dict[str, Region], findings: Findings) -> tuple[int, int] | None:
+    """The size that the shapes agree on; None if there are none, or a problem was noted."""
+    sizes: dict[tuple[int, int], str] = {}
+    for region in regions.values():
+        if not region.shape:
+            continue
+        at = f"{region.at}.original_width, original_height"
+        size = findings.size(*region.size, at)
+        if size is None:
+            return None
+        if sizes and size not in sizes:
+            (other, place) = next(iter(sizes.items()))
+            findings.add(at, list(size), f"the size {list(other)} of {place}")
+            return None
+        sizes.setdefault(size, region.at)
+    return next(iter(sizes), None)
+
+
+def _add_region(
+    region: Region,
+    image_id: int,
+    size: tuple[int, int] | None,
+    builder: DocumentBuilder,
+    findings: Findings,
+) -> int:
+    """The id of the new entity, `_LEFT_OUT` or `_BROKEN`."""
+    why = why_left_out(region)
+    if why:
+        shown = f"{region.at} ({', '.join(map(str, region.labels))})"
+        builder.leave_out(findings, shown if region.labels else region.at, why)
+        return _LEFT_OUT
+    labels = list(dict.fromkeys(map(str, region.labels)))
+    if len(labels) != 1 or not isinstance(region.labels[0], str) or not labels[0].strip():
+        findings.add(f"{region.at}.value: labels", region.labels, "one label")
+        return _BROKEN
+    found = None if size is None else box_of_region(region, size, findings)
+    if found is None:
+        return _BROKEN
+    corners, around = found
+    entity = add_box(corners, labels[0], image_id, builder, findings, region.at, cut=around)
+    if entity is None:
+        return _BROKEN
+    if around:
+        turned = "turned " if region.shape == "rectangle" else ""
+        builder.notes[f"shapes ({turned}{region.shape}) that became their bounding box"] += 1
+    return entity
 
 
 def _add_relation(
@@ -124,19 +161,44 @@ def _add_relation(
     findings: Findings,
     at: str,
 ) -> None:
-    human, target = (entities.get(str(relation.get(k))) for k in ("from_id", "to_id"))
-    labels = relation.get("labels")
-    if human is None or target is None:
-        shown = [relation.get("from_id"), relation.get("to_id")]
-        findings.add(f"{at}.from_id, to_id", shown, "ids of boxes of this task")
+    ends = [relation.get("from_id"), relation.get("to_id")]
+    start, end = (entities.get(str(e)) for e in ends)
+    if start is None or end is None:
+        findings.add(f"{at}.from_id, to_id", ends, "ids of regions of this task")
         return
-    if not isinstance(labels, list) or not labels or not all(isinstance(v, str) for v in labels):
-        findings.add(f"{at}.labels", labels, "the verbs of the relation, at least one")
+    if _BROKEN in (start, end):
+        return  # the region was already reported
+    if _LEFT_OUT in (start, end):
+        builder.leave_out(findings, f"{at} (relation)", "one of its regions was left out")
         return
-    if not builder.is_person(human) or relation.get("direction") == "left":
-        human, target = target, human
-    if not builder.is_person(human):
-        findings.add(at, relation.get("from_id"), "a relation of a person (--person names labels)")
+    verbs = relation.get("labels")
+    if not isinstance(verbs, list) or not verbs or not all(map(_is_verb, verbs)):
+        findings.add(f"{at}.labels", verbs, "the verbs of the relation, at least one")
         return
-    for verb in labels:
-        builder.add_interaction(image_id, human, None if target == human else target, verb)
+    for human, target in _directions(start, end, relation, builder, findings, at):
+        for verb in verbs:
+            builder.add_interaction(image_id, human, None if target == human else target, verb)
+
+
+def _is_verb(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _directions(
+    start: int, end: int, relation: dict, builder: DocumentBuilder, findings: Findings, at: str
+) -> list[tuple[int, int]]:
+    """Who acts on whom: the person, and between persons the arrow says it."""
+    persons = builder.is_person(start), builder.is_person(end)
+    if not any(persons):
+        names = [builder.entities[e - 1]["category_id"] for e in (start, end)]
+        findings.add(at, names, "a relation of a person (--person names the labels of persons)")
+        return []
+    if not all(persons):
+        return [(start, end) if persons[0] else (end, start)]
+    arrow = relation.get("direction")
+    known = {"right": [(start, end)], None: [(start, end)], "left": [(end, start)]}
+    both = list(dict.fromkeys([(start, end), (end, start)]))
+    found = (known | {"bi": both}).get(arrow) if isinstance(arrow, str | None) else None
+    if found is None:
+        findings.add(f"{at}.direction", arrow, "right, left or bi: an arrow that says who acts")
+    return found or []

@@ -61,11 +61,15 @@ def _check_pairs(
 
 
 def check_names(records: Sequence[dict], findings: Findings) -> None:
-    """Notes repeated images."""
+    """Notes repeated images, and names with Windows' separators."""
     findings.record = ""
     for key in ("file_name", "image_id"):
         first: dict = {}
         for index, record in enumerate(records):
+            if key == "file_name" and "\\" in record[key]:
+                findings.record = f"record {index}"
+                what = f"folders separated by '/': {record[key].replace(chr(92), '/')!r}"
+                findings.add(key, record[key], what, level="flaw")
             before = first.setdefault(record[key], index)
             if before != index:
                 findings.record = f"record {index}"

@@ -1,7 +1,8 @@
-"""Loads HICO-DET, in any of its three published forms, as detectron2 dataset dicts.
+"""Loads HICO-DET, in any of its four published forms, as detectron2 dataset dicts.
 
 - QPIC form (PPDM, QPIC, CDN, GEN-VLKT, ...): a list of images with `hoi_annotation`.
 - UPT form (UPT, PViC, SCG, ...): an object of parallel lists with `correspondence`.
+- odgt: one JSON object per line, with `gtboxes` and `hoi` (HoiTransformer).
 - official: MATLAB's `anno_bbox.mat`.
 
 Boxes come out as continuous 0-based XYXY: an inclusive pixel box [x0, y0, x1, y1] is
@@ -14,14 +15,16 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from hoi_d2.data.datasets.odgt_form import is_odgt, read_odgt
 from hoi_d2.data.datasets.qpic_form import read_qpic_hico_det
 from hoi_d2.data.datasets.records import (
     Findings,
     cached,
     file_problem,
     image_head,
+    parse_json,
     paused_gc,
-    read_json,
+    read_text,
 )
 from hoi_d2.data.datasets.upt_form import read_upt_hico_det
 from hoi_d2.data.vocabulary import hico_det_test_images_without_pairs
@@ -76,7 +79,10 @@ def read_hico_det(
             from hoi_d2.data.datasets.hico_det_mat import read_anno_bbox
 
             return read_anno_bbox(findings, image_root, split=split)
-        data = read_json(findings.file)
+        text = read_text(findings.file)
+        if is_odgt(text):
+            return read_odgt(text, findings, image_root, hico_det=True)
+        data = parse_json(text, findings.file)
         if is_qpic_form(data):
             return read_qpic_hico_det(data, findings, image_root, one_based=one_based)
         if is_upt_form(data):
@@ -86,7 +92,7 @@ def read_hico_det(
         "content",
         list(data)[:6] if isinstance(data, dict) else type(data).__name__,
         "HICO-DET: a list of images with `hoi_annotation` (QPIC form), an object with "
-        "`correspondence` (UPT form), or anno_bbox.mat",
+        "`correspondence` (UPT form), lines with `gtboxes` (odgt), or anno_bbox.mat",
     )
 
 

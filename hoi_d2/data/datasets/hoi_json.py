@@ -20,6 +20,7 @@ import os
 from typing import Any
 
 from hoi_d2.data.datasets.checks import check_record
+from hoi_d2.data.datasets.forms import PLAIN_COCO_TEXT, is_plain_coco
 from hoi_d2.data.datasets.hoi_json_classes import PERSON, HOIClasses, lookup, new_id
 from hoi_d2.data.datasets.odgt_form import xywh_box
 from hoi_d2.data.datasets.records import (
@@ -116,6 +117,7 @@ def _read(findings: Findings) -> dict:
     if not is_hoi_json(data):
         found = list(data)[:6] if isinstance(data, dict) else type(data).__name__
         what = "an object with images, annotations, categories, verb_categories, hoi_annotations"
+        what = PLAIN_COCO_TEXT if is_plain_coco(data) else what
         raise file_problem(findings.file, "content", found, what)
     return data
 
@@ -163,6 +165,7 @@ def _read_entities(
         places[ident] = image["image_id"], len(image["annotations"])
         image["annotations"].append(entity(box, category, crowd))
         _check_inside(box, raw.get("bbox"), image, findings)
+        _check_area(box, raw.get("area"), findings) if findings.strict else None
     return places
 
 
@@ -173,6 +176,14 @@ def _check_inside(box: tuple, written: Any, image: dict, findings: Findings) -> 
     elif x1 <= 0 or y1 <= 0 or x0 >= image.get("width", x1) or y0 >= image.get("height", y1):
         size = f"{image.get('width')} x {image.get('height')}"
         findings.add("bbox", written, f"a box in the image, which is {size}")
+
+
+def _check_area(box: tuple, area: Any, findings: Findings) -> None:
+    """Notes an area that is larger than the box; it may be smaller, that of a mask."""
+    inside = (box[2] - box[0]) * (box[3] - box[1])
+    if type(area) in (int, float) and area > 1.2 * inside + 2:
+        what = f"at most that of the box [x, y, w, h], {inside:g}"
+        findings.add("area", area, what, level="flaw")
 
 
 def _read_pairs(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,11 @@ from hoi_d2.data.datasets.records import ID_LIMIT, Findings
 from hoi_d2.data.vocabulary import Vocabulary, coco_objects
 
 PERSON = "person"
+
+
+def same_name(name: str) -> str:
+    """What names that mean the same have in common: small letters, single blanks for `_`."""
+    return " ".join(name.replace("_", " ").split()).casefold()
 
 
 class HOIClasses:
@@ -28,10 +35,15 @@ class HOIClasses:
     def __init__(self, data: dict, findings: Findings) -> None:
         categories = _named(data, "categories", findings)
         verbs = _named(data, "verb_categories", findings)
-        names = [c["name"] for c in categories]
+        if findings.strict and not verbs:
+            findings.add("verb_categories", [], "at least one verb", level="flaw")
+        written = [c["name"] for c in categories]
+        names = [PERSON if same_name(n) == PERSON else n for n in written]
         if PERSON not in names:
             findings.add("categories", names, f"one category with the name {PERSON!r}")
         objects = object_list(names)
+        if findings.strict and objects is names:
+            _suggest_classes(names, findings)
         self.object_of = {c["id"]: i for c, i in zip(categories, _positions(names, objects))}
         self.verb_of = {v["id"]: i for i, v in enumerate(verbs)}
         self.vocabulary = Vocabulary.from_hois(
@@ -70,16 +82,38 @@ class HOIClasses:
 
 def object_list(names: list[str]) -> list[str]:
     """COCO's 80 objects if these are all COCO's, else the names themselves."""
-    plain = {n.replace("_", " ") for n in names}
+    plain = {same_name(n) for n in names}
     are_coco = plain <= set(coco_objects()) and len(plain) == len(names)
     return list(coco_objects()) if are_coco else names
 
 
 def _positions(names: list[str], objects: list[str]) -> list[int]:
-    """The object id of each category; names may have `_` where COCO's have blanks."""
+    """The object id of each category; only case, `_` and blanks may differ from COCO's names."""
     if objects is names:
         return list(range(len(names)))
-    return [objects.index(n.replace("_", " ")) for n in names]
+    return [objects.index(same_name(n)) for n in names]
+
+
+def _suggest_classes(names: list[str], findings: Findings) -> None:
+    """Warns of names that are no COCO class although they seem to be meant as one."""
+    classes = coco_objects()
+    others = [n for n in names if same_name(n) not in classes]
+    for name in others:
+        near = similar_class(name, classes)
+        if near or len(names) - len(others) > 1:
+            hint = f"; did you mean {near!r}?" if near else ""
+            what = f"a COCO class, if a detector trained on COCO is to find it{hint}"
+            findings.add("categories: name", name, what, level="warning")
+
+
+def similar_class(name: str, classes: Sequence[str]) -> str:
+    """The class that a name probably means, `cake` for `birthday cake`; "" if none is near."""
+    plain = same_name(name)
+    words = plain.split()
+    inside = [c for c in classes if set(c.split()) < set(words)]
+    joined = [c for c in classes if c.replace(" ", "") == plain.replace(" ", "")]
+    near = difflib.get_close_matches(plain, classes, n=1, cutoff=0.75)
+    return next(iter([*joined, *sorted(inside, key=len, reverse=True), *near]), "")
 
 
 def _sort_key(value: Any) -> int:
@@ -90,15 +124,18 @@ def _named(data: dict, key: str, findings: Findings) -> list[dict]:
     """The members of a list with a unique id and a unique name, by ascending id."""
     sound: list[dict] = []
     ids: set[int] = set()
-    names: set[str] = set()
+    names: dict[str, str] = {}
     for i, raw in enumerate(findings.list_of(data.get(key), dict, key)):
         findings.record = f"{key}[{i}]"
         ident, name = new_id(raw, ids, findings), raw.get("name")
-        if not isinstance(name, str) or not name.strip() or name in names:
+        if not isinstance(name, str) or not name.strip():
             findings.add("name", name, "a unique name")
+        elif same_name(name) in names:
+            what = "a unique name; case, spaces and underscores are no difference"
+            findings.add("name", name, f"{what} to {names[same_name(name)]!r}")
         elif ident is not None:
-            names.add(name)
-            sound.append(raw)
+            names[same_name(name)] = name
+            sound.append(raw | {"name": name.strip()})
     findings.record = ""
     return sorted(sound, key=lambda c: c["id"])
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import pickle
+import subprocess
+import sys
+import tempfile
 from typing import Any
 
 import numpy as np
 
 from hoi_d2.data.datasets.records import file_problem
+
+_READER = os.path.join(os.path.dirname(__file__), "mat_reader.py")
+_EXPECTED = "a MATLAB file (version 7 or older) that is not damaged"
 
 
 def load_mat(path: str | os.PathLike, names: list[str]) -> dict[str, np.ndarray]:
@@ -17,19 +24,37 @@ def load_mat(path: str | os.PathLike, names: list[str]) -> dict[str, np.ndarray]
         FileNotFoundError: the file does not exist.
         DataFormatError: the file is not a .mat file, or lacks a variable.
     """
-    from scipy.io import loadmat  # slow to import
-
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"no such annotation file: {path}")
-    try:
-        content = loadmat(path, variable_names=names)
-    except Exception as error:  # scipy raises many kinds of errors for damaged files
-        what = f"{type(error).__name__}: {error}"
-        raise file_problem(path, "content", what, "a MATLAB file (version 7 or older)") from error
+    content = _parse(path, names)
     for name in names:
         if name not in content:
-            raise file_problem(path, "variables", sorted(content), f"a variable {name}")
+            raise file_problem(path, "variables", sorted(content[""]), f"a variable {name}")
     return {name: content[name] for name in names}
+
+
+def mat_variables(path: str | os.PathLike) -> list[str]:
+    """The names of the variables of a .mat file.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        DataFormatError: the file is not a .mat file.
+    """
+    return _parse(path, [])[""]
+
+
+def _parse(path: str | os.PathLike, names: list[str]) -> dict[str, Any]:
+    """What `mat_reader` gives; the process that it runs in may crash."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"no such annotation file: {os.fspath(path)}")
+    with tempfile.TemporaryDirectory() as folder:
+        output = os.path.join(folder, "found")
+        command = [sys.executable, "-P", _READER, os.path.abspath(path), output, *names]
+        done = subprocess.run(command, capture_output=True, check=False)
+        if done.returncode:
+            lines = done.stderr.decode(errors="replace").strip().splitlines()
+            said = lines[-1] if lines and done.returncode > 0 else "the parser crashed"
+            raise file_problem(path, "content", said, _EXPECTED)
+        with open(output, "rb") as file:
+            return pickle.load(file)  # written by the line above, not by the user
 
 
 def elements(value: Any) -> list[np.void]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hoi_d2.data.datasets.checks import check_record
+from hoi_d2.data.datasets.forms import dataset_of
 from hoi_d2.data.datasets.records import (
     ID_LIMIT,
     NO_OBJECT,
@@ -121,6 +122,10 @@ def _head(raw: dict, findings: Findings, index: int, root: str) -> dict | None:
         field = "img_id" if "img_id" in raw else "file_name"
         findings.add(field, raw.get(field), "an integer img_id, or a file name that ends in one")
         return None
+    number = number_in_name(name)
+    if findings.strict and dataset_of([name]) and number not in (None, image_id):
+        what = f"{number}, the number in the file name"
+        findings.add("img_id", image_id, what, level="flaw")
     record = image_head(root, os.fspath(name), image_id)
     if "width" in raw or "height" in raw:
         size = findings.size(raw.get("width"), raw.get("height"), "width, height")

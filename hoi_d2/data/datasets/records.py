@@ -6,18 +6,20 @@ Nothing here needs torch or detectron2, so that scoring a result file starts fas
 from __future__ import annotations
 
 import gc
-import json
 import os
 import pickle
 import time
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
-from hoi_d2.utils.user_errors import UserError
+from hoi_d2.utils import strict_json
+from hoi_d2.utils.user_errors import UserError, printable
 
 BOX_MODE_XYXY = 0
 """`detectron2.structures.BoxMode.XYXY_ABS`, written out so that loading needs no detectron2."""
@@ -44,7 +46,8 @@ class Problem:
         value: the value of the field.
         expected: a description of a correct value.
         level: `error` = the file cannot be used; `flaw` = the file can be used, but this record is
-            wrong and tools/validate_data.py reports it; `note` = a known, harmless peculiarity.
+            wrong and tools/validate_data.py reports it; `warning` = it looks strange, and may be
+            right; `note` = a known, harmless peculiarity.
     """
 
     file: str
@@ -55,14 +58,24 @@ class Problem:
     level: str = "error"
 
     def __str__(self) -> str:
-        value = repr(self.value)
+        value = shown(self.value)
         value = value if len(value) <= 90 else f"{value[:87]}..."
         place = ": ".join(p for p in (self.file, self.record) if p)
-        return f"{place}: {self.field} = {value}; expected {self.expected}"
+        return printable(f"{place}: {self.field} = {value}; expected {self.expected}")
 
     def as_dict(self) -> dict[str, str]:
         """All fields as strings, for JSON."""
-        return {**asdict(self), "value": repr(self.value)[:200]}
+        return {**vars(self), "value": shown(self.value)[:200]}
+
+
+def shown(value: Any) -> str:
+    """A value in a message, however deep or long it is."""
+    try:
+        return repr(value)
+    except RecursionError:
+        return f"{type(value).__name__}, nested deeply"
+    except ValueError:  # an integer of more digits than Python prints
+        return f"{type(value).__name__} with a very long number"
 
 
 class DataFormatError(UserError, ValueError):
@@ -139,10 +152,11 @@ class Findings:
         return None
 
     def size(self, width: Any, height: Any, field: str) -> tuple[int, int] | None:
-        """Checks an image size, (width, height) in whole pixels."""
-        if type(width) is int and type(height) is int:
+        """Checks an image size, (width, height) in whole pixels; 640.0 is 640."""
+        if {type(width), type(height)} <= {int, float}:
             if 0 < width <= MAX_COORDINATE and 0 < height <= MAX_COORDINATE:
-                return width, height
+                if width == int(width) and height == int(height):
+                    return int(width), int(height)
         self.add(field, [width, height], "width and height, positive whole pixels")
         return None
 
@@ -184,6 +198,9 @@ def read_text(path: str | os.PathLike) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
+        if zipfile.is_zipfile(path):
+            what = "the file in the archive: unpack it first"
+            raise file_problem(path, "content", "a zip archive", what) from None
         raise file_problem(path, f"byte {error.start}", error.reason, "UTF-8 text") from None
 
 
@@ -191,8 +208,13 @@ def parse_json(text: str, path: str | os.PathLike, *, record: str = "") -> Any:
     """Parses JSON; broken text raises DataFormatError with line and column."""
     try:
         with paused_gc():
-            return json.loads(text)
-    except json.JSONDecodeError as error:
+            return strict_json.loads(text)
+    except strict_json.DuplicateKeyError as error:
+        at = error.position
+        place = "content" if at is None else strict_json.line_and_column(text, at)
+        what = "an object with each key once"
+        problem = Problem(os.fspath(path), record, place, f"key {error.key!r} twice", what)
+    except JSONDecodeError as error:
         place = f"line {error.lineno} column {error.colno}"
         problem = Problem(os.fspath(path), record, place, error.msg, "valid JSON")
     except (RecursionError, ValueError) as error:  # nested too deeply, or an integer is too long

@@ -16,6 +16,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from hoi_d2.data.datasets.forms import HICO_DET, dataset_of, names_in_odgt
 from hoi_d2.data.datasets.odgt_form import is_odgt, read_odgt
 from hoi_d2.data.datasets.qpic_form import read_qpic_vcoco
 from hoi_d2.data.datasets.records import (
@@ -123,6 +124,8 @@ def read_vcoco(
     text = read_text(findings.file)
     with paused_gc():
         if is_odgt(text):
+            if dataset_of(names_in_odgt(text)) == HICO_DET:
+                raise file_problem(findings.file, "file_name", "HICO_...", "V-COCO's images")
             return read_odgt(text, findings, image_root)
         data = parse_json(text, findings.file)
         if is_official_form(data):

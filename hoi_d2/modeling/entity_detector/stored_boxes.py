@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.structures import Boxes, BoxMode, Instances
 
 from hoi_d2.data.class_spaces import class_map, class_space
+from hoi_d2.data.datasets.detections import Detections, read_detections
 from hoi_d2.modeling.entity_detector.detector_classes import dataset_objects
 from hoi_d2.utils.user_errors import UserError
 
@@ -90,24 +90,17 @@ def stored_boxes(cfg: CfgNode) -> StoredBoxes:
     Raises:
         MissingBoxesError: no such file.
         MissingDatasetError: the annotations are asked for, and are not on disk.
-        ValueError: none of the forms that are known; names the file and the record.
+        DataFormatError: none of the forms that are known, or broken; names the file and each
+            record.
     """
     name = cfg.MODEL.ENTITY_DETECTOR.PRECOMPUTED.FILE
     if name == GROUND_TRUTH:
         return _annotated([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
     if not Path(name).is_file():
         raise MissingBoxesError(f"MODEL.ENTITY_DETECTOR.PRECOMPUTED.FILE: no file {name!r}")
-    content = json.loads(Path(name).read_text())
-    objects = dataset_objects(cfg)
-    if isinstance(content, list):
-        space = class_space(cfg.MODEL.ENTITY_DETECTOR.CLASSES or "coco_91")
-        return _from_rows(name, content, dict(enumerate(space)), objects)
-    if isinstance(content, dict) and {"annotations", "categories"} <= content.keys():
-        names = {c["id"]: c["name"] for c in content["categories"]}
-        rows = [a for a in content["annotations"] if not a.get("iscrowd")]
-        return _from_rows(name, rows, names, objects, content.get("images", []))
-    raise ValueError(
-        f"{name}: neither a list of COCO results nor an object with COCO's annotations"
+    space = class_space(cfg.MODEL.ENTITY_DETECTOR.CLASSES or "coco_91")
+    return _from_detections(
+        name, read_detections(name, dict(enumerate(space))), dataset_objects(cfg)
     )
 
 
@@ -127,27 +120,13 @@ def _xyxy(annotation: dict[str, Any]) -> list[float]:
     return list(BoxMode.convert(annotation["bbox"], annotation["bbox_mode"], BoxMode.XYXY_ABS))
 
 
-def _from_rows(
-    source: str,
-    rows: list[dict[str, Any]],
-    names: dict[int, str],
-    objects: tuple[str, ...],
-    images: Iterable[dict[str, Any]] = (),
-) -> StoredBoxes:
-    """COCO's rows: `image_id`, `category_id`, `bbox` (x, y, width, height), `score` or none."""
-    classes = class_map(list(names.values()), objects).tolist()
-    class_of = dict(zip(names, classes))
-    boxes: dict[str, list] = {str(image["id"]): [] for image in images}
-    for number, row in enumerate(rows):
-        try:
-            x, y, width, height = (float(v) for v in row["bbox"])
-            label, key = class_of[row["category_id"]], str(row["image_id"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{source}: row {number} ({row}) wants image_id, a known category_id and bbox "
-                f"[x, y, width, height]; {type(error).__name__}: {error}"
-            ) from error
-        found = boxes.setdefault(key, [])
-        if label >= 0:
-            found.append(([x, y, x + width, y + height], label, float(row.get("score", 1.0))))
+def _from_detections(source: str, found: Detections, objects: tuple[str, ...]) -> StoredBoxes:
+    """Boxes by image id; classes that the dataset does not have are left out."""
+    classes = class_map(list(found.names.values()), objects).tolist()
+    class_of = dict(zip(found.names, classes))
+    boxes: dict[str, list] = {image: [] for image in found.images}
+    for row in found.rows:
+        of_image = boxes.setdefault(row.image, [])
+        if class_of[row.category_id] >= 0:
+            of_image.append((list(row.box), class_of[row.category_id], row.score))
     return StoredBoxes(source, boxes, lambda model_input: str(model_input["image_id"]))

@@ -10,6 +10,7 @@ import torch
 from detectron2.data import DatasetCatalog
 from detectron2.structures import Boxes, BoxMode, Instances
 
+from hoi_d2.data.datasets.records import DataFormatError
 from hoi_d2.modeling.entity_detector.build import build_entity_detector
 from tests.checkpoint.small_models import small_config, small_model
 
@@ -71,15 +72,56 @@ def test_files(tmp_path: Path, content: object, classes: list[int], scores: list
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({}, "neither a list"),
-        ([{"image_id": 7}], r"boxes\.json: row 0 .*bbox"),
-        ([ROW, {**ROW, "category_id": 400}], "row 1 .*known category_id"),
-        ([{**ROW, "bbox": [1, 2, 3]}], "row 0 .*ValueError"),
+        ({}, "a list of COCO results, or an object"),
+        ([{"image_id": 7}], r"boxes\.json: row 0: category_id.*(\n.*)*row 0: bbox"),
+        ([ROW, {**ROW, "category_id": 400}], "row 1: category_id = 400; .*known category_id"),
+        ([{**ROW, "category_id": True}], "row 0: category_id = True"),
+        ([{**ROW, "bbox": [1, 2, 3]}], "row 0: bbox"),
+        ([{**ROW, "bbox": [1, 2, -30, 40]}], "row 0: bbox .*w >= 0"),
+        ([{**ROW, "bbox": [float("nan"), 2, 3, 4]}], "row 0: bbox"),
+        ([{**ROW, "bbox": ["1", "2", "3", "4"]}], "row 0: bbox"),
+        ([{**ROW, "bbox": [10**400, 2, 3, 4]}], "row 0: bbox"),
+        ([{**ROW, "score": "high"}], "row 0: score = 'high'"),
+        ([{**ROW, "score": float("nan")}], "row 0: score = nan"),
+        ([{**ROW, "score": 1.5}], "row 0: score = 1.5"),
+        ([{**ROW, "image_id": [1]}], "row 0: image_id"),
+        ([5], r"row\[0\] = 5; expected an object"),
+        ({"annotations": [ROW], "categories": [{"id": 1}]}, r"categories\[0\]\.name"),
+        ({"annotations": 5, "categories": []}, "annotations = 5; expected a list"),
+        ({"annotations": [], "categories": [], "images": [{"id": None}]}, r"images\[0\]\.id"),
     ],
 )
 def test_files_of_no_known_form(tmp_path: Path, content: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         detector_of(content, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[", '[{"image_id": 1, "image_id": 2}]', "[" * 10**5, "\xff"])
+def test_files_that_are_no_json(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "boxes.json"
+    path.write_bytes(text.encode("latin1"))
+    with pytest.raises(DataFormatError, match=r"boxes\.json"):
+        build_entity_detector(small_config(*HICO, *PRECOMPUTED, FILE, str(path)))
+
+
+HOSTILE = [
+    *("bool_category", "category_without_name", "huge_int", "nan_box", "negative_width"),
+    *("score_nan", "score_text", "text_box", "truncated"),
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files(name: str, real_data: Path) -> None:
+    path = real_data.parent / f"cases/hostile/precomputed_{name}.json"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    with pytest.raises(DataFormatError, match=path.name):
+        build_entity_detector(small_config(*HICO, *PRECOMPUTED, FILE, str(path)))
+
+
+def test_boxes_in_shares_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    detector_of([{**ROW, "bbox": [0.1, 0.2, 0.3, 0.4]}], tmp_path)
+    assert "all boxes lie in 0..1" in caplog.text
 
 
 def test_an_image_that_is_not_stored(tmp_path: Path) -> None:
