@@ -33,13 +33,13 @@ def argument_parser() -> argparse.ArgumentParser:
         "--classes", default="", help="what the outputs mean: coco_91, coco_80, hico_80, vcoco_81"
     )
     parser.add_argument("--config-file", default="", help="a Detr that the weights must fit")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE ... of the config")
+    parser.add_argument("opts", nargs="*", help="KEY VALUE ... of the config")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Converts a file; returns the exit code."""
-    args = argument_parser().parse_args(argv)
+    args = argument_parser().parse_intermixed_args(argv)  # options may follow the two files
     from hoi_d2.checkpoint.convert_file import convert_file
     from hoi_d2.checkpoint.weight_files import sha256_of
 

@@ -107,6 +107,7 @@ def test_every_command_has_a_tool():
         (["plot", "{tmp}/none"], "none"),
         (["strip", "{tmp}/none.pth", "{tmp}/x.safetensors"], "none.pth"),
         (["convert-weights", "{tmp}/none.pth", "{tmp}/x.safetensors"], "none.pth"),
+        (["convert-weights", "a.pth", "b.safetensors", "--config-file", "none.yaml"], "none.yaml"),
         (["cache", "--config-file", "none.yaml", "--output", "{tmp}"], "none.yaml"),
         (
             ["data", "errors", "--dataset", "none", "--results", "none.json", "--output", "{tmp}"],
