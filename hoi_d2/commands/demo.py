@@ -1,4 +1,4 @@
-"""`hoi-d2 demo` and `hoi-d2 demo`: images, folders, videos and cameras with interactions drawn.
+"""`hoi-d2 demo`: images, folders, videos and cameras with interactions drawn.
 
 Without an input it shows the whole project on the toy world: `make demo`.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,8 +29,9 @@ examples:
       --output output/few MODEL.DEVICE cpu
 
 Writes into DIR: images (or a video) with what passes the filters, hoi_results.csv with the same
-in words, hoi_results.json with everything that the model found. Exit code: 0 = all done, 1 = some
-file could not be read (it is named and skipped), 2 = nothing could be done.
+in words, hoi_results.json with everything that the model found. A run that was interrupted goes on
+with the same command and --resume. Exit code: 0 = all done, 1 = some file could not be read (it is
+named and skipped), 2 = nothing could be done, 130 = interrupted.
 """
 
 
@@ -63,6 +65,10 @@ def argument_parser() -> argparse.ArgumentParser:
         help='own classes, for DEFR-Det: "riding a horse" ..., or text files (.txt) of them',
     )
     parser.add_argument("--output", default="output/demo", metavar="DIR")
+    parser.add_argument(
+        "--resume", action="store_true", help="skip the images that DIR holds results of"
+    )
+    parser.add_argument("--font", metavar="F", help="a font file (.ttf, .otf) for class names")
     parser.add_argument("--score-threshold", type=_score, default=0.2, help="of what is drawn")
     parser.add_argument("--top-k", type=_count, default=20, help="triplets drawn in an image")
     parser.add_argument("--verbs", nargs="+", default=[], help="draw these verbs alone")
@@ -80,6 +86,8 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("images cannot be combined with --video or --webcam")
     if args.track and not (args.video or args.webcam):
         parser.error("--track follows people over the frames of a --video or --webcam")
+    if args.resume and not args.input:
+        parser.error("--resume goes on with a folder of images; a video starts anew")
     return args
 
 
@@ -121,7 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    images = find_images(args.input) if args.input else []
+    left_out: Counter[str] = Counter()
+    images = find_images(args.input, left_out) if args.input else []
     predictor = _predictor(args)
     if predictor.random_parts:
         print(RANDOM_WARNING.format(parts=", ".join(predictor.random_parts)), file=sys.stderr)
@@ -129,10 +138,12 @@ def _run(args: argparse.Namespace) -> int:
         print(f"note: {predictor.note}", file=sys.stderr)
     names = predictor.vocabulary.verbs
     verbs = tuple(names[index_of(verb, names, "verb")] for verb in args.verbs)
-    draw = DrawOptions(args.score_threshold, args.top_k, verbs)
+    draw = DrawOptions(args.score_threshold, args.top_k, verbs, args.font)
     output = _folder(args.output)
     if images:
-        return run_on_images(predictor, images, output, draw=draw)
+        return run_on_images(
+            predictor, images, output, draw=draw, resume=args.resume, left_out=left_out
+        )
     source = args.camera if args.webcam else args.video
     return run_on_video(
         predictor, source, output, draw=draw, track=args.track, max_frames=args.max_frames

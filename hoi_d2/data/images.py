@@ -33,6 +33,12 @@ def image_error(file_name: str, field: str, value: object, expected: str) -> Ima
     return ImageFileError([Problem(file_name, "", field, value, expected)])
 
 
+def _what_is_there(name: str) -> str:
+    if os.path.isdir(name):
+        return "is a folder"
+    return "is a link to nothing" if os.path.islink(name) else "does not exist"
+
+
 def unreadable(name: str, field: str, error: Exception) -> ImageFileError:
     """Makes the error for a file that cannot be decoded, with the reason in words."""
     return image_error(name, field, reason(name, error), "an image that can be decoded")
@@ -60,7 +66,7 @@ def read_image(file_name: str | os.PathLike, *, apply_exif: bool = True) -> np.n
 
         return np.ascontiguousarray(read_toy_image(name)[:, :, ::-1])  # drawn as BGR
     if not os.path.isfile(name):
-        raise image_error(name, "file", "does not exist", "an image")
+        raise image_error(name, "file", _what_is_there(name), "an image")
     try:
         return read_rgb(name, apply_exif=apply_exif)
     except Exception as error:  # decoders raise many kinds of errors on a broken file
@@ -101,7 +107,7 @@ def image_size(file_name: str | os.PathLike, *, apply_exif: bool = True) -> tupl
         height, width = read_image(name).shape[:2]
         return height, width
     if not os.path.isfile(name):
-        raise image_error(name, "file", "does not exist", "an image")
+        raise image_error(name, "file", _what_is_there(name), "an image")
     try:
         with open_image(name) as image:
             width, height = image.size

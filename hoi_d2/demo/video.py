@@ -71,7 +71,7 @@ def run_on_video(
     video = VideoFile(target, frame_rate=rate, sound_of=sound)
     frames = islice(_frames(capture), max_frames)
     try:
-        with DemoReport(output, ("frame", "seconds")) as report:
+        with DemoReport(output, ("frame", "seconds"), predictor.vocabulary) as report:
             for number, frame in enumerate(tqdm(frames, total=expected or None, unit="frame")):
                 prediction = predictor(frame)
                 if tracker is not None:

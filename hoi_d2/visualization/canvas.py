@@ -15,6 +15,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from hoi_d2.utils.files import TEMPORARY_SUFFIX
+
 Color = tuple[int, int, int]
 
 BLACK: Color = (0, 0, 0)
@@ -22,6 +24,7 @@ WHITE: Color = (255, 255, 255)
 GREY: Color = (190, 190, 190)
 
 _SUBPIXEL_BITS = 4
+_QUALITY = 90  # of JPEGs
 
 
 @lru_cache(maxsize=64)
@@ -85,13 +88,25 @@ class HOIImage:
         return self.canvas
 
     def save(self, path: str | Path) -> None:
-        """Writes the image (PNG, JPEG, ...: by the suffix), creating folders if needed.
+        """Writes the image (PNG, JPEG, ...: by the suffix), completely or not at all.
+
+        Folders are created if needed.
 
         Raises:
             ValueError: the suffix names no image format.
         """
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(self.canvas).save(path, compress_level=3)
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        form = Image.registered_extensions().get(path.suffix.lower())
+        if form is None:
+            raise ValueError(f"{path}: unknown file extension {path.suffix!r}")
+        partial = path.with_name(path.name + TEMPORARY_SUFFIX)
+        try:
+            Image.fromarray(self.canvas).save(partial, form, compress_level=3, quality=_QUALITY)
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
     def polylines(
         self, lines: Sequence[np.ndarray], color: Color, width: int, *, closed: bool = False
