@@ -51,7 +51,7 @@ def find_images(inputs: Sequence[str], left_out: Counter[str] | None = None) -> 
 
 def _matches(name: str, left_out: Counter[str]) -> Iterator[Path]:
     if os.path.isdir(name):
-        names = (os.path.join(name, file) for file in _file_names(name))
+        names = iter([os.path.join(name, file) for file in _file_names(name)])
     elif os.path.lexists(name):  # named on its own: whatever it is, its reader has to say so
         yield Path(name)
         return

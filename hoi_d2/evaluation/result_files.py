@@ -118,7 +118,7 @@ def _write_json(
         for start in range(0, count, BLOCK):
             block = {n: columns[n][start : start + BLOCK].tolist() for n in COLUMNS}
             block["object_box"] = [None if b[0] != b[0] else b for b in block["object_box"]]
-            names = COLUMNS
+            names: tuple[str, ...] = COLUMNS
             if vocabulary is not None:
                 block |= _names_of(block, vocabulary)
                 names = tuple(block)
