@@ -12,7 +12,8 @@ alone. Images are resized as the config says, made smaller where they do not fit
 
 keeps own classes in the files: no text encoder is needed any more.
 
-RmLR and DEFR-Det over DETR or Conditional DETR can be exported. Exit code 0: done; 1: a number of
+The photo model (photo/photo.yaml), RmLR and DEFR-Det can be exported, over NanoDet, DETR or
+Conditional DETR. Exit code 0: done; 1: a number of
 onnxruntime and torch differs by more than 1e-4 (of the largest, where numbers are above 1); 2:
 nothing could be done. Needs the extra [export].
 """

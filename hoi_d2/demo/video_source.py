@@ -79,7 +79,8 @@ class VideoSource:
         frames come faster (a variable rate, whose header has the mean)."""
         if self.is_camera or is_address(self.source):
             return self.rate
-        capture, stamps = cv2.VideoCapture(self.source), []
+        capture = cv2.VideoCapture(self.source)
+        stamps: list[float] = []
         while len(stamps) < _LOOKED_AT and capture.grab():
             stamps.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
         capture.release()

@@ -19,6 +19,7 @@ from detectron2.config import CfgNode
 from hoi_d2.export.defr_det import defr_det_graphs, defr_det_settings
 from hoi_d2.export.detector import DETECTORS, detector_settings
 from hoi_d2.export.graph import Graph
+from hoi_d2.export.layout import layout_graphs, layout_settings
 from hoi_d2.export.rmlr import rmlr_graphs, rmlr_settings
 from hoi_d2.inference.predictor import HOIPredictor, read_config
 
@@ -52,6 +53,7 @@ class Kind:
 KINDS = {
     "RmLR": Kind(rmlr_graphs, rmlr_settings),
     "DEFR-Det": Kind(defr_det_graphs, defr_det_settings),
+    "LayoutRmLR": Kind(layout_graphs, layout_settings),
 }
 
 
@@ -72,7 +74,7 @@ def check_config(cfg: CfgNode) -> None:
     kind, detector = cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.ENTITY_DETECTOR.NAME
     if kind not in KINDS:
         raise ValueError(
-            f"MODEL.META_ARCHITECTURE {kind} cannot be exported; {' and '.join(KINDS)} can"
+            f"MODEL.META_ARCHITECTURE {kind} cannot be exported; {', '.join(KINDS)} can"
         )
     if detector not in DETECTORS:
         raise ValueError(

@@ -175,6 +175,13 @@ class ExportedModel:
             grid, mask = self.settings["grid"], self.settings["mask"]
             patches = pair_patches(shares[human], shares[target], grid, mask)
             inputs = {"tokens": tokens, "open_patches": patches}
+        elif self.settings["kind"] == "LayoutRmLR":
+            inputs = {
+                "entity_boxes": boxes,
+                "entity_classes": found["classes"],
+                "entity_scores": found["scores"],
+                "pair_rows": np.stack([human, target], axis=1),
+            }
         else:
             inputs = {
                 "feature_map": found["feature_map"],
