@@ -18,6 +18,7 @@ from hoi_d2.demo.video import run_on_video
 from hoi_d2.inference.open_vocabulary import OPEN_CONFIG, open_predictor
 from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor
 from hoi_d2.utils.arguments import CommandParser
+from hoi_d2.visualization.canvas import load_font
 from hoi_d2.visualization.pages.browse import index_of
 
 _KEY = re.compile(r"[A-Z][A-Z_]*(\.[A-Z][A-Z0-9_]*)+")
@@ -139,6 +140,8 @@ def _run(args: argparse.Namespace) -> int:
     names = predictor.vocabulary.verbs
     verbs = tuple(names[index_of(verb, names, "verb")] for verb in args.verbs)
     draw = DrawOptions(args.score_threshold, args.top_k, verbs, args.font)
+    if args.font is not None:
+        load_font(12, args.font)  # a file that is no font is named before the first image
     output = _folder(args.output)
     if images:
         return run_on_images(

@@ -11,11 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from hoi_d2.utils.files import TEMPORARY_SUFFIX
+from hoi_d2.visualization.fonts import default_font
 
 Color = tuple[int, int, int]
 
@@ -34,11 +34,11 @@ def load_font(size: int, path: str | None = None) -> ImageFont.FreeTypeFont:
     Raises:
         FileNotFoundError: `path` is no font file.
     """
-    default = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"
+    path = path or default_font()
     try:
-        return ImageFont.truetype(str(path or default), size)
+        return ImageFont.truetype(path, size)
     except OSError as error:
-        raise FileNotFoundError(f"{path or default} cannot be read as a font") from error
+        raise FileNotFoundError(f"{path} cannot be read as a font") from error
 
 
 @lru_cache(maxsize=512)
