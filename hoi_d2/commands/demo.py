@@ -18,6 +18,7 @@ from hoi_d2.demo.video import run_on_video
 from hoi_d2.inference.open_vocabulary import OPEN_CONFIG, open_predictor
 from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor
 from hoi_d2.utils.arguments import CommandParser
+from hoi_d2.utils.signals import stopped_like_ctrl_c
 from hoi_d2.visualization.canvas import load_font
 from hoi_d2.visualization.pages.browse import index_of
 
@@ -143,14 +144,15 @@ def _run(args: argparse.Namespace) -> int:
     if args.font is not None:
         load_font(12, args.font)  # a file that is no font is named before the first image
     output = _folder(args.output)
-    if images:
-        return run_on_images(
-            predictor, images, output, draw=draw, resume=args.resume, left_out=left_out
+    with stopped_like_ctrl_c():
+        if images:
+            return run_on_images(
+                predictor, images, output, draw=draw, resume=args.resume, left_out=left_out
+            )
+        source = args.camera if args.webcam else args.video
+        return run_on_video(
+            predictor, source, output, draw=draw, track=args.track, max_frames=args.max_frames
         )
-    source = args.camera if args.webcam else args.video
-    return run_on_video(
-        predictor, source, output, draw=draw, track=args.track, max_frames=args.max_frames
-    )
 
 
 def _folder(name: str) -> Path:

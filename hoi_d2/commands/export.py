@@ -4,8 +4,9 @@ r"""Writes a model as ONNX files with a runner, and checks them against torch.
     python output/onnx/run_hoi.py photo.jpg
 
 OUTPUT gets the graphs: detector.onnx (one size of image), head.onnx (any number of pairs) and for
-a DEFR-Det encoder.onnx; model.json; and run_hoi.py, which needs onnxruntime, numpy and OpenCV
-alone. Images are resized as the config says, made smaller where they do not fit, and padded.
+a DEFR-Det encoder.onnx; model.json; run_hoi.py with image_decoding.py, which need onnxruntime,
+numpy and Pillow alone. Images are resized as the config says, made smaller where they do not fit,
+and padded.
 
     hoi-d2 export --config-file DEFR-Det/zeroshot-ViT-B-16.yaml --output horses \
         MODEL.HOI.CLASSES "['riding a horse', 'feeding a horse']"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -19,6 +20,7 @@ from hoi_d2.demo.find_images import CAMERA_RAW, LEFTOVER, OTHER, find_images, im
 from hoi_d2.demo.images import drawing_names, keep_originals, run_on_images
 from hoi_d2.demo.report import ResumeError
 from hoi_d2.evaluation.result_files import read_results
+from hoi_d2.utils.signals import stopped_like_ctrl_c
 from tests.demo.fake_predictor import FakePredictor
 
 
@@ -146,6 +148,20 @@ def test_an_interrupted_run_goes_on(folder, tmp_path, capsys):
     assert [line["image"] for line in table(output)] == list(map(str, paths))
     assert sorted(read_results(output / "hoi_results.json").image_ids) == [0, 1, 2, 3, 4]
     assert not list(output.glob("*.tmp")) and not list(output.glob("*.partial"))
+
+
+def test_sigterm_is_an_interruption(folder, tmp_path):
+    class Terminated(FakePredictor):
+        def __call__(self, images):
+            if self.seen >= 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().__call__(images)
+
+    output, before = tmp_path / "out", signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), stopped_like_ctrl_c():
+        run(find_images([str(folder)]), output, Terminated(batch_size=2))
+    assert len(json.loads((output / "images.json").read_text())) == 2
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_resuming_nothing_and_everything(folder, tmp_path):

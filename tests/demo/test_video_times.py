@@ -12,7 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
+from hoi_d2.commands.main import main as hoi_d2_main
 from hoi_d2.demo import video_source
+from hoi_d2.demo.photographs import example_photographs
 from hoi_d2.demo.report import DrawOptions
 from hoi_d2.demo.video import run_on_video
 from hoi_d2.demo.video_source import VideoSource
@@ -195,6 +197,29 @@ def test_videos_of_public_bug_reports(name, real_data, tmp_path, capsys):
     assert frames == written and frames / rate == pytest.approx(14.0, abs=0.05)
     [hold] = tracks
     assert hold["duration_s"] == pytest.approx(14.0, abs=0.4)
+
+
+@pytest.mark.parametrize("camera", [False, True])
+def test_the_photo_model_on_a_video_and_a_camera(camera, tmp_path, monkeypatch, capsys):
+    """What `hoi-d2 demo --video` and `--webcam` do where no config is named."""
+    [photograph, *_] = example_photographs()
+    frame = cv2.resize(cv2.imread(str(photograph)), (256, 300))
+    source = ["--video", str(tmp_path / "in.avi")]
+    write_clip(tmp_path / "in.avi", [frame] * 3, rate=4)
+    if camera:
+        frames = iter([(True, frame)] * 3)
+        fake = Camera(0)
+        fake.read = lambda: next(frames, (False, None))
+        monkeypatch.setattr(cv2, "VideoCapture", lambda source: fake)
+        source = ["--webcam"]
+    output = tmp_path / "out"
+    assert hoi_d2_main(["demo", *source, "--track", "--output", str(output)]) == 0
+    with (output / "hoi_results.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert {line["frame"] for line in lines} == {"0", "1", "2"}
+    assert {line["verb"] for line in lines if line["object"] == "tie"} >= {"wear"}
+    assert {line["person_id"] for line in lines} == {"0"}, "it is one and the same person"
+    assert "3 frames" in capsys.readouterr().out
 
 
 def test_frames_are_seen_until_the_next_one(tmp_path):
