@@ -1,4 +1,4 @@
-"""`hoi-d2 demo` and `hoi-d2 demo`: images, folders, videos and cameras with interactions drawn.
+"""`hoi-d2 demo`: images, folders, videos and cameras with interactions drawn.
 
 Without an input it shows the whole project on the toy world: `make demo`.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from hoi_d2.demo.video import run_on_video
 from hoi_d2.inference.open_vocabulary import OPEN_CONFIG, open_predictor
 from hoi_d2.inference.predictor import DEFAULT_CONFIG, DETECTORS, HOIPredictor
 from hoi_d2.utils.arguments import CommandParser
+from hoi_d2.utils.signals import stopped_like_ctrl_c
+from hoi_d2.visualization.canvas import load_font
 from hoi_d2.visualization.pages.browse import index_of
 
 _KEY = re.compile(r"[A-Z][A-Z_]*(\.[A-Z][A-Z0-9_]*)+")
@@ -28,8 +31,9 @@ examples:
       --output output/few MODEL.DEVICE cpu
 
 Writes into DIR: images (or a video) with what passes the filters, hoi_results.csv with the same
-in words, hoi_results.json with everything that the model found. Exit code: 0 = all done, 1 = some
-file could not be read (it is named and skipped), 2 = nothing could be done.
+in words, hoi_results.json with everything that the model found. A run that was interrupted goes on
+with the same command and --resume. Exit code: 0 = all done, 1 = some file could not be read (it is
+named and skipped), 2 = nothing could be done, 130 = interrupted.
 """
 
 
@@ -69,6 +73,10 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", default="output/demo", metavar="DIR")
     parser.add_argument(
+        "--resume", action="store_true", help="skip the images that DIR already has results of"
+    )
+    parser.add_argument("--font", metavar="F", help="a font file (.ttf, .otf) for class names")
+    parser.add_argument(
         "--score-threshold",
         type=_score,
         default=DEFAULT.score_threshold,
@@ -92,6 +100,10 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--detector is for the default model; a --config-file names its own detector")
     if args.track and not (args.video or args.webcam):
         parser.error("--track follows people over the frames of a --video or --webcam")
+    if args.resume and not args.input:
+        parser.error(
+            "--resume continues with a folder of images, not with a video"
+        )
     return args
 
 
@@ -133,7 +145,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    images = find_images(args.input) if args.input else []
+    left_out: Counter[str] = Counter()
+    images = find_images(args.input, left_out) if args.input else []
     predictor = _predictor(args)
     if predictor.random_parts:
         print(RANDOM_WARNING.format(parts=", ".join(predictor.random_parts)), file=sys.stderr)
@@ -141,14 +154,19 @@ def _run(args: argparse.Namespace) -> int:
         print(f"note: {predictor.note}", file=sys.stderr)
     names = predictor.vocabulary.verbs
     verbs = tuple(names[index_of(verb, names, "verb")] for verb in args.verbs)
-    draw = DrawOptions(args.score_threshold, args.top_k, verbs)
+    draw = DrawOptions(args.score_threshold, args.top_k, verbs, args.font)
+    if args.font is not None:
+        load_font(12, args.font)  # a file that is no font is named before the first image
     output = _folder(args.output)
-    if images:
-        return run_on_images(predictor, images, output, draw=draw)
-    source = args.camera if args.webcam else args.video
-    return run_on_video(
-        predictor, source, output, draw=draw, track=args.track, max_frames=args.max_frames
-    )
+    with stopped_like_ctrl_c():
+        if images:
+            return run_on_images(
+                predictor, images, output, draw=draw, resume=args.resume, left_out=left_out
+            )
+        source = args.camera if args.webcam else args.video
+        return run_on_video(
+            predictor, source, output, draw=draw, track=args.track, max_frames=args.max_frames
+        )
 
 
 def _folder(name: str) -> Path:

@@ -4,15 +4,17 @@ r"""Writes a model as ONNX files with a runner, and checks them against torch.
     python output/onnx/run_hoi.py photo.jpg
 
 OUTPUT gets the graphs: detector.onnx (one size of image), head.onnx (any number of pairs) and for
-a DEFR-Det encoder.onnx; model.json; and run_hoi.py, which needs onnxruntime, numpy and OpenCV
-alone. Images are resized as the config says, made smaller where they do not fit, and padded.
+a DEFR-Det encoder.onnx; model.json; run_hoi.py with image_decoding.py, which need onnxruntime,
+numpy and Pillow alone. Images are resized as the config says, made smaller where they do not fit,
+and padded.
 
     hoi-d2 export --config-file DEFR-Det/zeroshot-ViT-B-16.yaml --output horses \
         MODEL.HOI.CLASSES "['riding a horse', 'feeding a horse']"
 
 keeps own classes in the files: no text encoder is needed any more.
 
-RmLR and DEFR-Det over DETR or Conditional DETR can be exported. Exit code 0: done; 1: a number of
+The photo model (photo/photo.yaml), RmLR and DEFR-Det can be exported, over NanoDet, DETR or
+Conditional DETR. Exit code 0: done; 1: a number of
 onnxruntime and torch differs by more than 1e-4 (of the largest, where numbers are above 1); 2:
 nothing could be done. Needs the extra [export].
 """

@@ -15,6 +15,7 @@ from torchvision.transforms import InterpolationMode
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.datasets.hico import NEGATIVE, POSITIVE, UNKNOWN
 from hoi_d2.data.images import read_dataset_image
+from hoi_d2.data.transforms import image_tensor
 from hoi_d2.data.vocabulary import Vocabulary
 
 
@@ -66,7 +67,7 @@ class HOIClassificationMapper:
         image = read_dataset_image(dataset_dict)
         result["height"], result["width"] = image.shape[:2]
         square = np.asarray(self.transform(Image.fromarray(image)))
-        result["image"] = torch.as_tensor(np.ascontiguousarray(square.transpose(2, 0, 1)))
+        result["image"] = image_tensor(square)
         result["image_labels"] = torch.as_tensor(image_labels_of(dataset_dict, self.vocabulary))
         return result
 

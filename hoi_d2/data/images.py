@@ -6,9 +6,11 @@ import os
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from hoi_d2.data.datasets.records import DataFormatError, Problem
+from hoi_d2.data.decoding import open_image, orientation, pil_to_rgb, read_rgb, reason
+
+__all__ = ["image_size", "pil_to_rgb", "read_dataset_image", "read_image"]
 
 TOY_SCHEME = "toy://"
 
@@ -29,6 +31,17 @@ def is_there(file_name: str | os.PathLike) -> bool:
 def image_error(file_name: str, field: str, value: object, expected: str) -> ImageFileError:
     """Makes the error for one image."""
     return ImageFileError([Problem(file_name, "", field, value, expected)])
+
+
+def _what_is_there(name: str) -> str:
+    if os.path.isdir(name):
+        return "is a folder"
+    return "is a link to nothing" if os.path.islink(name) else "does not exist"
+
+
+def unreadable(name: str, field: str, error: Exception) -> ImageFileError:
+    """Makes the error for a file that cannot be decoded, with the reason in words."""
+    return image_error(name, field, reason(name, error), "an image that can be decoded")
 
 
 def read_image(file_name: str | os.PathLike, *, apply_exif: bool = True) -> np.ndarray:
@@ -53,13 +66,11 @@ def read_image(file_name: str | os.PathLike, *, apply_exif: bool = True) -> np.n
 
         return np.ascontiguousarray(read_toy_image(name)[:, :, ::-1])  # drawn as BGR
     if not os.path.isfile(name):
-        raise image_error(name, "file", "does not exist", "an image")
+        raise image_error(name, "file", _what_is_there(name), "an image")
     try:
-        with Image.open(name) as image:
-            return pil_to_rgb(image, apply_exif=apply_exif)
+        return read_rgb(name, apply_exif=apply_exif)
     except Exception as error:  # decoders raise many kinds of errors on a broken file
-        what = f"{type(error).__name__}: {error}"
-        raise image_error(name, "content", what, "an image that can be decoded") from error
+        raise unreadable(name, "content", error) from error
 
 
 def read_dataset_image(dataset_dict: dict[str, Any]) -> np.ndarray:
@@ -96,35 +107,11 @@ def image_size(file_name: str | os.PathLike, *, apply_exif: bool = True) -> tupl
         height, width = read_image(name).shape[:2]
         return height, width
     if not os.path.isfile(name):
-        raise image_error(name, "file", "does not exist", "an image")
+        raise image_error(name, "file", _what_is_there(name), "an image")
     try:
-        with Image.open(name) as image:
+        with open_image(name) as image:
             width, height = image.size
-            turned = apply_exif and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            turned = apply_exif and orientation(image) >= 5
     except Exception as error:  # as above
-        what = f"{type(error).__name__}: {error}"
-        raise image_error(name, "header", what, "an image that can be decoded") from error
+        raise unreadable(name, "header", error) from error
     return (width, height) if turned else (height, width)
-
-
-def pil_to_rgb(image: Image.Image, *, apply_exif: bool = True) -> np.ndarray:
-    """Converts a Pillow image of any mode to (H, W, 3) uint8; of an animation, the first frame."""
-    if apply_exif:
-        image = ImageOps.exif_transpose(image)
-    if image.mode == "F" or image.mode.startswith("I"):
-        # Pillow would clip these at 255, which makes a 16-bit image white.
-        grey = _to_bytes(np.asarray(image), image.mode)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    return np.array(image.convert("RGB"))
-
-
-def _to_bytes(values: np.ndarray, mode: str) -> np.ndarray:
-    """16-bit, 32-bit or float grey values (H, W) as bytes."""
-    values = np.nan_to_num(values.astype(np.float64))
-    largest = values.max(initial=0)
-    if mode.startswith("I;16"):
-        full = 65535.0
-    else:  # the value of white is unknown: take the smallest usual range that holds every value
-        usual = (1.0, 255.0, 65535.0) if mode == "F" else (255.0, 65535.0)
-        full = next((u for u in usual if largest <= u), largest)
-    return np.clip(np.rint(values * (255.0 / full)), 0, 255).astype(np.uint8)

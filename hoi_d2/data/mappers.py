@@ -15,7 +15,7 @@ from detectron2.structures import Boxes, BoxMode, Instances
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.classification_mapper import HOIClassificationMapper
 from hoi_d2.data.images import read_dataset_image
-from hoi_d2.data.transforms import detection_augmentations
+from hoi_d2.data.transforms import detection_augmentations, image_tensor
 from hoi_d2.structures import NO_OBJECT, make_hoi_targets
 
 __all__ = ["HOIClassificationMapper", "HOIDatasetMapper"]
@@ -70,10 +70,11 @@ class HOIDatasetMapper:
         result["height"], result["width"] = image.shape[:2]
         aug_input = T.AugInput(image)
         transforms = self.augmentations(aug_input)
-        pixels = np.ascontiguousarray(aug_input.image.transpose(2, 0, 1))
-        result["image"] = torch.as_tensor(pixels)
+        result["image"] = image_tensor(aug_input.image)
         if self.is_train:
-            instances, hoi_instances = self._targets(dataset_dict, transforms, pixels.shape[1:])
+            instances, hoi_instances = self._targets(
+                dataset_dict, transforms, aug_input.image.shape[:2]
+            )
             result["instances"], result["hoi_instances"] = instances, hoi_instances
         return result
 

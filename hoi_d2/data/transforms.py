@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from fvcore.transforms.transform import NoOpTransform, Transform
@@ -97,6 +98,15 @@ class MaybeCrop(T.Augmentation):
         if np.random.uniform() < self.probability:
             return self.steps(aug_input)
         return NoOpTransform()
+
+
+def image_tensor(image: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) pixels as a (3, H, W) tensor of its own memory.
+
+    A copy in any case: numpy calls a mirrored image of one pixel contiguous, and torch refuses its
+    negative strides.
+    """
+    return torch.from_numpy(image.transpose(2, 0, 1).copy(order="C"))
 
 
 def detection_augmentations(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:

@@ -2,59 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import re
+import os
 import sys
-from collections.abc import Iterator, Sequence
-from glob import glob
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from hoi_d2.data.images import ImageFileError, read_image
+from hoi_d2.demo.find_images import PHOTOGRAPHS, find_images, image_ids
 from hoi_d2.demo.report import DEFAULT, DemoReport, DrawOptions
 from hoi_d2.inference.predictor import HOIPredictor
 from hoi_d2.visualization.pages.folders import image_names
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".gif"}
-
-
-def find_images(inputs: Sequence[str]) -> list[Path]:
-    """The images that paths, folders (not their subfolders) and globs (`**`: with subfolders)
-    name, in order.
-
-    Raises:
-        FileNotFoundError: one of them names nothing.
-    """
-    found: dict[Path, None] = {}
-    for name in inputs:
-        path = Path(name)
-        if path.is_dir():
-            matches = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-        else:
-            named = [name] if path.exists() else sorted(glob(name, recursive=True))
-            matches = [Path(p) for p in named if not Path(p).is_dir()]
-        if not matches:
-            raise FileNotFoundError(f"--input {name}: {_nothing_there(path)}")
-        found.update(dict.fromkeys(matches))
-    return list(found)
-
-
-def _nothing_there(path: Path) -> str:
-    if not path.is_dir():
-        return "no such image"
-    below = any(child.is_dir() for child in path.iterdir())
-    return "no images in it" + (f"; with its subfolders: '{path}/**/*.jpg'" if below else "")
-
-
-def image_ids(paths: Sequence[Path]) -> list[int]:
-    """The number in each file name (HICO's and COCO's ids); positions if two share one."""
-    numbers = [re.findall(r"\d+", path.stem) for path in paths]
-    ids = [int(n[-1]) if n else -1 for n in numbers]
-    unique = len(set(ids)) == len(ids) and -1 not in ids
-    return ids if unique else list(range(1, len(paths) + 1))
+__all__ = ["find_images", "image_ids", "run_on_images"]
 
 
 def run_on_images(
@@ -63,41 +26,97 @@ def run_on_images(
     output: Path,
     *,
     draw: DrawOptions = DEFAULT,
+    resume: bool = False,
+    left_out: Mapping[str, int] | None = None,
 ) -> int:
-    """Writes a drawn PNG for each image, hoi_results.json, hoi_results.csv and images.json.
+    """Writes a drawing of each image, hoi_results.json, hoi_results.csv and images.json.
 
-    A file that cannot be read is named and skipped.
+    The drawing of a photograph (JPEG, WebP, ...) is a JPEG, that of another image a PNG. A file
+    that cannot be read is named and skipped.
+
+    Args:
+        predictor: the model.
+        paths: the images.
+        output: the folder.
+        draw: what is drawn.
+        resume: skip the images that `output` holds results of.
+        left_out: reason -> number of files that were not taken for images, for the summary.
 
     Returns:
         0, or 1 where a file was skipped, or 2 where all were.
 
     Raises:
         ValueError: a drawing would overwrite one of the images.
+        ResumeError: `output` holds results in another form.
     """
-    ids, bad = dict(zip(paths, image_ids(paths))), list[Path]()
-    files: dict[Any, str] = {}
-    names = dict(zip(paths, image_names([{"file_name": str(p)} for p in paths], ".png")))
+    names = dict(zip(paths, drawing_names(paths)))
     keep_originals(paths, [output / name for name in names.values()])
-    with DemoReport(output, ("image",)) as report, tqdm(total=len(paths), unit="image") as bar:
-        for chunk in _chunks(paths, predictor.batch_size):
-            read = list(_readable(chunk, bad))
-            for (path, _), prediction in zip(read, predictor([rgb[:, :, ::-1] for _, rgb in read])):
-                drawn = draw.select(prediction)
-                drawn.draw(score_threshold=draw.score_threshold, top_k=None).save(
-                    output / names[path]
-                )
-                report.add(ids[path], (str(path),), prediction, drawn)
-                files[ids[path]] = str(path)
-            bar.update(len(chunk))
-    (output / "images.json").write_text(json.dumps(files, indent=1))
-    print(f"{len(files)} drawn, {len(bad)} could not be read; results in {output}")
-    return (1 if files else 2) if bad else 0
+    bad: list[Path] = []
+    with DemoReport(output, ("image",), predictor.vocabulary, resume=resume) as report:
+        ids, earlier = _ids(paths, report.files), set(report.files.values())
+        waiting = [path for path in paths if str(path) not in earlier]
+        with tqdm(total=len(waiting), unit="image") as bar:
+            for chunk in _chunks(waiting, predictor.batch_size):
+                read = list(_readable(chunk, bad))
+                found = predictor([rgb[:, :, ::-1] for _, rgb in read])
+                for (path, _), prediction in zip(read, found):
+                    drawn = draw.select(prediction)
+                    image = drawn.draw(
+                        score_threshold=draw.score_threshold, top_k=None, font=draw.font
+                    )
+                    image.save(output / names[path])
+                    report.add(ids[path], (str(path),), prediction, drawn, file=str(path))
+                bar.set_postfix_str(f"{len(bad)} unreadable" if bad else "", refresh=False)
+                bar.update(len(chunk))
+    done = len(waiting) - len(bad)
+    print(_summary(done, len(paths) - len(waiting), len(bad), left_out or {}, output))
+    return (1 if len(bad) < len(paths) else 2) if bad else 0
+
+
+def _summary(done: int, earlier: int, bad: int, left_out: Mapping[str, int], output: Path) -> str:
+    before = f", {earlier} were done before" if earlier else ""
+    reasons = ", ".join(f"{number} {why}" for why, number in Counter(left_out).most_common())
+    others = f", {sum(left_out.values())} left out ({reasons})" if left_out else ""
+    return f"{done} drawn{before}, {bad} could not be read{others}; results in {output}"
+
+
+def _ids(paths: Sequence[Path], earlier: Mapping[int, str]) -> dict[Path, int]:
+    """Image ids; those of an earlier run stay, and new images do not take them."""
+    known = {file: number for number, file in earlier.items()}
+    ids = dict(zip(paths, image_ids(paths)))
+    if not known:
+        return ids
+    after = max([*earlier, *ids.values()]) + 1
+    for path, number in ids.items():
+        if str(path) in known:
+            ids[path] = known[str(path)]
+        elif number in earlier:
+            ids[path], after = after, after + 1
+    return ids
+
+
+def drawing_names(paths: Sequence[Path]) -> list[str]:
+    """A file name for the drawing of each image."""
+    kinds = [".jpg" if path.suffix.lower() in PHOTOGRAPHS else ".png" for path in paths]
+    stems = image_names([{"file_name": str(path)} for path in paths], "")
+    return [stem + kind for stem, kind in zip(stems, kinds)]
 
 
 def keep_originals(sources: Sequence[Path], written: Sequence[Path]) -> None:
-    """Raises ValueError where what is written would overwrite what is read."""
-    originals = {path.resolve() for path in sources}
-    lost = next((path for path in written if path.resolve() in originals), None)
+    """Raises ValueError where what is written would overwrite what is read.
+
+    Folders are compared, not files: 100,000 files are not looked at before the first one is read.
+    """
+    folders: dict[str, str] = {}
+
+    def place(path: Path) -> tuple[str, str]:
+        folder = os.path.dirname(path)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        return folders[folder], os.path.basename(path)
+
+    originals = {place(path) for path in sources}
+    lost = next((path for path in written if place(path) in originals), None)
     if lost is not None:
         raise ValueError(f"--output: {lost} is one of the inputs; choose another folder")
 

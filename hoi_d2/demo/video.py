@@ -1,8 +1,7 @@
-"""The demo on a video file or a camera."""
+"""The demo on a video file, a stream or a camera."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -14,14 +13,14 @@ from tqdm import tqdm
 
 from hoi_d2.demo.images import keep_originals
 from hoi_d2.demo.report import DEFAULT, DemoReport, DrawOptions
+from hoi_d2.demo.video_source import VideoSource, check_name, is_address
 from hoi_d2.inference.interaction_log import InteractionLog
 from hoi_d2.inference.prediction import HOIPrediction
 from hoi_d2.inference.predictor import HOIPredictor
 from hoi_d2.inference.tracking import PersonTracker
+from hoi_d2.utils.files import write_json
 from hoi_d2.visualization import HOIVisualizer
 from hoi_d2.visualization.video import VideoFile
-
-_USUAL_RATE = 25.0
 
 
 def run_on_video(
@@ -36,9 +35,12 @@ def run_on_video(
     """Writes the video with interactions drawn, hoi_results.csv, and hoi_results.json with frame
     numbers as image ids; with `track` also hoi_tracks.json: who did what, from when, how long.
 
+    Seconds are those of the source, see `VideoSource`; the drawn video shows each frame from its
+    second on.
+
     Args:
         predictor: the model.
-        source: a file, or the number of a camera, which Ctrl-C ends.
+        source: a file, the address of a stream, or the number of a camera, which Ctrl-C ends.
         output: folder.
         draw: what is drawn.
         track: follow people.
@@ -49,76 +51,92 @@ def run_on_video(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the drawn video would overwrite it.
+        ValueError: the drawn video would overwrite it, or OpenCV cannot take its name.
     """
-    is_camera = isinstance(source, int)
-    name = f"camera_{source}" if is_camera else Path(str(source)).stem
+    name = f"camera_{source}" if isinstance(source, int) else Path(str(source)).stem
     target = output / f"{name}.mp4"
-    if not is_camera and "://" not in str(source):  # a stream's address is no file
+    if not isinstance(source, int) and not is_address(source):
         _check_file(Path(str(source)), target)
-    capture = cv2.VideoCapture(source)
-    if not capture.isOpened():
-        what = f"camera {source}" if is_camera else f"{source} (a video that OpenCV can decode?)"
+    frames = VideoSource(source)
+    if not frames.is_open:
+        camera = isinstance(source, int)
+        what = f"camera {source}" if camera else f"{source} (a video that OpenCV can decode?)"
         print(f"demo: cannot open {what}", file=sys.stderr)
         return 2
-    rate = capture.get(cv2.CAP_PROP_FPS)
-    rate = rate if 1 <= rate <= 1000 else _USUAL_RATE
-    total = 0 if is_camera else max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
-    expected = min(total, max_frames) if max_frames is not None and total else total
-    tracker = PersonTracker(frame_rate=rate) if track else None
-    log = InteractionLog(rate)
-    sound = None if isinstance(source, int) else source
-    video = VideoFile(target, frame_rate=rate, sound_of=sound)
-    frames = islice(_frames(capture), max_frames)
+    sound = None if isinstance(source, int) or frames.is_live else source
+    video = VideoFile(target, frame_rate=frames.finest_rate(), sound_of=sound)
+    tracker = PersonTracker(frame_rate=frames.rate) if track else None
+    log = InteractionLog(frames.rate)
+    done, seconds = 0, 0.0
     try:
-        with DemoReport(output, ("frame", "seconds")) as report:
-            for number, frame in enumerate(tqdm(frames, total=expected or None, unit="frame")):
+        with DemoReport(output, ("frame", "seconds"), predictor.vocabulary) as report:
+            for number, (seconds, frame) in enumerate(_progress(frames, max_frames)):
                 prediction = predictor(frame)
                 if tracker is not None:
-                    prediction = tracker.follow(prediction)
+                    prediction = tracker.follow(prediction, seconds=seconds)
                 drawn = draw.select(prediction)
-                log.add(number, drawn)
-                report.add(number, (number, f"{number / rate:.3f}"), prediction, drawn)
-                video.write(_drawn_frame(drawn))
+                log.add(number, drawn, seconds=seconds)
+                report.add(number, (number, f"{seconds:.3f}"), prediction, drawn)
+                video.write(_drawn_frame(drawn, draw.font), seconds=seconds)
+                done = number + 1
     except KeyboardInterrupt:  # the way to end a camera
         pass
     finally:
-        capture.release()
-        how = video.close()
-    if tracker is not None:
-        (output / "hoi_tracks.json").write_text(json.dumps(log.rows(), indent=1))
-    print(f"{video.frames} frames in {video.path} ({how}); results in {output}")
-    return _exit_code(video.frames, expected)
+        frames.release()
+        is_whole = max_frames is None or done < max_frames
+        how = video.close(seconds=_end(seconds, frames) if is_whole else None)
+        if tracker is not None:
+            write_json(output / "hoi_tracks.json", log.rows())
+    if done:
+        print(
+            f"{done} frames of {seconds + 1 / frames.rate:.1f} s in {video.path} ({video.frames} "
+            f"at {video.frame_rate:g} a second; {how}); results in {output}"
+        )
+    return _exit_code(done, seconds, frames, is_limited=not is_whole)
 
 
 def _check_file(source: Path, target: Path) -> None:
+    check_name(source)
     if not source.is_file():
         raise FileNotFoundError(f"--video {source}: no such file")
     keep_originals([source], [target])
 
 
-def _exit_code(done: int, expected: int) -> int:
+def _progress(frames: VideoSource, limit: int | None) -> Iterator[tuple[float, np.ndarray]]:
+    """The frames, with a bar of seconds: how many frames there are is not known before the end."""
+    total = round(frames.duration, 1) or None
+    with tqdm(total=total, unit="s", unit_scale=False) as bar:
+        for number, (seconds, frame) in enumerate(islice(frames.frames(), limit), start=1):
+            yield seconds, frame
+            bar.n = round(seconds, 1)
+            bar.set_postfix_str(f"{number} frames", refresh=False)
+            bar.update(0)
+
+
+def _end(seconds: float, frames: VideoSource) -> float:
+    """When the last frame, seen from `seconds` on, ends: as the header says, if that can be."""
+    usual = seconds + 1 / frames.rate
+    return frames.duration if seconds < frames.duration <= usual + 1 else usual
+
+
+def _exit_code(done: int, seconds: float, frames: VideoSource, *, is_limited: bool) -> int:
     if not done:
         print("demo: the video has no frame that can be decoded", file=sys.stderr)
         return 2
-    if done < 0.98 * expected:  # what a container says of itself is not always exact
-        print(f"demo: broken off after {done} of about {expected} frames", file=sys.stderr)
+    seen = seconds + 1 / frames.rate
+    if seen < 0.98 * frames.duration and not is_limited:  # headers are not always exact
+        print(
+            f"demo: broken off after {done} frames, at {seen:.1f} of {frames.duration:.1f} s",
+            file=sys.stderr,
+        )
         return 1
     return 0
 
 
-def _drawn_frame(drawn: HOIPrediction) -> np.ndarray:
+def _drawn_frame(drawn: HOIPrediction, font: str | None) -> np.ndarray:
     """BGR, of the frame's own size."""
-    visualizer = HOIVisualizer(drawn.image, scale=1.0, legend=False)
+    visualizer = HOIVisualizer(drawn.image, scale=1.0, legend=False, font=font)
     image = visualizer.draw_hoi_instances(
         drawn.hoi_instances, drawn.vocabulary, score_threshold=0.0, top_k=None
     )
-    return np.ascontiguousarray(image.get_image()[:, :, ::-1])
-
-
-def _frames(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
-    while True:
-        ok, frame = capture.read()
-        if not ok:
-            return
-        yield frame
+    return cv2.cvtColor(image.get_image(), cv2.COLOR_RGB2BGR)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from hoi_d2.data.datasets.records import shown
+from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.evaluation.foreign.forms import PPDM, form_on_disk, how_to_convert, is_ppdm
 from hoi_d2.evaluation.results import COLUMNS, HOIResults, ResultFormatError
 from hoi_d2.utils.strict_json import DuplicateKeyError, unique
@@ -48,8 +49,17 @@ def read_results(path: str | Path) -> HOIResults:
     return _read_json(path)
 
 
-def write_results(path: str | Path, results: HOIResults) -> None:
-    """Writes `.json` or `.npz` by the suffix, under a temporary name until the file is complete."""
+def write_results(
+    path: str | Path, results: HOIResults, *, vocabulary: Vocabulary | None = None
+) -> None:
+    """Writes `.json` or `.npz` by the suffix, under a temporary name until the file is complete.
+
+    Args:
+        path: of the file; its folder is made.
+        results: the rows.
+        vocabulary: each row of a `.json` also tells the names `verb` and `object` by it, which
+            readers of result files do not look at.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
@@ -58,7 +68,7 @@ def write_results(path: str | Path, results: HOIResults) -> None:
             columns: dict[str, Any] = dict(results.to_columns())
             np.savez_compressed(file, **columns)
     else:
-        _write_json(partial, results.to_columns())
+        _write_json(partial, results.to_columns(), vocabulary)
     partial.replace(path)
 
 
@@ -110,7 +120,9 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Sequence[Sequence])
         writer.writerows(rows)
 
 
-def _write_json(path: Path, columns: dict[str, np.ndarray]) -> None:
+def _write_json(
+    path: Path, columns: dict[str, np.ndarray], vocabulary: Vocabulary | None = None
+) -> None:
     """Writes a list of rows, one a line; a NaN object box becomes null."""
     count = len(columns["score"])
     with path.open("w", encoding="utf-8") as file:
@@ -118,10 +130,19 @@ def _write_json(path: Path, columns: dict[str, np.ndarray]) -> None:
         for start in range(0, count, BLOCK):
             block = {n: columns[n][start : start + BLOCK].tolist() for n in COLUMNS}
             block["object_box"] = [None if b[0] != b[0] else b for b in block["object_box"]]
-            rows = (dict(zip(COLUMNS, row)) for row in zip(*block.values()))
+            names: tuple[str, ...] = COLUMNS
+            if vocabulary is not None:
+                block |= _names_of(block, vocabulary)
+                names = tuple(block)
+            rows = (dict(zip(names, row)) for row in zip(*block.values()))
             file.write(",\n" if start else "\n")
             file.write(",\n".join(map(json.dumps, rows)))
         file.write("\n]\n")
+
+
+def _names_of(block: dict[str, list], vocabulary: Vocabulary) -> dict[str, list[str | None]]:
+    objects = [vocabulary.objects[i] if i >= 0 else None for i in block["object_category_id"]]
+    return {"verb": [vocabulary.verbs[i] for i in block["verb_id"]], "object": objects}
 
 
 class _Rows:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-OPSET = 17
+OPSET = 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,8 @@ class Graph:
         module: takes and gives tensors alone.
         inputs, outputs: their names.
         example: number of pairs -> inputs; a graph that knows no pairs gives the same for any.
-        per_pair: inputs and outputs with a row for each pair. Everything else has a fixed size.
+        per_pair: inputs and outputs with a row for each pair.
+        per_entity: those with a row for each entity. Everything else has a fixed size.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Graph:
     outputs: tuple[str, ...]
     example: Callable[[int], tuple[Tensor, ...]]
     per_pair: tuple[str, ...] = ()
+    per_entity: tuple[str, ...] = ()
 
     def file(self, folder: Path) -> Path:
         """The graph's path in the folder of a model."""
@@ -49,7 +51,8 @@ class Graph:
                 str(path),
                 input_names=list(self.inputs),
                 output_names=list(self.outputs),
-                dynamic_axes={name: {0: "pairs"} for name in self.per_pair},
+                dynamic_axes={name: {0: "pairs"} for name in self.per_pair}
+                | {name: {0: "entities"} for name in self.per_entity},
                 opset_version=OPSET,
                 dynamo=False,  # the other exporter needs the package onnxscript
             )

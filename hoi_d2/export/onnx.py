@@ -1,7 +1,8 @@
 """Exports a model as a folder of ONNX graphs, settings and a runner.
 
 Between the graphs images are resized, and entities are chosen and paired, which is a few lines of
-arrays; `runner.py` has them, and is copied next to the graphs.
+arrays; `runner.py` has them, and is copied next to the graphs. It is one long file on purpose:
+people take it into their own programs.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
+from hoi_d2.data import decoding
 from hoi_d2.export.defr_det import defr_det_graphs, defr_det_settings
 from hoi_d2.export.detector import DETECTORS, detector_settings
 from hoi_d2.export.graph import Graph
+from hoi_d2.export.layout import layout_graphs, layout_settings
 from hoi_d2.export.rmlr import rmlr_graphs, rmlr_settings
 from hoi_d2.inference.predictor import HOIPredictor, read_config
 
 RUNNER = "run_hoi.py"
+DECODING = "image_decoding.py"
 _STRIDE = 32  # of ResNet-50 and -101; 16 divides it
 # Speed keys and files that an ONNX graph cannot hold; onnxruntime has its own optimisations.
 PLAIN: dict[str, Any] = {
@@ -52,6 +56,7 @@ class Kind:
 KINDS = {
     "RmLR": Kind(rmlr_graphs, rmlr_settings),
     "DEFR-Det": Kind(defr_det_graphs, defr_det_settings),
+    "LayoutRmLR": Kind(layout_graphs, layout_settings),
 }
 
 
@@ -72,7 +77,7 @@ def check_config(cfg: CfgNode) -> None:
     kind, detector = cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.ENTITY_DETECTOR.NAME
     if kind not in KINDS:
         raise ValueError(
-            f"MODEL.META_ARCHITECTURE {kind} cannot be exported; {' and '.join(KINDS)} can"
+            f"MODEL.META_ARCHITECTURE {kind} cannot be exported; {', '.join(KINDS)} can"
         )
     if detector not in DETECTORS:
         raise ValueError(
@@ -108,7 +113,7 @@ def default_size(cfg: CfgNode) -> tuple[int, int]:
 
 
 def export_model(predictor: HOIPredictor, folder: Path, *, size: tuple[int, int]) -> list[Path]:
-    """Writes the graphs, model.json and run_hoi.py.
+    """Writes the graphs, model.json, run_hoi.py, and the reader of images that it needs.
 
     Args:
         predictor: of `exportable`.
@@ -127,7 +132,8 @@ def export_model(predictor: HOIPredictor, folder: Path, *, size: tuple[int, int]
     files = [graph.write(folder) for graph in graphs]
     (folder / "model.json").write_text(json.dumps(settings(predictor, size)))
     shutil.copyfile(Path(__file__).with_name("runner.py"), folder / RUNNER)
-    return [*files, folder / "model.json", folder / RUNNER]
+    shutil.copyfile(decoding.__file__, folder / DECODING)
+    return [*files, folder / "model.json", folder / RUNNER, folder / DECODING]
 
 
 def graphs_of(predictor: HOIPredictor, *, size: tuple[int, int]) -> list[Graph]:

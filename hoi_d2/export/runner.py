@@ -1,23 +1,28 @@
 #!/usr/bin/env python
-"""Finds interactions with an exported model; needs onnxruntime, numpy and OpenCV, nothing else.
+"""Finds interactions with an exported model; needs onnxruntime, numpy and Pillow, nothing else.
 
-    python run_hoi.py photo.jpg other.jpg > interactions.json
+    python run_hoi.py photo.jpg folder [--score-threshold 0.2] > interactions.json
 
-The folder of this file holds model.json and the graphs: detector.onnx, head.onnx, and for a
-DEFR-Det encoder.onnx.
+The folder of this file holds image_decoding.py, model.json and the graphs: detector.onnx,
+head.onnx, and for a DEFR-Det encoder.onnx. Boxes are corners in pixels: left, top, right, bottom.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnxruntime
+
+try:  # the copy next to an exported model
+    from image_decoding import read_rgb, reason  # type: ignore[import-not-found]
+except ImportError:
+    from hoi_d2.data.decoding import read_rgb, reason
 
 Arrays = dict[str, np.ndarray]
 
@@ -175,6 +180,13 @@ class ExportedModel:
             grid, mask = self.settings["grid"], self.settings["mask"]
             patches = pair_patches(shares[human], shares[target], grid, mask)
             inputs = {"tokens": tokens, "open_patches": patches}
+        elif self.settings["kind"] == "LayoutRmLR":
+            inputs = {
+                "entity_boxes": boxes,
+                "entity_classes": found["classes"],
+                "entity_scores": found["scores"],
+                "pair_rows": np.stack([human, target], axis=1),
+            }
         else:
             inputs = {
                 "feature_map": found["feature_map"],
@@ -383,26 +395,59 @@ def _needed(file: Path) -> Path:
     return file
 
 
+def read_image(file: str | Path) -> np.ndarray:
+    """An image as the predictor reads it, (H, W, 3) uint8 BGR.
+
+    Raises:
+        OSError: it cannot be read; says why.
+    """
+    try:
+        return np.ascontiguousarray(read_rgb(file)[:, :, ::-1])
+    except Exception as error:  # decoders raise many kinds of errors on a broken file
+        raise OSError(f"{file}: {reason(file, error)}") from error
+
+
+def images_of(names: list[str]) -> Iterator[str]:
+    """Files, and those of folders; hidden files of a folder are left out."""
+    for name in names:
+        if not Path(name).is_dir():
+            yield name
+            continue
+        files = (path for path in sorted(Path(name).iterdir()) if not path.is_dir())
+        yield from (str(path) for path in files if not path.name.startswith("."))
+
+
+def rounded(row: dict[str, Any]) -> dict[str, Any]:
+    """Boxes with a tenth of a pixel, the score with four digits."""
+    boxes = {k: [round(v, 1) for v in row[k]] for k in ("human_box", "object_box")}
+    return row | boxes | {"score": round(row["score"], 4)}
+
+
 def main(arguments: list[str]) -> int:
     """Prints the interactions of images as JSON; 1 where a file is no image, 2 where nothing
     could be done."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(__doc__)
-        return 0 if arguments else 2
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="images or folders")
+    parser.add_argument("--score-threshold", type=float, default=0.0, help="lowest score")
+    args = parser.parse_args(arguments)
     try:
-        model, found, bad = ExportedModel(Path(__file__).parent), {}, 0
+        model = ExportedModel(Path(__file__).parent)
     except FileNotFoundError as error:
         print(error, file=sys.stderr)
         return 2
-    for name in arguments:
-        image = cv2.imread(name)
-        if image is None:
-            print(f"skipped: {name} is not there or no image", file=sys.stderr)
+    found: dict[str, list[dict[str, Any]]] = {}
+    bad = 0
+    for name in images_of(args.images):
+        try:
+            rows = model(read_image(name))
+        except OSError as error:
+            print(f"skipped: {error}", file=sys.stderr)
             bad += 1
         else:
-            found[name] = model(image)
+            found[name] = [rounded(r) for r in rows if r["score"] >= args.score_threshold]
     print(json.dumps(found, indent=1))
-    return 1 if bad else 0
+    return (1 if found else 2) if bad else 0
 
 
 if __name__ == "__main__":

@@ -127,9 +127,21 @@ class HOIPrediction:
         """The rows of a result file."""
         return HOIResults.from_hoi_instances(image_id, self.hoi_instances)
 
-    def draw(self, *, score_threshold: float = DRAW_THRESHOLD, top_k: int | None = 20) -> HOIImage:
-        """The image with its interactions; `.save(path)` writes it."""
+    def draw(
+        self,
+        *,
+        score_threshold: float = DRAW_THRESHOLD,
+        top_k: int | None = 20,
+        font: str | None = None,
+    ) -> HOIImage:
+        """The image with its interactions; `.save(path)` writes it.
+
+        Args:
+            score_threshold: interactions below are not drawn.
+            top_k: at most that many; None = all.
+            font: a font file; None = one of this machine that has the letters of the names.
+        """
         shown = self.select(score_threshold=score_threshold, top_k=top_k)
-        return HOIVisualizer(self.image, note=self.note).draw_hoi_instances(
+        return HOIVisualizer(self.image, note=self.note, font=font).draw_hoi_instances(
             shown.hoi_instances, self.vocabulary, score_threshold=score_threshold, top_k=None
         )

@@ -21,7 +21,7 @@ from hoi_d2.checkpoint.random_weights import KEY, refuse_random_weights
 from hoi_d2.config.load import load_config, on_this_machine
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.images import pil_to_rgb, read_image
-from hoi_d2.data.transforms import detection_augmentations
+from hoi_d2.data.transforms import detection_augmentations, image_tensor
 from hoi_d2.inference.prediction import HOIPrediction
 from hoi_d2.model_zoo import (
     PREFIX,
@@ -151,8 +151,7 @@ class HOIPredictor:
         height, width = image.shape[:2]
         for augmentation in self.augmentations:
             image = augmentation.get_transform(image).apply_image(image)
-        tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-        return {"image": tensor, "height": height, "width": width}
+        return {"image": image_tensor(image), "height": height, "width": width}
 
 
 def read_config(config: str, options: Sequence[Any] = (), *, pretrained: bool = False) -> CfgNode:

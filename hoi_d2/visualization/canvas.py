@@ -11,9 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from hoi_d2.utils.files import TEMPORARY_SUFFIX
+from hoi_d2.visualization.fonts import default_font
 
 Color = tuple[int, int, int]
 
@@ -22,6 +24,7 @@ WHITE: Color = (255, 255, 255)
 GREY: Color = (190, 190, 190)
 
 _SUBPIXEL_BITS = 4
+_QUALITY = 90  # of JPEGs
 
 
 @lru_cache(maxsize=64)
@@ -31,11 +34,11 @@ def load_font(size: int, path: str | None = None) -> ImageFont.FreeTypeFont:
     Raises:
         FileNotFoundError: `path` is no font file.
     """
-    default = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"
+    path = path or default_font()
     try:
-        return ImageFont.truetype(str(path or default), size)
+        return ImageFont.truetype(path, size)
     except OSError as error:
-        raise FileNotFoundError(f"{path or default} cannot be read as a font") from error
+        raise FileNotFoundError(f"{path} cannot be read as a font") from error
 
 
 @lru_cache(maxsize=512)
@@ -85,13 +88,25 @@ class HOIImage:
         return self.canvas
 
     def save(self, path: str | Path) -> None:
-        """Writes the image (PNG, JPEG, ...: by the suffix), creating folders if needed.
+        """Writes the image (PNG, JPEG, ...: by the suffix), completely or not at all.
+
+        Folders are created if needed.
 
         Raises:
             ValueError: the suffix names no image format.
         """
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(self.canvas).save(path, compress_level=3)
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        form = Image.registered_extensions().get(path.suffix.lower())
+        if form is None:
+            raise ValueError(f"{path}: unknown file extension {path.suffix!r}")
+        partial = path.with_name(path.name + TEMPORARY_SUFFIX)
+        try:
+            Image.fromarray(self.canvas).save(partial, form, compress_level=3, quality=_QUALITY)
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
     def polylines(
         self, lines: Sequence[np.ndarray], color: Color, width: int, *, closed: bool = False

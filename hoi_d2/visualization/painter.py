@@ -17,6 +17,7 @@ from hoi_d2.visualization.canvas import (
     text_mask,
     wrap_text,
 )
+from hoi_d2.visualization.fonts import font_for
 from hoi_d2.visualization.layout import (
     BODY,
     FACE,
@@ -89,7 +90,7 @@ class ScenePainter:
         scene: boxes in the pixels of the image before `output.scale`.
         vocabulary: names.
         legend: see `HOIVisualizer`.
-        font: a font file, None = DejaVu Sans.
+        font: a font file, None = DejaVu Sans, or one of this machine where that lacks letters.
     """
 
     def __init__(
@@ -159,8 +160,7 @@ class ScenePainter:
     def _draw_labels(self) -> None:
         labels = self._labels()
         widest = max(0.3 * self.output.width, 9.0 * self.style.font)
-        wrapped = [wrap_text(label.text, self.font, widest) for label in labels]
-        masks = [text_mask(text, self.font, self.padding) for text in wrapped]
+        masks = [self._mask(label.text, widest) for label in labels]
         places = self._places(labels, masks)
         listed: list[_Label] = []
         for label, mask, place in zip(labels, masks, places):
@@ -172,6 +172,11 @@ class ScenePainter:
         self._append_legend(listed)
         if not self.legend and None in places:
             self._draw_count(places.count(None))
+
+    def _mask(self, text: str, widest: float) -> np.ndarray:
+        """A label in a font that has its letters."""
+        font = load_font(self.style.font, font_for(text, self.font_file))
+        return text_mask(wrap_text(text, font, widest), font, self.padding)
 
     def _draw_count(self, num_left: int) -> None:
         """Writes into the corner how many labels did not fit."""
@@ -264,9 +269,12 @@ def paint_list(
     if not rows:
         return
     style = style or Style.of(height=output.height, width=output.width, num_labels=len(rows))
-    letters, padding = load_font(style.font, font), max(2, style.font // 4)
+    padding = max(2, style.font // 4)
     widest = output.width - 4 * padding
-    masks = [text_mask(wrap_text(text, letters, widest), letters, padding) for text, _ in rows]
+    masks = []
+    for text, _ in rows:
+        letters = load_font(style.font, font_for(text, font))
+        masks.append(text_mask(wrap_text(text, letters, widest), letters, padding))
     output.append_labels(masks, [color for _, color in rows], gap=padding)
 
 

@@ -39,7 +39,8 @@ class HOIVisualizer:
         legend: False keeps the size of the image (video): a number in the corner says how many
             labels found no room.
         merge_iou: see `build_scene`.
-        font: a font file for class names that DejaVu Sans has no letters for.
+        font: a font file for the class names; None = DejaVu Sans, or for letters that it lacks a
+            font of this machine that has them. Letters that no font has are warned of.
         note: a line below the image, if there is a legend.
 
     Raises:

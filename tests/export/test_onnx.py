@@ -110,14 +110,20 @@ def test_runner_as_a_program(folder, tmp_path):
     """In a Python that cannot import torch or this package."""
     cv2.imwrite(str(tmp_path / "scene.png"), toy.render(toy.toy_scene("val", 1)))
     (tmp_path / "bad.png").write_bytes(b"junk")
-    for module in ("torch", "hoi_d2", "PIL", "detectron2"):
+    for module in ("torch", "hoi_d2", "cv2", "detectron2"):
         (tmp_path / f"{module}.py").write_text("raise ImportError('the runner must do without')")
-    command = [sys.executable, str(folder / "run_hoi.py"), "scene.png", "bad.png"]
+    (tmp_path / "huge.ppm").write_bytes(b"P6\n100000 100000\n255\n" + bytes(30))
+    (tmp_path / "bad\udcff.jpg").write_bytes(b"junk")
+    files = ("scene.png", "bad.png", "huge.ppm", "bad\udcff.jpg", "none.jpg")
+    command = [sys.executable, str(folder / "run_hoi.py"), *files]
     done = subprocess.run(
         command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True
     )
-    assert done.returncode == 1 and "bad.png" in done.stderr, done.stderr
-    assert len(json.loads(done.stdout)["scene.png"]) > 10
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    for reason in ("bad.png: not an image", "huge.ppm: too many pixels", "none.jpg: No such file"):
+        assert reason in done.stderr
+    found = json.loads(done.stdout)
+    assert list(found) == ["scene.png"] and len(found["scene.png"]) > 10
 
 
 def test_a_file_that_is_missing_is_named(folder, tmp_path):

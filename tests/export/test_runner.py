@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
 
+from hoi_d2.data.images import read_image as predictors_image
 from hoi_d2.data.transforms import DetrResize
 from hoi_d2.data.vocabulary import hico_det_vocabulary
 from hoi_d2.export.runner import (
@@ -22,6 +23,9 @@ from hoi_d2.export.runner import (
     softmax,
     stretch,
     trained_size,
+)
+from hoi_d2.export.runner import (
+    read_image as runners_image,
 )
 from hoi_d2.modeling.image_encoder import patch_masks
 from hoi_d2.modeling.meta_arch.defr_det import DEFRDet
@@ -178,3 +182,27 @@ def test_interactions_are_those_that_are_possible_and_count():
     assert rows[0]["object_box"] == boxes[2].tolist() and rows[0]["object"] == words.objects[2]
     model.settings["score_threshold"] = 1.0
     assert model.interactions(values, *arguments) == []
+
+
+def test_images_are_the_predictors_or_refused(real_data, tmp_path):
+    """Cut off, turned by a damaged EXIF block, CMYK, LAB: the same pixels, or the same refusal."""
+    noise_image = Image.fromarray(noise(40, 60))
+    noise_image.convert("CMYK").save(tmp_path / "CMYK.tif")
+    Image.frombytes("LAB", (60, 40), noise(40, 60).tobytes()).save(tmp_path / "LAB.tif")
+    noise_image.save(tmp_path / "a.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-300])
+    cases = real_data.parent / "cases" / "pictures"
+    files = [*tmp_path.iterdir(), *cases.glob("*.[jp][pn]g"), *cases.glob("folder/*")]
+    refused = []
+    for file in files:
+        try:
+            right = predictors_image(file)
+        except OSError:
+            refused.append(file.name)
+            with pytest.raises(OSError, match=file.name):
+                runners_image(file)
+        else:
+            np.testing.assert_array_equal(runners_image(file)[:, :, ::-1], right)
+    assert "cut.jpg" in refused and len(refused) < len(files)
+    with pytest.raises(OSError, match="none"):
+        runners_image(tmp_path / "none.jpg")

@@ -143,7 +143,7 @@ def test_a_number_that_differs_is_seen(tmp_path):
 
 
 REFUSED = [
-    ("toy/detr.yaml", (), r"Detr cannot be exported; RmLR and DEFR-Det can"),
+    ("toy/detr.yaml", (), r"Detr cannot be exported; RmLR, DEFR-Det, LayoutRmLR can"),
     ("toy/rmlr_rt_detr.yaml", (), r"TransformersEntityDetector cannot .* DetrEntityDetector"),
     ("DEFR-Det/ViT-B-16-precomputed.yaml", (), r"PrecomputedEntityDetector cannot"),
     ("toy/defr_det.yaml", ("MODEL.DEFR_DET.MASKED_BLOCKS", 2), r"MASKED_BLOCKS 2 cannot"),

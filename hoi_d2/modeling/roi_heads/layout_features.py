@@ -7,6 +7,8 @@ so the same numbers come out of an image of any size; a mirrored image gives the
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -83,7 +85,7 @@ def pair_rivalry(
     distance = (_center(object_boxes) - _center(human_boxes)).norm(dim=1) / size_h[:, 1]
     near = -distance.clamp(max=LIMIT)
     by_object = rows[:, 1]
-    same_kind = rows[:, 0] * (int(object_classes.max()) + 1 if len(rows) else 1) + object_classes
+    same_kind = rows[:, 0] * _number(object_classes) + object_classes
     by_kind = same_kind.unique(return_inverse=True)[1]
     numbers = [_rivals(by_object).log1p(), _rivals(by_kind).log1p()]
     for group in (by_object, by_kind):
@@ -113,9 +115,9 @@ def entity_surroundings(
         (E, 3 C) logarithms of how many entities of each class touch it, how much of them is inside
         it, and how many are in the image, itself left out.
     """
-    number = torch.tensor(counts, device=boxes.device)
-    image = torch.repeat_interleave(number)
-    place = torch.arange(len(boxes), device=boxes.device) - (number.cumsum(0) - number)[image]
+    image = image_of(classes, counts)
+    number = group_sums(torch.ones_like(image), image, len(counts))
+    place = torch.arange(boxes.shape[0], device=boxes.device) - (number.cumsum(0) - number)[image]
     grid = boxes.new_zeros(len(counts), max(counts, default=0), 4)
     grid[image, place] = boxes
     kinds = boxes.new_zeros(*grid.shape[:2], num_classes)
@@ -127,15 +129,13 @@ def entity_surroundings(
     inside = area / _size(grid.flatten(0, 1)).prod(dim=1).view(len(counts), 1, -1)
     around = [(area > 0).to(boxes.dtype) @ kinds, inside @ kinds]
     here = kinds.sum(dim=1)[image]
-    here = here.scatter_add(1, classes[:, None], here.new_full((len(classes), 1), -1))
+    here = here.scatter_add(1, classes[:, None], -torch.ones_like(here[:, :1]))
     bags = torch.cat([a[image, place] for a in around] + [here], dim=1).log1p()
     size = _size(boxes)
-    lowest = boxes.new_full((len(counts),), 0).scatter_reduce(
-        0, image, boxes[:, 3], "amax", include_self=False
-    )
-    highest = boxes.new_full((len(counts),), 0).scatter_reduce(
-        0, image, boxes[:, 1], "amin", include_self=False
-    )
+    # Images without entities keep the infinity, and nobody looks at it.
+    nothing = boxes.new_full((len(counts),), torch.inf)
+    lowest = (-nothing).scatter_reduce(0, image, boxes[:, 3], "amax")
+    highest = nothing.scatter_reduce(0, image, boxes[:, 1], "amin")
     numbers = [
         _aspect(size)[:, 0],
         number[image].to(boxes.dtype).log(),
@@ -143,6 +143,25 @@ def entity_surroundings(
         (boxes[:, 1] - highest[image]) / size[:, 1],
     ]
     return torch.stack(numbers, dim=1).clamp(-LIMIT, LIMIT), bags
+
+
+def group_sums(values: Tensor, group: Tensor, number: int) -> Tensor:
+    """(number, ...) sums of (M, ...) values over each of `number` groups, (M,) `group` of each."""
+    zeros = values.new_zeros(number, *values.shape[1:])
+    if torch.onnx.is_in_onnx_export():  # its index_add keeps one value of each group
+        index = group.reshape(-1, *[1] * (values.dim() - 1)).expand_as(values)
+        return zeros.scatter_add(0, index, values)
+    return zeros.index_add(0, group, values)
+
+
+def image_of(classes: Tensor, counts: list[int]) -> Tensor:
+    """(E,) the image of each entity, given (E,) classes, and how many each image has.
+
+    Of one image without a number in it, so that an exported graph takes any number of entities.
+    """
+    if len(counts) == 1:
+        return torch.zeros_like(classes)
+    return torch.repeat_interleave(torch.tensor(counts, device=classes.device))
 
 
 def _mirrored(human: Tensor, object_: Tensor) -> tuple[Tensor, Tensor]:
@@ -174,16 +193,20 @@ def _signed_log(x: Tensor) -> Tensor:
 
 def _rivals(group: Tensor) -> Tensor:
     """(M,) how many others are in the group of each."""
-    return torch.bincount(group)[group].float() - 1 if len(group) else group.float()
+    return group_sums(torch.ones_like(group), group, _number(group))[group].float() - 1
+
+
+def _number(group: Tensor) -> Any:
+    """How many groups there are; a number of the graph where one is traced."""
+    return group.max() + 1 if len(group) else 1
 
 
 def _best_other(values: Tensor, group: Tensor, nothing: float) -> Tensor:
     """(M,) the largest value of the others in each one's group; `nothing` where it is alone."""
-    number = int(group.max()) + 1 if len(group) else 0
-    floor = values.new_full((number,), nothing)
+    floor = values.new_full((_number(group),), nothing)
     best = floor.scatter_reduce(0, group, values, "amax")
     is_best = values == best[group]
-    ties = torch.zeros_like(floor).index_add(0, group, is_best.to(values.dtype))
+    ties = group_sums(is_best.to(values.dtype), group, _number(group))
     others = torch.where(is_best, torch.full_like(values, nothing), values)
     second = floor.scatter_reduce(0, group, others, "amax")
     return torch.where(is_best & (ties[group] < 2), second[group], best[group])

@@ -23,6 +23,8 @@ from hoi_d2.modeling.roi_heads.layout_features import (
     NUM_GEOMETRY,
     NUM_RIVALRY,
     entity_surroundings,
+    group_sums,
+    image_of,
     pair_geometry,
     pair_rivalry,
 )
@@ -131,7 +133,7 @@ class LayoutHeads(nn.Module):
             (M, K).
         """
         human, object_ = rows.unbind(dim=1)
-        image = torch.repeat_interleave(torch.tensor(counts, device=boxes.device))
+        image = image_of(classes, counts)
         kinds = classes[object_]
         tokens = self.entities(boxes, classes, scores > _CERTAIN, counts)
         geometry = pair_geometry(boxes[human], boxes[object_])
@@ -139,7 +141,8 @@ class LayoutHeads(nn.Module):
         x = self.of_geometry(geometry) * self.gate(kinds) + self.of_rivalry(rivalry)
         x = x + self.of_human(tokens)[human] + self.of_object(tokens)[object_]
         x = self.first(self.start(x))
-        groups = [(human, len(boxes)), (object_, len(boxes)), (image[human], len(counts))]
+        entities = boxes.shape[0]  # not len(): a graph keeps it open
+        groups = [(human, entities), (object_, entities), (image[human], len(counts))]
         for pooling, block in zip(self.poolings, self.blocks):
             x = block(pooling(x, groups))
         x = self.norm(x)
@@ -256,11 +259,9 @@ class PairPooling(nn.Module):
 def _pooled(weights: Tensor, values: Tensor, group: Tensor, number: int) -> Tensor:
     """Weighted mean of (M, d) values over each one's group, with (M, heads) weights."""
     heads = weights.shape[1]
-    shaped = values.reshape(len(values), heads, values.shape[1] // heads)
-    total = shaped.new_zeros(number, *shaped.shape[1:]).index_add(
-        0, group, shaped * weights[:, :, None]
-    )
-    mass = weights.new_zeros(number, weights.shape[1]).index_add(0, group, weights)
+    shaped = values.reshape(-1, heads, values.shape[1] // heads)
+    total = group_sums(shaped * weights[:, :, None], group, number)
+    mass = group_sums(weights, group, number)
     return (total[group] / mass[group][:, :, None]).flatten(1)
 
 
