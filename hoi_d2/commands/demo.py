@@ -101,9 +101,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if args.track and not (args.video or args.webcam):
         parser.error("--track follows people over the frames of a --video or --webcam")
     if args.resume and not args.input:
-        parser.error(
-            "--resume continues with a folder of images, not with a video"
-        )
+        parser.error("--resume continues with a folder of images, not with a video")
     return args
 
 

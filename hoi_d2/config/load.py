@@ -110,6 +110,11 @@ def _merge_file(cfg: CfgNode, file: str) -> None:
         cfg.merge_from_file(file, allow_unsafe=False)
     except yaml.YAMLError as error:
         raise ConfigError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise ConfigError(
+            f"{file} includes itself by _BASE_, directly or through another file, or is nested too "
+            "deeply: end the circle"
+        ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file} is not YAML: it is not a text file ({error.reason})") from error
     except KeyError as error:

@@ -31,6 +31,8 @@ def check_config(cfg: CfgNode, *, training: bool) -> None:
     """
     _word("MODEL.META_ARCHITECTURE", cfg.MODEL.META_ARCHITECTURE, META_ARCH_REGISTRY._obj_map)
     _device(cfg.MODEL.DEVICE)
+    if not cfg.OUTPUT_DIR.strip():
+        raise ConfigError("OUTPUT_DIR is empty: name the folder that the run writes to")
     if training or cfg.DATASETS.TEST:
         _datasets("DATASETS.TEST", cfg.DATASETS.TEST)
     else:

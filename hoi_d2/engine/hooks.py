@@ -6,6 +6,7 @@ import logging
 import math
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,8 @@ from hoi_d2.utils.rng import preserved_rng
 from hoi_d2.utils.signals import STOP_SIGNALS
 
 logger = logging.getLogger(__name__)
+_IMPATIENT = 2.0
+"""Seconds after which a second Ctrl-C is meant."""
 
 
 class Preempted(SystemExit):
@@ -44,14 +47,16 @@ class EMAHook(HookBase):
 
 
 class StopSignalHook(HookBase):
-    """SIGTERM, SIGUSR1 and SIGUSR2 end the run after the step, with its state saved.
+    """SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 end the run after the step, with its state saved.
 
     During an evaluation the run leaves at once: its state was saved just before. A handler that
     was there before (a job scheduler's) is called last, so that it can queue the job again.
+    Ctrl-C again, some seconds later, ends the run without saving.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.received_at = 0.0
         self.in_evaluation = False
         self._previous: dict[int, Any] = {}
 
@@ -69,11 +74,17 @@ class StopSignalHook(HookBase):
         """Ends the process; the state has been saved."""
         handler = None if self.received is None else self._previous.get(self.received)
         logger.warning("stopped by request; use --resume to continue from here")
-        if callable(handler):
+        if callable(handler) and handler is not signal.default_int_handler:
             handler(self.received, None)
         raise Preempted
 
     def _handle(self, number: int, frame: Any) -> None:
+        now = time.monotonic()
+        # A terminal and the process that started this one may both send the same Ctrl-C.
+        if number == self.received == signal.SIGINT and now - self.received_at > _IMPATIENT:
+            raise KeyboardInterrupt
+        if self.received is None:
+            self.received_at = now
         self.received = number
         logger.warning("signal %d: saving the state after this step", number)
         if self.in_evaluation:

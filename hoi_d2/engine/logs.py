@@ -21,6 +21,14 @@ logger = logging.getLogger(__name__)
 LOG_NAME, CONFIG_NAME = "log.txt", "config.yaml"
 
 
+def make_output_dir(name: str) -> None:
+    """Makes OUTPUT_DIR; an OSError says so where that cannot be done."""
+    try:
+        Path(name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"OUTPUT_DIR {name} cannot be created: {error.strerror}") from error
+
+
 def start_logs(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Makes OUTPUT_DIR with log.txt and config.yaml.
 
@@ -35,10 +43,7 @@ def start_logs(cfg: CfgNode, args: argparse.Namespace) -> None:
         OSError: OUTPUT_DIR cannot be made or written.
     """
     output, rank = Path(cfg.OUTPUT_DIR), comm.get_rank()
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f"OUTPUT_DIR {output} cannot be created: {error.strerror}") from error
+    make_output_dir(cfg.OUTPUT_DIR)
     for name in ("fvcore", "detectron2", "hoi_d2"):
         for handler in setup_logger(str(output), distributed_rank=rank, name=name).handlers:
             if getattr(handler, "stream", None) is sys.stdout:

@@ -17,10 +17,12 @@ from hoi_d2.config.load import load_config
 from hoi_d2.data.builtin import register_own_datasets
 from hoi_d2.engine.config_check import check_config
 from hoi_d2.engine.launch import LaunchError, launch
-from hoi_d2.engine.logs import LOG_NAME, start_logs
+from hoi_d2.engine.logs import LOG_NAME, make_output_dir, start_logs
+from hoi_d2.engine.resources import check_resources
 from hoi_d2.engine.trainer import HOITrainer, evaluate_weights
 from hoi_d2.registration import register
 from hoi_d2.utils.arguments import CommandParser
+from hoi_d2.utils.locks import lock_folder
 from hoi_d2.utils.user_errors import IN_A_STEP, IN_SETUP, reported_mistakes
 
 EXAMPLES = """\
@@ -46,6 +48,10 @@ def setup(args: argparse.Namespace) -> CfgNode:
     cfg.freeze()
     register_own_datasets(cfg)
     check_config(cfg, training=not args.eval_only)
+    check_resources(cfg.DATALOADER.NUM_WORKERS)
+    make_output_dir(cfg.OUTPUT_DIR)
+    if not args.eval_only and comm.is_main_process():
+        lock_folder(cfg.OUTPUT_DIR)  # two runs would replace each other's files
     start_logs(cfg, args)
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + comm.get_rank())
     if not args.eval_only:  # images of a test set have too many sizes to look for the best kernel

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""Signals that ask a run to save its state and exit; SLURM sends them before the time limit."""
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals that ask a run to save its state and exit.
+
+The first is Ctrl-C; SLURM sends the others before the time limit.
+"""
 
 
 @contextmanager

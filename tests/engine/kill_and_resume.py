@@ -69,7 +69,9 @@ def arm(trainer: HOITrainer, iteration: int, phase: str) -> None:
     def die() -> None:
         if phase == "told to stop" and trainer.iter == iteration:
             os.killpg(0, signal.SIGTERM)  # as a job scheduler does, loader workers and all
-        elif phase != "told to stop" and trainer.iter >= iteration:
+        elif phase == "Ctrl-C" and trainer.iter == iteration:
+            os.killpg(0, signal.SIGINT)  # as a terminal does
+        elif phase not in ("told to stop", "Ctrl-C") and trainer.iter >= iteration:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def half_a_file(data: Any, file: Any) -> None:
@@ -90,6 +92,7 @@ def arm(trainer: HOITrainer, iteration: int, phase: str) -> None:
         "backward": (TrainStep, "_clip"),
         "updated": (TrainStep, "_log"),
         "told to stop": (TrainStep, "_log"),
+        "Ctrl-C": (TrainStep, "_log"),
         "renamed": (checkpointer_module.HOICheckpointer, "tag_last_checkpoint"),
         "evaluating": (tiny.TinyEvaluator, "process"),
     }[phase]

@@ -30,8 +30,9 @@ def test_ends_bit_identical(whole_run, tmp_path, kills, workers):
     assert compare(whole_run, tmp_path) == []
 
 
-def test_a_stopped_run_goes_on_after_its_last_iteration(tmp_path):
-    rows = run_with_kills(tmp_path, [(9, "told to stop")], ("SOLVER.MAX_ITER", 12))
+@pytest.mark.parametrize("how", ["told to stop", "Ctrl-C"])
+def test_a_stopped_run_goes_on_after_its_last_iteration(tmp_path, how):
+    rows = run_with_kills(tmp_path, [(9, how)], ("SOLVER.MAX_ITER", 12))
     # The signal comes when the step has been agreed on: it ends after the next one, iteration 10.
     assert [row[3] for row in rows] == ["0", "11"]
 

@@ -89,6 +89,8 @@ def test_a_config_that_is_not_there_names_similar_ones():
         (["MODEL.META_ARCHITECTURE", "DEFR-Det"], True, "train a DEFR"),
         (["MODEL.META_ARCHITECTURE", "DEFR-Det"], False, None),
         (["MODEL.DEVICE", "gpu"], True, "MODEL.DEVICE: expected cuda"),
+        (["OUTPUT_DIR", ""], True, "OUTPUT_DIR is empty"),
+        (["OUTPUT_DIR", " "], False, "OUTPUT_DIR is empty"),
         (["SOLVER.MAX_ITER", 0], True, "SOLVER.MAX_ITER must be at least 1, got 0"),
         (["SOLVER.MAX_ITER", 0], False, None),
         (["SOLVER.IMS_PER_BATCH", 0], True, "SOLVER.IMS_PER_BATCH must be at least 1"),
@@ -295,3 +297,11 @@ def test_logs_start_twice(tmp_path):
         start_logs(cfg, argparse.Namespace())
     lines = (tmp_path / "log.txt").read_text().splitlines()
     assert sum("1 process;" in line for line in lines) == 2
+
+
+@pytest.mark.parametrize("files", [{"a": "a"}, {"a": "b", "b": "a"}])
+def test_a_config_that_includes_itself(tmp_path, files):
+    for name, base in files.items():
+        (tmp_path / f"{name}.yaml").write_text(f"_BASE_: {base}.yaml\n")
+    with pytest.raises(ConfigError, match=r"a\.yaml includes itself"):
+        load_config(str(tmp_path / "a.yaml"))
