@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.synced
+UV_LOCK := requirements-uv.lock
 LOCK_FLAGS := --group dev --generate-hashes --universal --no-emit-index-url --no-header --python-version 3.11
 
 export HF_HUB_OFFLINE ?= 1
@@ -16,14 +17,15 @@ help:  ## list the targets
 
 env: $(STAMP)  ## .venv from requirements.lock with the package in it; instant when nothing changed
 
-# uv is taken from PATH, else installed beside the checkout, in whichever way this Python allows.
+# uv is taken from PATH, else installed beside the checkout by version and hash, in whichever way this
+# Python allows.
 $(STAMP): requirements.lock pyproject.toml setup.py Makefile
 	@set -e; \
 	uv=$$(command -v uv || true); \
 	if [ -z "$$uv" ] && [ ! -x .uv/bin/uv ]; then \
 		echo "installing uv into .uv"; rm -rf .uv; \
-		{ $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet uv; } \
-			|| { rm -rf .uv && $(PYTHON) -m pip install --quiet --target .uv uv; } \
+		{ $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --require-hashes -r $(UV_LOCK); } \
+			|| { rm -rf .uv && $(PYTHON) -m pip install --quiet --target .uv --require-hashes -r $(UV_LOCK); } \
 			|| { echo "uv could not be installed: this needs pip or the venv module" \
 				"(Debian: apt-get install python3-venv), or uv itself on PATH"; exit 1; }; \
 	fi; \
