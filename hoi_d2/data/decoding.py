@@ -94,11 +94,17 @@ def reason(file: str | os.PathLike, error: Exception) -> str:
 
 def _to_bytes(values: np.ndarray, mode: str) -> np.ndarray:
     """16-bit, 32-bit or float grey values (H, W) as bytes."""
-    values = np.nan_to_num(values.astype(np.float64))
-    largest = values.max(initial=0)
     if mode.startswith("I;16"):
         full = 65535.0
     else:  # the value of white is unknown: take the smallest usual range that holds every value
+        largest = max((float(_finite(row).max(initial=0)) for row in values), default=0.0)
         usual = (1.0, 255.0, 65535.0) if mode == "F" else (255.0, 65535.0)
         full = next((u for u in usual if largest <= u), largest)
-    return np.clip(np.rint(values * (255.0 / full)), 0, 255).astype(np.uint8)
+    result = np.empty(values.shape, np.uint8)
+    for row, target in zip(values, result):  # by rows: whole copies in float64 take gigabytes
+        target[:] = np.clip(np.rint(_finite(row) * (255.0 / full)), 0, 255)
+    return result
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(values.astype(np.float64))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import MethodType
 from typing import Any
 
 from hoi_d2.demo.report import DrawOptions
-from hoi_d2.demo.web.guards import is_upload
 from hoi_d2.demo.web.result import message_html, result_html
 from hoi_d2.demo.web.session import UploadError, WebSession
 from hoi_d2.visualization.visualizer import DRAW_THRESHOLD
@@ -18,12 +19,13 @@ _KEPT_SECONDS = 3600
 """Uploads are deleted and sessions forgotten after that time."""
 
 
-def build_page(session: WebSession, models: list[str]) -> Any:
+def build_page(session: WebSession, models: list[str], *, examples: Sequence[Path] = ()) -> Any:
     """The page as gradio Blocks.
 
     Args:
         session: what the page works on.
         models: names to choose from, the first one is chosen at the start.
+        examples: images of this machine that visitors may click, each with a button.
 
     Raises:
         ImportError: gradio is not installed; says how to get it.
@@ -40,6 +42,7 @@ def build_page(session: WebSession, models: list[str]) -> Any:
         with gr.Row():
             with gr.Column(scale=1, min_width=320):
                 upload, model, classes, find = _questions(gr, session, models)
+                _example_buttons(gr, upload, examples, page.upload_file_set)
                 least, most = _sliders(gr)
             with gr.Column(scale=2, min_width=320):
                 result = gr.HTML(
@@ -49,6 +52,7 @@ def build_page(session: WebSession, models: list[str]) -> Any:
                     js_on_load=_text("web_result.js"),
                 )
         _connect(session, upload, model, classes, find, least, most, found, result)
+    _open_own_files_only(gr, upload, page.upload_file_set)
     return page
 
 
@@ -62,7 +66,6 @@ def _questions(gr: Any, session: WebSession, models: list[str]) -> tuple[Any, An
         elem_id="upload",
         height=240,
     )
-    upload.preprocess = MethodType(_path_of_upload, upload)
     gr.HTML(
         limit=session.limits.bytes,
         words=session.limits.words,
@@ -146,14 +149,48 @@ def _connect(
         )
 
 
-def _path_of_upload(component: Any, payload: Any) -> str | None:
-    """The uploaded file, unopened: gradio would open it here and answer with its own errors.
+def _example_buttons(gr: Any, upload: Any, examples: Sequence[Path], files: set[str]) -> None:
+    """A button for each example, which puts a copy of it into the image field."""
+    from gradio.processing_utils import save_file_to_cache
 
-    A payload is what a client sends: a path that is not an upload's counts as no image, whether
-    or not there is such a file.
+    def choose(example: Path) -> str:
+        copy = save_file_to_cache(str(example), cache_dir=upload.GRADIO_CACHE)
+        files.add(copy)
+        return copy
+
+    for number, example in enumerate(examples):
+        words = example.stem.replace("_", " ")
+        button = gr.Button(f"Example: {words}", size="sm", elem_id=f"example-{number}")
+        button.click(partial(choose, example), None, upload, api_visibility="private")
+
+
+def _open_own_files_only(gr: Any, upload: Any, files: set[str]) -> None:
+    """Binds the image field to files that the server itself has stored.
+
+    A visitor's event names a path, and gradio believes it in more than one place: without `meta`
+    it is not looked at, and an address is downloaded.
+
+    Args:
+        gr: the module.
+        upload: the image field.
+        files: paths that the server has made, for uploads and examples; it grows.
     """
-    path = getattr(payload, "path", None)
-    return path if path is not None and is_upload(path, component.GRADIO_CACHE) else None
+
+    def check(path: Any) -> Any:
+        if str(path) not in files:
+            raise gr.Error("That file was not uploaded.", print_exception=False)
+        return path
+
+    async def stored(component: Any, path: Any) -> Any:
+        """gradio's way of a file into its folder, which would download an address."""
+        return check(path)
+
+    def preprocess(component: Any, payload: Any) -> str | None:
+        """The uploaded file as it is: gradio would open it here, and answer with its errors."""
+        return None if payload is None or payload.path is None else check(payload.path)
+
+    upload.async_move_resource_to_block_cache = MethodType(stored, upload)
+    upload.preprocess = MethodType(preprocess, upload)
 
 
 def _within_bounds(component: Any, payload: Any) -> float:

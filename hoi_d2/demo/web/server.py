@@ -12,7 +12,8 @@ from typing import Any
 
 from PIL import Image
 
-from hoi_d2.demo.web.guards import BodyLimit, SameSite
+from hoi_d2.demo.photographs import example_photographs
+from hoi_d2.demo.web.guard import RequestGuard
 from hoi_d2.demo.web.page import build_page
 from hoi_d2.demo.web.session import Limits, WebSession
 from hoi_d2.inference.open_vocabulary import OPEN_CONFIG, open_predictor
@@ -51,6 +52,13 @@ def argument_parser() -> argparse.ArgumentParser:
         help=f"offer classes of one's own, by this DEFR-Det (default: {OPEN_CONFIG})",
     )
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 = everybody may come")
+    parser.add_argument(
+        "--name",
+        metavar="N",
+        action="append",
+        default=[],
+        help="a host name under which visitors reach the server, such as that of a proxy",
+    )
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument(
         "--max-megabytes",
@@ -107,30 +115,53 @@ def _server(args: argparse.Namespace) -> Any:
     models = [*args.config_file, *shipped]
     for name in [*args.config_file, models[0]]:
         session.predictor(name)  # a model that cannot be used is an error now, not at a visit
-    page = build_page(session, models)
-    return make_server(page, host=args.host, port=args.port, limits=limits)
+    page = build_page(session, models, examples=example_photographs())
+    return make_server(page, host=args.host, port=args.port, limits=limits, names=args.name)
 
 
 def _load(name: str, *, own: Sequence[str], options: Sequence[str]) -> HOIPredictor:
     return HOIPredictor.from_config(name, options) if name in own else get_model(name)
 
 
-def make_server(page: Any, *, host: str, port: int, limits: Limits) -> Any:
+def make_server(
+    page: Any, *, host: str, port: int, limits: Limits, names: Sequence[str] = ()
+) -> Any:
     """A uvicorn server for the page; its `run` serves until `should_exit`.
 
-    gradio's own launch looks itself up within three seconds, and gives up on a busy machine. Fonts
-    are those of the browser: nothing is fetched from the internet, and nothing is noted anywhere
-    of what visitors do. Pillow's limit of pixels gives way to that of the page, which says more.
+    gradio's own launch looks itself up within three seconds, and gives up on a busy machine.
+
+    Args:
+        page: of `build_page`.
+        host: address to listen on.
+        port: to listen on.
+        limits: of uploads.
+        names: host names under which visitors reach the server as well.
     """
-    import gradio as gr
     import uvicorn
-    from fastapi import FastAPI
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
             if self.started:  # said earlier, people would come to a closed door
                 print(f"http://{host}:{port} (Ctrl-C ends)", flush=True)
+
+    app = make_app(page, host=host, port=port, limits=limits, names=names)
+    # an open page holds a connection for good: it must not hold the end up
+    config = uvicorn.Config(
+        app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2
+    )
+    return Server(config)
+
+
+def make_app(page: Any, *, host: str, port: int, limits: Limits, names: Sequence[str] = ()) -> Any:
+    """The page as an ASGI application, behind `RequestGuard`; arguments as `make_server`.
+
+    Fonts are those of the browser: nothing is fetched from the internet, and nothing is noted
+    anywhere of what visitors do. Pillow's limit of pixels gives way to that of the page, which
+    says more.
+    """
+    import gradio as gr
+    from fastapi import FastAPI
 
     Image.MAX_IMAGE_PIXELS = None
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
@@ -147,13 +178,7 @@ def make_server(page: Any, *, host: str, port: int, limits: Limits) -> Any:
         show_error=False,
         ssr_mode=False,
     )
-    app.add_middleware(BodyLimit, max_bytes=limits.bytes)
-    app.add_middleware(SameSite, host=host)
     # else gradio, which thinks that a mounted page is not served yet, would take any file of this
     # machine as an upload, and show it
     page.has_launched = True
-    # an open page holds a connection for good: it must not hold the end up
-    config = uvicorn.Config(
-        app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2
-    )
-    return Server(config)
+    return RequestGuard(app, host=host, names=names, max_bytes=limits.bytes)

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from hoi_d2.checkpoint.errors import WeightsError
-from hoi_d2.data.images import ImageFileError, image_size, read_image
+from hoi_d2.data.decoding import orientation
+from hoi_d2.data.images import ImageFileError, image_error, read_image
 from hoi_d2.demo.report import RANDOM_WARNING
 from hoi_d2.inference.prediction import HOIPrediction
 from hoi_d2.inference.predictor import HOIPredictor
@@ -23,6 +24,10 @@ MEGA, MEGABYTE = 1_000_000, 1024 * 1024
 MAX_CLASSES, MAX_CLASS_LENGTH = 200, 100
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 """What is decoded of strangers: Pillow gives PostScript, for one, to a program outside."""
+
+
+_SEVERAL_VIEWS = ("MPO", "TIFF")
+"""Files whose further images are views or pages of it, as those of a phone: no animations."""
 
 
 class UploadError(ValueError):
@@ -89,29 +94,37 @@ def read_upload(path: str | os.PathLike, *, limits: Limits) -> tuple[np.ndarray,
         UploadError: no image, damaged or too large; names no folder of the server.
     """
     try:
-        size = os.path.getsize(path)
+        try:
+            size = os.path.getsize(path)
+        except OSError as error:
+            raise UploadError("the file is not there any more: upload it again") from error
         if size > limits.bytes:
             raise UploadError(
                 f"the file has {size / MEGABYTE:.1f} MB, at most {limits.megabytes:g} are "
                 "accepted: make the image smaller, or save it as JPEG"
             )
-        height, width = image_size(path, apply_exif=False)
-        if height * width > limits.megapixels * MEGA:
-            raise UploadError(
-                f"the image has {width} x {height} pixels, at most {limits.megapixels:g} million "
-                "are accepted: make it smaller"
-            )
-        _check_format(path)
+        _check_header(path, limits)
         image = read_image(path)
     except ImageFileError as error:
         raise UploadError(_in_words(error, path, limits)) from error
     return image, _remark(path)
 
 
-def _check_format(path: str | os.PathLike) -> None:
-    with Image.open(path) as image:
-        if image.format not in FORMATS:
-            raise UploadError(f"{image.format} files are not accepted: save the image as JPEG")
+def _check_header(path: str | os.PathLike, limits: Limits) -> None:
+    """Refuses by format and size; Pillow decodes a PNG already to look for EXIF data."""
+    try:
+        with Image.open(path) as image:
+            form, (width, height) = image.format, image.size
+    except Exception as error:  # decoders raise many kinds of errors on a broken file
+        what = f"{type(error).__name__}: {error}"
+        raise image_error(os.fspath(path), "header", what, "an image") from error
+    if form not in FORMATS:
+        raise UploadError(f"{form} files are not accepted: save the image as JPEG")
+    if height * width > limits.megapixels * MEGA:
+        raise UploadError(
+            f"the image has {width} x {height} pixels, at most {limits.megapixels:g} million "
+            "are accepted: make it smaller"
+        )
 
 
 def _in_words(error: ImageFileError, path: str | os.PathLike, limits: Limits) -> str:
@@ -132,9 +145,9 @@ def _remark(path: str | os.PathLike) -> str:
     with Image.open(path) as image:
         remarks = {
             f"of an animation with {getattr(image, 'n_frames', 1)} images the first one": (
-                getattr(image, "n_frames", 1) > 1
+                image.format not in _SEVERAL_VIEWS and getattr(image, "n_frames", 1) > 1
             ),
-            "turned as its EXIF data says": image.getexif().get(0x0112, 1) != 1,
+            "turned as its EXIF data says": orientation(image) != 1,
             f"converted from {image.mode}": image.mode not in ("RGB", "RGBA", "L", "P", "1"),
         }
     return ", ".join(text for text, applies in remarks.items() if applies)
