@@ -35,6 +35,8 @@ DETECTOR_LAYOUTS = ("facebook", "upt", "transformers", "resnet", "detr")
 CLASSIFIER = "network.detr.class_labels_classifier."
 DETECTOR_PREFIX = "entity_detector."
 _PREFIX = "network.detr."
+_PANOPTIC = "detr."  # before the detector's names in Facebook's panoptic files
+_QPIC_HEADS = ("obj_", "sub_", "verb_")  # copies of DETR's heads that QPIC's converter adds
 # Of a detector's training alone.
 _TRAINING_ONLY = ("dense_heads.", "network.extra_queries.")
 
@@ -95,6 +97,11 @@ def recognise_layout(file: WeightFile) -> str:
     names = file.weights.keys()
     if is_defr_release(names):
         return DEFR_RELEASE
+    if "verb_class_embed.weight" in names:
+        raise WeightsError(
+            f"{file.name} is a whole QPIC or CDN model, which detects pairs without a detector of "
+            "its own: it cannot be used here. `hoi-d2 convert-results` reads its results"
+        )
     if any(name.startswith("interaction_heads.") for name in names):
         return "rmlr"
     if any(name.startswith(("network.detr.", f"{DETECTOR_PREFIX}network.")) for name in names):
@@ -103,6 +110,8 @@ def recognise_layout(file: WeightFile) -> str:
         return "transformers"
     if "detector.class_embed.weight" in names:
         return "upt"
+    if f"{_PANOPTIC}class_embed.weight" in names:
+        return "facebook"
     if "class_embed.weight" in names and any(n.startswith("transformer.") for n in names):
         return "upt" if file.weights_key == "model_state_dict" else "facebook"
     if {"conv1.weight", "layer1.0.conv1.weight", "fc.weight"} <= names:
@@ -212,11 +221,11 @@ def _own_classes(file: WeightFile) -> tuple[str, ...] | None:
 
 
 def _facebook_part(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The detector of a whole UPT, or everything."""
-    if "detector.class_embed.weight" not in weights:
-        return dict(weights)
-    prefix = "detector."
-    return {n.removeprefix(prefix): t for n, t in weights.items() if n.startswith(prefix)}
+    """The detector of a whole UPT, of a panoptic DETR, or of a file that QPIC converted."""
+    for prefix in ("detector.", _PANOPTIC):
+        if f"{prefix}class_embed.weight" in weights:
+            return {n.removeprefix(prefix): t for n, t in weights.items() if n.startswith(prefix)}
+    return {n: t for n, t in weights.items() if not n.startswith(_QPIC_HEADS)}
 
 
 def _split_fused(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
 import pickle
 import re
 import zipfile
-from contextlib import suppress
+from collections import Counter
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,13 @@ from torch import Tensor
 
 from hoi_d2.checkpoint.errors import UnreadableFileError, WeightsError
 from hoi_d2.checkpoint.zoo_pickle import zoo_checkpoint
+from hoi_d2.data.class_spaces import UNUSED
 from hoi_d2.model_zoo import local_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _INDEX = "model.safetensors.index.json"
 _IN_DIRECTORY = ("model.safetensors", "pytorch_model.bin")
+_LARGEST_RATIO = 4  # bytes of the entries of an archive per byte of the archive
 _JSON_ENTRIES = ("classes", "frozen", "vocabulary")  # of our own files' metadata
 
 
@@ -82,6 +86,11 @@ def local_files(source: str | os.PathLike, *, revision: str = "") -> list[Path]:
     """
     if not os.fspath(source):
         raise FileNotFoundError("no weight file is named")
+    if os.fspath(source).startswith("http://"):
+        raise WeightsError(
+            f"{os.fspath(source)} is refused: nothing protects a download without encryption from "
+            "being changed. Download it by hand and name the file"
+        )
     path = Path(local_path(os.fspath(source)) if "://" in os.fspath(source) else source)
     if path.is_file():
         return [path]
@@ -116,12 +125,33 @@ def _check_sha256(files: list[Path], expected: str) -> None:
 
 def _files_of(directory: Path) -> list[Path]:
     if (index := directory / _INDEX).is_file():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        return [directory / name for name in names]
+        return [directory / name for name in _names_in(index)]
     for name in _IN_DIRECTORY:
         if (directory / name).is_file():
             return [directory / name]
     raise FileNotFoundError(f"{directory} holds none of {', '.join((*_IN_DIRECTORY, _INDEX))}")
+
+
+def _names_in(index: Path) -> list[str]:
+    """The files that an index names, all of them next to it.
+
+    Raises:
+        UnreadableFileError: it is no index, or a name leaves the folder or does not exist.
+    """
+    try:
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UnreadableFileError(
+            f"{index} is damaged: expected an object whose weight_map gives a file for each weight"
+        ) from error
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise UnreadableFileError(f"{index} names {name!r}, expected a file of its own folder")
+        if not (index.parent / name).is_file():
+            raise UnreadableFileError(
+                f"{index} names {name}, which is not there: download it again"
+            )
+    return names
 
 
 def _download(hub_id: str, revision: str) -> Path:
@@ -166,9 +196,11 @@ def _read_safetensors(path: Path) -> WeightFile:
     try:
         with safe_open(path, framework="pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}
-            return WeightFile(str(path), weights, extra=metadata_of(file))
-    except SafetensorError as error:
-        raise UnreadableFileError(f"{path} is damaged or no safetensors file: {error}") from error
+            return WeightFile(str(path), _finite(path, weights), extra=metadata_of(file))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UnreadableFileError(
+            f"{path} is damaged or not a safetensors file: {error}"
+        ) from error
 
 
 def metadata_of(file: Any) -> dict[str, Any]:
@@ -183,10 +215,10 @@ def metadata_of(file: Any) -> dict[str, Any]:
 
 def _read_pickle(path: Path) -> dict[str, Any]:
     try:
-        # torch.load does not check the sums that torch.save writes.
-        if zipfile.is_zipfile(path) and (broken := zipfile.ZipFile(path).testzip()):
-            raise UnreadableFileError(f"{path} is damaged in {broken}")
-        data = torch.load(path, map_location="cpu", weights_only=True)
+        if zipfile.is_zipfile(path):
+            _check_archive(path)
+        with _namespaces_allowed():
+            data = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).split("WeightsUnpickler error:")[-1].strip().splitlines()[0]
         raise UnreadableFileError(
@@ -194,19 +226,69 @@ def _read_pickle(path: Path) -> dict[str, Any]:
             f"the file ({reason}). If you trust whoever made it, take out the weights on a machine "
             "that you can lose: torch.save(torch.load(FILE, weights_only=False)['model'], NEW)"
         ) from error
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise UnreadableFileError(f"{path} cannot be read: {error}") from error
+    except UnreadableFileError:
+        raise
+    except Exception as error:  # a damaged pickle calls its reader with anything
+        what = str(error) or type(error).__name__
+        raise UnreadableFileError(f"{path} is damaged or not a weight file: {what}") from error
     if not isinstance(data, dict):
         raise WeightsError(f"{path} holds a {type(data).__name__}, not a dict of weights")
     return data
 
 
-def _tensors(path: Path, state: dict[str, Any]) -> dict[str, Tensor]:
+def _check_archive(path: Path) -> None:
+    """Refuses archives that torch.save does not write.
+
+    Raises:
+        UnreadableFileError: compressed entries, which may be of any size, or a wrong checksum,
+            which torch.load does not look at.
+    """
+    archive = zipfile.ZipFile(path)
+    size = sum(entry.file_size for entry in archive.infolist())
+    if size > _LARGEST_RATIO * path.stat().st_size:
+        raise UnreadableFileError(
+            f"{path} is refused: {size >> 20} MB are packed into {path.stat().st_size >> 10} kB, "
+            "and torch.save compresses nothing"
+        )
+    if broken := archive.testzip():
+        raise UnreadableFileError(f"{path} is damaged in {broken}")
+
+
+def _namespaces_allowed() -> AbstractContextManager[Any]:
+    """Lets torch.load read argparse's options, which training checkpoints of DETR hold.
+
+    They are a bag of plain values: reading them runs nothing.
+    """
+    if hasattr(torch.serialization, "safe_globals"):
+        return torch.serialization.safe_globals([argparse.Namespace])
+    torch.serialization.add_safe_globals([argparse.Namespace])  # torch 2.4
+    return nullcontext()
+
+
+def _tensors(path: Path, state: dict[Any, Any]) -> dict[str, Tensor]:
     wrong = [str(name) for name, value in state.items() if not isinstance(value, Tensor)]
+    wrong += [repr(name) for name in state if not isinstance(name, str)]
     if wrong or not state:
-        what = f"{', '.join(wrong[:5])} are no tensors" if wrong else "it is empty"
-        raise WeightsError(f"{path} is no dict of weights: {what}")
-    return {name.removeprefix("module."): value for name, value in state.items()}
+        what = f"{', '.join(wrong[:5])} are not named tensors" if wrong else "it is empty"
+        raise WeightsError(f"{path} is not a dict of weights: {what}")
+    named = {name.removeprefix("module."): value for name, value in state.items()}
+    return _finite(path, named)
+
+
+def _finite(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights.
+
+    Raises:
+        WeightsError: one of them has NaN or infinite values.
+    """
+    wrong = [n for n, t in weights.items() if t.is_floating_point() and not t.isfinite().all()]
+    if wrong:
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise WeightsError(
+            f"{path} has NaN or infinite values in {', '.join(wrong[:5])}{more}: the training that "
+            "wrote it has diverged; use an earlier checkpoint"
+        )
+    return weights
 
 
 def labels_beside(path: str | os.PathLike) -> tuple[str, ...] | None:
@@ -214,8 +296,22 @@ def labels_beside(path: str | os.PathLike) -> tuple[str, ...] | None:
     config = Path(path).parent / "config.json"
     if not config.is_file():
         return None
-    content = json.loads(config.read_text())
+    try:
+        content = json.loads(config.read_text())
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{config} is not JSON: {error}") from error
     labels = content.get("id2label") if isinstance(content, dict) else None
-    names = tuple(labels[key] for key in sorted(labels, key=int)) if labels else ()
+    if not labels:
+        return None
+    if not isinstance(labels, dict) or not all(str(key).isdecimal() for key in labels):
+        raise WeightsError(f"{config}: id2label must map the numbers of the outputs to names")
+    names = tuple(labels[key] for key in sorted(labels, key=int))
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        raise WeightsError(f"{config}: id2label has {wrong[0]!r} in place of a name")
     # transformers writes LABEL_0, LABEL_1, ... where nobody gave names.
-    return None if not names or names[0] == "LABEL_0" else names
+    if names[0] == "LABEL_0":
+        return None
+    known = [name for name in names if name != UNUSED]
+    if twice := [name for name, number in Counter(known).items() if number > 1]:
+        raise WeightsError(f"{config}: id2label has {twice[0]!r} for more than one output")
+    return names

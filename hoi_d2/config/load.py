@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ _MISMATCH = re.compile(
 )
 BASE_CONFIG = "Base-HOI.yaml"
 """What every config builds on: where hoi_d2 differs from detectron2's defaults."""
+_HTTP_BASE = re.compile(r"^_BASE_:.*?(http://\S+)", re.MULTILINE)
 _UNKNOWN = re.compile(r"Non-existent config key: ([\w.]+)")
 _REMEDIES = {
     ("tuple", "str"): "write it as a tuple, with its comma: \"('{value}',)\"",
@@ -105,6 +108,7 @@ def _file(path: str) -> str:
 
 
 def _merge_file(cfg: CfgNode, file: str) -> None:
+    _refuse_unprotected_bases(file)
     try:
         # A config of somebody else must not run code, which YAML's own tags can.
         cfg.merge_from_file(file, allow_unsafe=False)
@@ -127,6 +131,13 @@ def _merge_file(cfg: CfgNode, file: str) -> None:
         ) from error
     except (AssertionError, OSError, ValueError) as error:
         raise ConfigError(f"{file}: {_mismatch(error)}") from error
+
+
+def _refuse_unprotected_bases(file: str) -> None:
+    """Raises ConfigError for a `_BASE_` that would be downloaded without encryption."""
+    with suppress(OSError, UnicodeDecodeError):  # named when the file is merged
+        if found := _HTTP_BASE.search(Path(file).read_text()):
+            raise ConfigError(f"{file}: _BASE_ {found[1]} is refused; download it by hand")
 
 
 def _check_pairs(opts: Sequence[Any]) -> None:

@@ -42,9 +42,9 @@ def shipped_weights(path: str) -> Path:
     Raises:
         FileNotFoundError: not shipped; lists what is.
     """
-    file = _PACKAGE / "weights" / path.removeprefix(PREFIX)
-    if not file.is_file():
-        root = _PACKAGE / "weights"
+    root = _PACKAGE / "weights"
+    file = root / path.removeprefix(PREFIX)
+    if not (file.is_file() and file.resolve().is_relative_to(root.resolve())):
         shipped = sorted(PREFIX + str(p.relative_to(root)) for p in root.rglob("*.safetensors"))
         raise FileNotFoundError(f"{path} does not come with the package; it has {shipped}")
     return file

@@ -15,8 +15,8 @@ import numpy as np
 
 from hoi_d2.data.datasets.records import Findings
 from hoi_d2.data.vocabulary import vcoco_vocabulary
-from hoi_d2.evaluation.foreign.plain_pickle import numbers, read_plain_pickle
-from hoi_d2.evaluation.results import HOIResults
+from hoi_d2.evaluation.results import HOIResults, ResultFormatError
+from hoi_d2.utils.plain_pickle import numbers, read_plain_pickle
 
 _HEAD = ("image_id", "person_box")
 
@@ -29,7 +29,8 @@ def read_vcoco_pickle(path: str | Path) -> tuple[HOIResults, list[str]]:
         DataFormatError: records are broken; the message names each of them.
     """
     findings, rows, differ, unknown = Findings(path), [], 0, set()
-    for index, raw in enumerate(findings.list_of(read_plain_pickle(path), dict, "content")):
+    content = read_plain_pickle(path, error_type=ResultFormatError)
+    for index, raw in enumerate(findings.list_of(content, dict, "content")):
         findings.record = f"record {index}"
         image = _numbers(raw.get("image_id"), (), findings, "image_id")
         person = _numbers(raw.get("person_box"), (4,), findings, "person_box")

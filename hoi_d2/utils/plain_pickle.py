@@ -16,8 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from hoi_d2.evaluation.results import ResultFormatError
-
 _TYPES = frozenset(f"{kind}{size}" for kind in "fiu" for size in (1, 2, 4, 8)) | {"b1"}
 
 
@@ -37,7 +35,7 @@ class _Dtype:
         return np.dtype(f"{self.order}{code}")
 
 
-class _Array:
+class PlainArray:
     """Stands for an array that numpy would rebuild; `numpy()` gives it, with checked sizes."""
 
     def __init__(self, *_: Any) -> None:
@@ -54,14 +52,21 @@ class _Array:
         return found.reshape([int(n) for n in shape], order="F" if fortran else "C")
 
 
-def _from_buffer(buffer: Any, dtype: _Dtype, shape: tuple, order: str) -> _Array:
-    array = _Array()
+class _ArrayType:
+    """Stands for `numpy.ndarray`, which numpy's own pickles name and never call."""
+
+    def __init__(self, *_: Any) -> None:
+        raise ValueError("an array made of raw memory")
+
+
+def _from_buffer(buffer: Any, dtype: _Dtype, shape: tuple, order: str) -> PlainArray:
+    array = PlainArray()
     array.state = (1, shape, dtype, order == "F", bytes(buffer))
     return array
 
 
-def _scalar(dtype: _Dtype, data: Any) -> _Array:
-    array = _Array()
+def _scalar(dtype: _Dtype, data: Any) -> PlainArray:
+    array = PlainArray()
     array.state = (1, (), dtype, False, data)
     return array
 
@@ -74,13 +79,13 @@ def _encode(text: str, encoding: str) -> bytes:
 
 
 _STAND_INS: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): _Array,
+    ("numpy", "ndarray"): _ArrayType,
     ("numpy", "dtype"): _Dtype,
     ("collections", "OrderedDict"): OrderedDict,
     ("_codecs", "encode"): _encode,
 }
 for _core in ("numpy.core", "numpy._core"):
-    _STAND_INS[f"{_core}.multiarray", "_reconstruct"] = _Array
+    _STAND_INS[f"{_core}.multiarray", "_reconstruct"] = PlainArray
     _STAND_INS[f"{_core}.multiarray", "scalar"] = _scalar
     _STAND_INS[f"{_core}.numeric", "_frombuffer"] = _from_buffer
 
@@ -106,24 +111,24 @@ class _Unpickler(_PythonUnpickler):
     dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
 
 
-def read_plain_pickle(path: str | Path) -> Any:
-    """The content of a file; its arrays have a method `numpy()`.
+def read_plain_pickle(path: str | Path, *, error_type: type[Exception]) -> Any:
+    """The content of a file; its arrays are `PlainArray`s.
 
     Raises:
-        ResultFormatError: it is damaged, or asks for anything but plain values.
+        error_type: it is damaged, or asks for anything but plain values.
     """
     try:
         content = io.BytesIO(Path(path).read_bytes())
         return _Unpickler(content, encoding="latin1").load()
     except pickle.UnpicklingError as error:
-        raise ResultFormatError(
+        raise error_type(
             f"{path} is refused: {error}; only lists, dicts, numbers, strings and numpy arrays "
             "are read"
         ) from error
     except OSError:
         raise
     except Exception as error:  # a damaged pickle calls the stand-ins with anything
-        raise ResultFormatError(f"{path}: a damaged pickle ({error})") from error
+        raise error_type(f"{path} is damaged ({error})") from error
 
 
 def numbers(value: Any) -> np.ndarray:
@@ -133,7 +138,7 @@ def numbers(value: Any) -> np.ndarray:
         ValueError: it is none of these.
     """
     try:
-        if isinstance(value, _Array):
+        if isinstance(value, PlainArray):
             return value.numpy().astype(np.float64)
         if isinstance(value, list | tuple):
             return np.array([float(numbers(v)) for v in value])
