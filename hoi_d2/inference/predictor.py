@@ -215,9 +215,10 @@ def _finds_interactions(name: str) -> bool:
 
 
 def _has_weights(name: str) -> bool:
-    """Whether weights come along: under the model's name, or named in its config."""
-    weights = read_config(f"{name}.yaml", pretrained=True).MODEL.WEIGHTS
-    return weights.startswith(PREFIX)
+    """Whether all weights come along: under the model's name, or named in its config."""
+    model = read_config(f"{name}.yaml", pretrained=True).MODEL
+    detector = model.ENTITY_DETECTOR.WEIGHTS
+    return model.WEIGHTS.startswith(PREFIX) and (not detector or detector.startswith(PREFIX))
 
 
 @contextmanager
