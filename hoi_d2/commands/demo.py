@@ -16,7 +16,8 @@ from hoi_d2.demo.images import find_images, run_on_images
 from hoi_d2.demo.report import DEFAULT, RANDOM_WARNING, DrawOptions
 from hoi_d2.demo.video import run_on_video
 from hoi_d2.inference.open_vocabulary import OPEN_CONFIG, open_predictor
-from hoi_d2.inference.predictor import DEFAULT_CONFIG, DETECTORS, HOIPredictor
+from hoi_d2.inference.photo_detectors import PHOTO_DETECTORS, photo_predictor
+from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor
 from hoi_d2.utils.arguments import CommandParser
 from hoi_d2.utils.signals import stopped_like_ctrl_c
 from hoi_d2.visualization.canvas import load_font
@@ -26,6 +27,7 @@ _KEY = re.compile(r"[A-Z][A-Z_]*(\.[A-Z][A-Z0-9_]*)+")
 EPILOG = """\
 examples:
   hoi-d2 demo photo.jpg folder 'more/*.png' --output output/mine
+  hoi-d2 demo photo.jpg --detector detr-r50 --output output/detr
   hoi-d2 demo --config-file toy/rmlr.yaml --video in.mp4 --track --output output/video
   hoi-d2 demo --config-file toy/rmlr.yaml --input folder --verbs ride hold --top-k 5 \\
       --output output/few MODEL.DEVICE cpu
@@ -49,8 +51,8 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--detector",
-        choices=list(DETECTORS),
-        help="entity detector of the default model; detr-r50 needs a download",
+        choices=sorted(PHOTO_DETECTORS),
+        help=f"of {DEFAULT_CONFIG}; default: nanodet-g. detr-r50 is better, slower, a download",
     )
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="images, folders or globs")
     source = parser.add_mutually_exclusive_group()
@@ -97,7 +99,9 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if args.input and (args.video or args.webcam):
         parser.error("images cannot be combined with --video or --webcam")
     if args.detector and (args.config_file or args.classes):
-        parser.error("--detector is for the default model; a --config-file names its own detector")
+        parser.error("--detector goes with the model of photographs, not with another model")
+    if args.detector and not (args.input or args.video or args.webcam):
+        parser.error("--detector: expected images, --video or --webcam")
     if args.track and not (args.video or args.webcam):
         parser.error("--track follows people over the frames of a --video or --webcam")
     if args.resume and not args.input:
@@ -184,5 +188,6 @@ def _predictor(args: argparse.Namespace) -> HOIPredictor:
     """
     if args.classes:
         return open_predictor(args.classes, args.config_file or OPEN_CONFIG, args.opts)
-    config = args.config_file or DETECTORS.get(args.detector, DEFAULT_CONFIG)
-    return HOIPredictor.from_config(config, args.opts)
+    if args.detector:
+        return photo_predictor(args.detector, args.opts)
+    return HOIPredictor.from_config(args.config_file or DEFAULT_CONFIG, args.opts)

@@ -36,8 +36,6 @@ from hoi_d2.registration import register
 
 DEFAULT_CONFIG = "photo/photo.yaml"
 """The model of the demo and of the web page where none is named."""
-DETECTORS = {"nanodet": DEFAULT_CONFIG, "detr-r50": "photo/photo_detr_r50.yaml"}
-"""The configs of the model for photographs, by its entity detector."""
 ImageLike = str | os.PathLike | Image.Image | np.ndarray
 
 
@@ -232,9 +230,10 @@ def _finds_interactions(name: str) -> bool:
 
 
 def _has_weights(name: str) -> bool:
-    """Whether weights come along: under the model's name, or named in its config."""
-    weights = read_config(f"{name}.yaml", pretrained=True).MODEL.WEIGHTS
-    return weights.startswith(PREFIX)
+    """Whether all weights come along: under the model's name, or named in its config."""
+    model = read_config(f"{name}.yaml", pretrained=True).MODEL
+    detector = model.ENTITY_DETECTOR.WEIGHTS
+    return model.WEIGHTS.startswith(PREFIX) and (not detector or detector.startswith(PREFIX))
 
 
 @contextmanager
