@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from hoi_d2.checkpoint.class_names import other_names
-from hoi_d2.checkpoint.config_difference import config_differences
+from hoi_d2.checkpoint.config_difference import check_config_of, config_differences
 from hoi_d2.checkpoint.conversion import DETECTOR_LAYOUTS, recognise_layout
 from hoi_d2.checkpoint.errors import (
     CheckpointError,
@@ -96,12 +96,7 @@ class HOICheckpointer(DetectionCheckpointer):
             return
         weights = self.model.state_dict()
         data: dict[str, Any] = {
-            # a detector without weights is no part that has to be the same
-            "frozen": {
-                prefix: weights_hash(weights, prefix)
-                for prefix in self.frozen_prefixes
-                if any(key.startswith(prefix) for key in weights)
-            },
+            "frozen": frozen_hashes(self.model),
             "random_parts": self.frozen_random_parts(),
         }
         if not (self.copy_frozen or data["random_parts"]):
@@ -158,9 +153,8 @@ class HOICheckpointer(DetectionCheckpointer):
 
     def _metadata(self, cfg: CfgNode | None) -> dict[str, str]:
         metadata = {"format": "pt", "hoi_d2": type(self.model).__name__}
-        if prefixes := frozen_prefixes(self.model):
-            weights = self.model.state_dict()
-            metadata["frozen"] = json.dumps({p: weights_hash(weights, p) for p in prefixes})
+        if hashes := frozen_hashes(self.model):
+            metadata["frozen"] = json.dumps(hashes)
         classes = getattr(self.model, "classes", None)
         if classes is not None:
             metadata["classes"] = json.dumps(classes.outputs)
@@ -297,6 +291,8 @@ class HOICheckpointer(DetectionCheckpointer):
         """Loads by detectron2's rules and logs the rest; returns the names that are missing."""
         if not file.extra.get("matching_heuristics"):  # else detectron2 matches the names
             self._check_fits(weights)
+            if not self._resuming:
+                check_config_of(file, weights, self.model)
         differences = config_differences(file.extra.get("config", ""), self.config)
         for line in differences if self._resuming else ():
             logger.warning("resumed with another config, %s", line)
@@ -374,6 +370,16 @@ class HOICheckpointer(DetectionCheckpointer):
 
 def _has(names: Iterable[str], prefix: str) -> bool:
     return any(name.startswith(prefix) for name in names)
+
+
+def frozen_hashes(model: nn.Module) -> dict[str, str]:
+    """The hash of each frozen part; one without weights need not be the same and has none."""
+    weights = model.state_dict()
+    return {
+        prefix: weights_hash(weights, prefix)
+        for prefix in frozen_prefixes(model)
+        if any(key.startswith(prefix) for key in weights)
+    }
 
 
 def weights_hash(weights: dict[str, Tensor], prefix: str = "") -> str:

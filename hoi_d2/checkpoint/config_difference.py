@@ -1,10 +1,64 @@
-"""Which keys a resumed run has otherwise than the run that wrote the checkpoint."""
+"""Compares a checkpoint with the config and the model that it is loaded into."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
+from torch import Tensor, nn
+
+from hoi_d2.checkpoint.errors import WeightsError
+from hoi_d2.checkpoint.weight_files import WeightFile
+from hoi_d2.protocols import frozen_prefixes, has_capability
+
+_MAY_DIFFER = 0.25
+_NAMED = 3
+
+
+def check_config_of(file: WeightFile, weights: Mapping[str, Tensor], model: nn.Module) -> None:
+    """Refuses a checkpoint of another config, of which next to nothing would be loaded.
+
+    A few weights may differ, for example those of a classifier of other classes.
+
+    Args:
+        file: as it was read.
+        weights: of the file, under the model's names.
+        model: a plain detector takes what fits, by detectron2's rules.
+
+    Raises:
+        WeightsError: more than a quarter of the weights has no place in the model; names the
+            config that the file belongs to.
+    """
+    if not any(has_capability(model, c) for c in ("finds_interactions", "classifies_images")):
+        return
+    own, frozen = model.state_dict(), frozen_prefixes(model) or ("\0",)
+    trained = {name: t for name, t in weights.items() if not name.startswith(frozen)}
+    wrong = [n for n, t in trained.items() if n not in own or own[n].shape != t.shape]
+    if len(wrong) <= _MAY_DIFFER * len(trained):
+        return
+    examples = ", ".join(
+        f"{name} {tuple(weights[name].shape)}, "
+        + (f"here {tuple(own[name].shape)}" if name in own else "not here")
+        for name in wrong[:_NAMED]
+    )
+    raise WeightsError(
+        f"{file.name} belongs to another config: {len(wrong)} of its {len(trained)} weights do not "
+        f"fit this model ({examples}). {_origin(file)}"
+    )
+
+
+def _origin(file: WeightFile) -> str:
+    """The config that a file was trained with, as far as the file tells."""
+    text = file.extra.get("config")
+    config = yaml.safe_load(text) if isinstance(text, str) else None
+    if not isinstance(config, dict):
+        return "Use the config that it was trained with (config.yaml next to it)"
+    flat = _flat(config)
+    return (
+        f"It was trained with MODEL.META_ARCHITECTURE {flat.get('MODEL.META_ARCHITECTURE')} in "
+        f"{flat.get('OUTPUT_DIR')}: use config.yaml of that folder"
+    )
 
 
 def config_differences(then: str, now: str) -> list[str]:

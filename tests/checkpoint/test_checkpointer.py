@@ -16,6 +16,7 @@ from hoi_d2.checkpoint.errors import (
     FrozenWeightsError,
     UnreadableFileError,
 )
+from hoi_d2.checkpoint.weight_files import read_weights
 from hoi_d2.commands.strip_checkpoint import strip
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.utils.files import write_atomically
@@ -272,3 +273,19 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         write_atomically(path, fail)
     assert path.read_bytes() == b"old" and names(tmp_path) == ["file"]
+
+
+def test_a_frozen_part_without_weights_has_no_hash(tmp_path):
+    """In both kinds of file: a detector of annotated boxes may be replaced by a real one."""
+
+    class Boxes(torch.nn.Module):
+        frozen_prefixes = ("detector",)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.detector, self.head = torch.nn.Identity(), torch.nn.Linear(2, 2)
+
+    HOICheckpointer(Boxes(), str(tmp_path)).save("model")
+    path = HOICheckpointer(Boxes()).save_weights(tmp_path / "model.safetensors")
+    for file in (tmp_path / "model.pth", path):
+        assert not read_weights(file).extra.get("frozen")

@@ -115,7 +115,7 @@ def test_real_images_with_weights_from_the_hubs_cache(config, tmp_path, real_dat
         assert demo(config, tmp_path, images) == 0
     assert "RANDOM" not in caplog.text
     assert "'petting a unicorn' names no object" in caplog.text
-    drawn = {path.stem for path in (tmp_path / "out").glob("*.png")}
+    drawn = {path.stem for path in (tmp_path / "out").glob("*.jpg")}
     assert drawn == {path.stem for path in images}
     rows = json.loads((tmp_path / "out" / "hoi_results.json").read_text())
     objects = {
@@ -139,7 +139,7 @@ def test_real_images_with_random_weights(config, tmp_path, real_data, caplog, ca
     assert "RANDOM WEIGHTS in the image encoder" in caplog.text
     assert "RANDOM TEXT VECTORS" in caplog.text
     assert "image_encoder, classifier, entity_detector" in capsys.readouterr().err
-    assert (tmp_path / "out" / "yolov5_bus.png").is_file()
+    assert (tmp_path / "out" / "yolov5_bus.jpg").is_file()
 
 
 def test_without_a_network_and_a_cache_it_says_what_is_missing(config, tmp_path, capsys):
