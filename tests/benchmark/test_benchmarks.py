@@ -171,7 +171,7 @@ def test_a_crowd_gives_the_most_pairs():
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["train", "--config-file", "nope.yaml"], "no config nope.yaml"),
+        (["train", "--config-file", "nope.yaml"], "config not found: nope.yaml"),
         (["infer", "--config-file", "toy/rmlr.yaml", "--opts", "SOLVER.X", "1"], "SOLVER.X"),
         (["infer", "--config-file", "toy/rmlr.yaml", "--compare", "X"], "expected KEY=VALUE"),
         (["train", "--config-file", "toy/defr_det.yaml", "--images", "1"], "train a DEFR"),
