@@ -188,6 +188,7 @@ def settings(predictor: HOIPredictor, size: tuple[int, int]) -> dict[str, Any]:
         "max_pairs": generator.max_pairs,
         "score_threshold": model.score_threshold,
         "max_detections": model.max_detections,
+        "one_object": getattr(model, "one_object", False),
         **KINDS[cfg.MODEL.META_ARCHITECTURE].settings(model),
         "vocabulary": predictor.vocabulary.as_dict(),
     }

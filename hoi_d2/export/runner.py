@@ -75,6 +75,8 @@ class ExportedModel:
         object_classes = found["classes"][target]
         values = self.verb_scores(logits, object_classes)
         values = (values * prior[:, None] * self.valid[object_classes]).astype(np.float32)
+        if self.settings.get("one_object"):
+            values = values * best_objects(values, human, object_classes)
         size = [image.shape[1], image.shape[0]] * 2
         factor = np.divide(size, [fitted.shape[1], fitted.shape[0]] * 2)
         boxes = (found["boxes"] * factor).clip(0, size)
@@ -251,6 +253,16 @@ class ExportedModel:
             }
             for p, v in zip(pair[order], verb[order])
         ]
+
+
+def best_objects(values: np.ndarray, human: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """(M, K) bool: no other object of the class has a higher value with this person and verb."""
+    keys = np.stack([human, classes], axis=1)
+    _, group = np.unique(keys, axis=0, return_inverse=True)
+    group = group.reshape(-1)  # numpy 2.0 gives it another shape
+    best = np.zeros((group.max() + 1, values.shape[1]), values.dtype)
+    np.maximum.at(best, group, values)
+    return values >= best[group]
 
 
 def suppress(

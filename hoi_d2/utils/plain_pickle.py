@@ -122,8 +122,8 @@ def read_plain_pickle(path: str | Path, *, error_type: type[Exception]) -> Any:
         return _Unpickler(content, encoding="latin1").load()
     except pickle.UnpicklingError as error:
         raise error_type(
-            f"{path} is refused: {error}; only lists, dicts, numbers, strings and numpy arrays "
-            "are read"
+            f"{path} is refused: it holds more than plain values ({error}), and reading that would "
+            "run code from the file"
         ) from error
     except OSError:
         raise
