@@ -41,6 +41,7 @@ def test_blocks(text, blocks):
     assert blocks_of(text) == blocks
 
 
+@pytest.mark.slow
 def test_every_block_runs(tmp_path):
     for name in USED:
         (tmp_path / name).symlink_to(ROOT / name)

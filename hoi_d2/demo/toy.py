@@ -18,6 +18,7 @@ from hoi_d2.config.load import load_config
 from hoi_d2.data.toy import scene as toy
 from hoi_d2.demo.images import run_on_images
 from hoi_d2.demo.photographs import example_photographs
+from hoi_d2.demo.report import DrawOptions
 from hoi_d2.engine.trainer import HOITrainer, evaluate_weights
 from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor
 
@@ -45,7 +46,9 @@ def run_toy_demo(output: Path) -> int:
     print(f"\n2/4  interactions in {len(images)} toy images")
     predictor = HOIPredictor.from_config(CONFIG, ["MODEL.WEIGHTS", SHIPPED])
     (output / "images").mkdir(exist_ok=True)
-    run_on_images(predictor, images, output / "images")
+    # Scores of the toy detector are lower than those that the default is for.
+    draw = DrawOptions(score_threshold=0.2)
+    run_on_images(predictor, images, output / "images", draw=draw)
     print(f"\n3/4  evaluating the shipped weights on {toy.SPLITS['val'][1]} images")
     shipped = _evaluate(output / "shipped", SHIPPED)
     _keep(output, output / "shipped")

@@ -6,6 +6,7 @@ import copy
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -204,12 +205,24 @@ def test_damaged_bytes(tmp_path, form, data):
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(content=st.binary(max_size=60), name=st.sampled_from(["x.json", "x.odgt", "x.mat"]))
+@given(content=st.binary(max_size=60), name=st.sampled_from(["x.json", "x.odgt"]))
 def test_any_bytes(tmp_path, content, name):
-    file = tmp_path / name
+    read_all(tmp_path / name, content)
+
+
+@settings(
+    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(content=st.binary(max_size=60))
+def test_any_bytes_for_matlab(tmp_path, content):
+    """Fewer of them: each is read in a process of its own."""
+    read_all(tmp_path / "x.mat", content)
+
+
+def read_all(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     for load in (load_hico_det, load_vcoco, load_hoi_json, load_mpii):
-        with pytest.raises(DataFormatError, match=name) if content != b"[]" else _nothing():
+        with pytest.raises(DataFormatError, match=file.name) if content != b"[]" else _nothing():
             load(file)
     validate_file(file)
 
