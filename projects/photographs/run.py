@@ -130,7 +130,7 @@ def time_parts(predictor: HOIPredictor, path: Path) -> dict[str, float]:
     parts["the rest of the model"] = time.process_time() - start - inside
     drawn = _timed(parts, "drawing", prediction.select(score_threshold=0.2, top_k=20).draw)()
     with tempfile.TemporaryDirectory() as folder:
-        _timed(parts, "writing the PNG", drawn.save)(Path(folder, "drawn.png"))
+        _timed(parts, "writing the JPEG", drawn.save)(Path(folder, "drawn.jpg"))
     parts["all"] = sum(parts.values())
     return parts
 
