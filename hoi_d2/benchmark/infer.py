@@ -157,14 +157,15 @@ def crowded(entities: Entities, number: int) -> Entities:
     for found in entities.instances:
         few = found[:number]
         height, width = few.image_size
-        index, device = torch.arange(len(few)), few.scores.device
+        index = torch.arange(len(few), device=few.scores.device)
         side = max(math.ceil(math.sqrt(len(few))), 1)
         # Boxes of two cells' width: neighbours have an IoU of 1/3, so suppression leaves them.
         corners = torch.stack([index % side, index // side], dim=1) / (side + 1)
         boxes = torch.cat([corners, corners + 2 / (side + 1)], dim=1)
-        few.pred_boxes = Boxes((boxes * torch.tensor([width, height] * 2)).to(device))
-        few.scores = (0.9 - 0.01 * index).to(device)
-        few.pred_classes = (index % 2).to(device)
+        boxes[:, 0::2] *= width
+        boxes[:, 1::2] *= height
+        few.pred_boxes, few.scores = Boxes(boxes), 0.9 - 0.01 * index
+        few.pred_classes = index % 2
         instances.append(few)
     return dataclasses.replace(entities, instances=instances)
 

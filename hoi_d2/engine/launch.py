@@ -37,12 +37,14 @@ def launch(
     num_machines: int = 1,
     machine_rank: int = 0,
     dist_url: str = "auto",
+    device: str = "cuda",
+    share_gpus: bool = False,
     args: tuple = (),
 ) -> Any:
     """Runs `main(*args)` in every process of the run.
 
     Under torchrun (`LOCAL_RANK` is set) the processes exist already and the other arguments are
-    ignored. On a machine without CUDA `num_gpus` counts CPU processes, which talk through gloo.
+    ignored. On a CPU `num_gpus` counts processes, which communicate through gloo.
 
     Args:
         main: must be importable by name (no lambda) where processes are started.
@@ -50,6 +52,9 @@ def launch(
         num_machines: machines of the run; this function is called on each.
         machine_rank: number of this machine, 0-based.
         dist_url: where the processes meet; "auto" takes a free port (one machine only).
+        device: of the model, as `MODEL.DEVICE`; on a machine without CUDA it is the CPU.
+        share_gpus: more processes than GPUs are allowed; they communicate through gloo. For tests:
+            it is slower than one process.
         args: arguments of `main`.
 
     Returns:
@@ -59,12 +64,14 @@ def launch(
         LaunchError: more processes than GPUs, "auto" with several machines, or a process died.
         SystemExit: of a process that ended with that status.
     """
+    gpus = _gpus(device)
     if "LOCAL_RANK" in os.environ:
-        _join_torchrun()
+        _join_torchrun(gpus)
         return _run_in_group(main, args)
     if num_gpus * num_machines <= 1:
         return main(*args)
-    _check_gpus(num_gpus, f"--num-gpus {num_gpus}")
+    if not share_gpus:
+        _check_gpus(gpus, num_gpus, f"--num-gpus {num_gpus}")
     if not 0 <= machine_rank < num_machines:
         raise LaunchError(f"--machine-rank must be 0 to {num_machines - 1}, got {machine_rank}")
     if dist_url == "auto":
@@ -72,20 +79,30 @@ def launch(
             raise LaunchError("--dist-url auto works on one machine only; use tcp://HOST:PORT")
         dist_url = f"tcp://127.0.0.1:{_free_port()}"
     world_size = num_gpus * num_machines
-    _spawn(num_gpus, (main, args, num_gpus, machine_rank, world_size, dist_url))
+    _spawn(num_gpus, (main, args, num_gpus, machine_rank, world_size, dist_url, gpus))
     return None
 
 
-def _check_gpus(processes: int, asked: str) -> None:
-    if torch.cuda.is_available() and processes > torch.cuda.device_count():
-        raise LaunchError(f"{asked}, but there are {torch.cuda.device_count()} GPUs here")
+def backend(device: str, processes: int) -> str:
+    """What carries the gradients of several processes on this machine: "nccl" or "gloo"."""
+    return "nccl" if _gpus(device) >= processes else "gloo"
 
 
-def _join_torchrun() -> None:
+def _gpus(device: str) -> int:
+    """GPUs that a run on this device may use."""
+    return torch.cuda.device_count() if device.startswith("cuda") else 0
+
+
+def _check_gpus(gpus: int, processes: int, asked: str) -> None:
+    if 0 < gpus < processes:
+        raise LaunchError(f"{asked}, but there are {gpus} GPUs here")
+
+
+def _join_torchrun(gpus: int) -> None:
     local_size = int(os.environ["LOCAL_WORLD_SIZE"])
-    _check_gpus(local_size, f"--nproc-per-node {local_size}")
-    _take_gpu(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group(_backend(), timeout=TIMEOUT)
+    _check_gpus(gpus, local_size, f"--nproc-per-node {local_size}")
+    _take_gpu(int(os.environ["LOCAL_RANK"]), gpus)
+    dist.init_process_group("nccl" if gpus else "gloo", timeout=TIMEOUT)
     _prepare_group(local_size)
 
 
@@ -97,24 +114,22 @@ def _worker(
     machine_rank: int,
     world_size: int,
     dist_url: str,
+    gpus: int,
 ) -> None:
     rank = machine_rank * num_gpus + local_rank
-    _take_gpu(local_rank)
+    _take_gpu(local_rank, gpus)
+    name = "nccl" if gpus >= num_gpus else "gloo"
     dist.init_process_group(
-        _backend(), init_method=dist_url, world_size=world_size, rank=rank, timeout=TIMEOUT
+        name, init_method=dist_url, world_size=world_size, rank=rank, timeout=TIMEOUT
     )
     _prepare_group(num_gpus)
     _run_in_group(main, args)
 
 
-def _backend() -> str:
-    return "nccl" if torch.cuda.is_available() else "gloo"
-
-
-def _take_gpu(local_rank: int) -> None:
+def _take_gpu(local_rank: int, gpus: int) -> None:
     """Before the group exists: NCCL's first act is on the device that is current then."""
-    if torch.cuda.is_available():
-        torch.cuda.set_device(local_rank)
+    if gpus:
+        torch.cuda.set_device(local_rank % gpus)
 
 
 def _prepare_group(local_size: int) -> None:

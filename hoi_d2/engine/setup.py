@@ -95,5 +95,14 @@ def main(
             num_machines=args.num_machines,
             machine_rank=args.machine_rank,
             dist_url=args.dist_url,
+            device=_device(args),
             args=(args,),
         )
+
+
+def _device(args: argparse.Namespace) -> str:
+    """MODEL.DEVICE of the run; a config with a mistake is reported by `setup`, in the run."""
+    try:
+        return load_config(args.config_file, args.opts).MODEL.DEVICE
+    except (OSError, ValueError, KeyError):
+        return "cuda"

@@ -193,10 +193,10 @@ def distribute(model: nn.Module, *, find_unused_parameters: bool) -> nn.Module:
     """The model, in DistributedDataParallel where there are several processes."""
     if comm.get_world_size() == 1:
         return model
-    on_gpu = next(model.parameters()).is_cuda
+    device = next(model.parameters()).device
     return DistributedDataParallel(
         model,
-        device_ids=[comm.get_local_rank()] if on_gpu else None,
+        device_ids=[device] if device.type == "cuda" else None,
         broadcast_buffers=False,
         find_unused_parameters=find_unused_parameters,
     )

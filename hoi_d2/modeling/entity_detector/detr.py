@@ -115,20 +115,23 @@ class DetrEntityDetector(EntityDetector):
 
     def entities(self, output: DetrOutput, images: ImageList) -> Entities:
         """Turns the network's output into the entities of a batch."""
+        sides = output.boxes.new_tensor(
+            [(width, height) * 2 for height, width in images.image_sizes]
+        )
         instances = []
-        for size, tokens, (boxes, scores, classes) in zip(
-            images.image_sizes, output.tokens, self.detections(output)
+        for size, side, tokens, (boxes, scores, classes) in zip(
+            images.image_sizes, sides, output.tokens, self.detections(output)
         ):
-            height, width = size
-            boxes = boxes * boxes.new_tensor([width, height, width, height])
             found = Instances(
                 size,
-                pred_boxes=Boxes(boxes),
+                pred_boxes=Boxes(boxes * side),
                 scores=scores,
                 pred_classes=classes,
                 tokens=tokens,
             )
-            instances.append(found[scores >= self.score_threshold])
+            # Choosing by a mask waits for a GPU, image by image.
+            kept = found[scores >= self.score_threshold] if self.score_threshold > 0 else found
+            instances.append(kept)
         return Entities(instances, output.feature_map, output.feature_mask)
 
     def detections(self, output: DetrOutput) -> list[tuple[Tensor, Tensor, Tensor]]:

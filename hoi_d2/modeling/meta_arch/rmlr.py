@@ -130,7 +130,8 @@ class RmLR(nn.Module):
 
         Returns:
             Training: {"loss_verb": scalar}, and "loss_align_{sentence,word}_{irm,ire}" where they
-            have a weight. Else one {"instances", "hoi_instances"} an image, in its original size.
+            have a weight. Else one {"instances", "hoi_instances"} an image, in its original size;
+            they are on the CPU.
         """
         with torch.no_grad():
             entities = self.entity_detector(batched_inputs)
@@ -157,15 +158,14 @@ class RmLR(nn.Module):
 
     def match(self, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]) -> PairMatches:
         """Candidates and the annotated pairs that they overlap with."""
-        device = pairs.human_boxes.device
         matches = match_pairs(
             pairs,
-            [x["instances"].to(device) for x in batched_inputs],
-            [x["hoi_instances"].to(device) for x in batched_inputs],
+            [x["instances"].to("cpu") for x in batched_inputs],
+            [x["hoi_instances"].to("cpu") for x in batched_inputs],
             iou_threshold=self.match_iou,
         )
         self.reached_pairs.add(matches)
-        return matches
+        return matches.to(pairs.human_boxes.device)
 
     def verb_targets(
         self, matches: PairMatches, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]
@@ -174,15 +174,14 @@ class RmLR(nn.Module):
         verbs = matches.candidate_verbs()
         if not self.person_verbs.any():
             return verbs
-        device = verbs.device
         of_persons = person_verb_targets(
             pairs,
-            [x["instances"].to(device) for x in batched_inputs],
-            [x["hoi_instances"].to(device) for x in batched_inputs],
-            person_verbs=self.person_verbs,
+            [x["instances"].to("cpu") for x in batched_inputs],
+            [x["hoi_instances"].to("cpu") for x in batched_inputs],
+            person_verbs=self.person_verbs.cpu(),
             iou_threshold=self.match_iou,
         )
-        return torch.maximum(verbs, of_persons)
+        return torch.maximum(verbs, of_persons.to(verbs.device))
 
     def interactions(
         self, verb_logits: Tensor, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]

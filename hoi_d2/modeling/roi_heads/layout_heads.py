@@ -108,11 +108,11 @@ class LayoutHeads(nn.Module):
             entities: the entities of the batch; not used, `pairs` has the kept ones.
             pairs: the candidate pairs.
         """
-        entities_of = pairs.instances
+        entities_of, device = pairs.instances, pairs.image_index.device
         logits = self.verb_logits(
-            torch.cat([i.pred_boxes.tensor for i in entities_of]),
-            torch.cat([i.pred_classes for i in entities_of]),
-            torch.cat([i.scores for i in entities_of]),
+            torch.cat([i.pred_boxes.tensor for i in entities_of]).to(device),
+            torch.cat([i.pred_classes for i in entities_of]).to(device),
+            torch.cat([i.scores for i in entities_of]).to(device),
             [len(i) for i in entities_of],
             packed_rows(pairs),
         )
@@ -267,6 +267,7 @@ def _pooled(weights: Tensor, values: Tensor, group: Tensor, number: int) -> Tens
 
 def packed_rows(pairs: CandidatePairs) -> Tensor:
     """(M, 2) human and object of each pair as rows of all entities of the batch."""
-    counts = torch.tensor([len(i) for i in pairs.instances], device=pairs.image_index.device)
+    device = pairs.image_index.device
+    counts = torch.tensor([len(i) for i in pairs.instances], device=device)
     first = counts.cumsum(0) - counts
-    return torch.cat(pairs.pair_indices) + first[pairs.image_index][:, None]
+    return torch.cat(pairs.pair_indices).to(device) + first[pairs.image_index][:, None]

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.structures import Instances
+from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
@@ -23,9 +23,11 @@ logger = logging.getLogger(__name__)
 class CandidatePairs:
     """The kept entities of each image and the pairs of the whole batch, packed one after the other.
 
+    What belongs to single images is on the CPU: on a GPU each small step would wait for the device.
+
     Attributes:
-        instances: for each image the kept entities, humans first.
-        pair_indices: for each image (M_i, 2) rows of its `instances`, human first.
+        instances: for each image the kept entities, humans first; on the CPU, but for `tokens`.
+        pair_indices: for each image (M_i, 2) rows of its `instances`, human first; on the CPU.
         counts: M_i of each image.
         image_index: (M,) the image of each pair.
         human_boxes, object_boxes: (M, 4) XYXY.
@@ -118,18 +120,19 @@ class PairGenerator(nn.Module):
         Raises:
             ValueError: a box or a score is not finite.
         """
-        instances = [self.select(d) for d in detections]
+        device = detections[0].scores.device
+        instances = [self.select(d) for d in on_cpu(detections)]
         pair_indices = self._capped_pairs(instances)
         counts = [len(p) for p in pair_indices]
         sizes = torch.tensor([0, *(len(i) for i in instances)]).cumsum(0).tolist()
         packed = torch.cat([p + start for p, start in zip(pair_indices, sizes)])
-        human, object_ = packed.unbind(dim=1)
-        boxes = torch.cat([i.pred_boxes.tensor for i in instances])
-        scores = torch.cat([i.scores for i in instances])
-        classes = torch.cat([i.pred_classes for i in instances])
+        human, object_ = packed.to(device).unbind(dim=1)
+        boxes = torch.cat([i.pred_boxes.tensor for i in instances]).to(device)
+        scores = torch.cat([i.scores for i in instances]).to(device)
+        classes = torch.cat([i.pred_classes for i in instances]).to(device)
         has_tokens = all(i.has("tokens") for i in instances)
         tokens = torch.cat([i.tokens for i in instances]) if has_tokens else None
-        image_index = torch.repeat_interleave(torch.tensor(counts)).to(boxes.device)
+        image_index = torch.repeat_interleave(torch.tensor(counts)).to(device)
         return CandidatePairs(
             instances=instances,
             pair_indices=pair_indices,
@@ -195,8 +198,22 @@ class PairGenerator(nn.Module):
         """All pairs (M, 2) of a human and another entity, including other humans."""
         count = len(instances)
         humans = int((instances.pred_classes == self.person).sum())
-        grid = torch.cartesian_prod(
-            torch.arange(humans, device=instances.scores.device),
-            torch.arange(count, device=instances.scores.device),
-        ).reshape(-1, 2)
+        grid = torch.cartesian_prod(torch.arange(humans), torch.arange(count)).reshape(-1, 2)
         return grid[grid[:, 0] != grid[:, 1]]
+
+
+def on_cpu(detections: list[Instances]) -> list[Instances]:
+    """The detections of a batch on the CPU, by one copy of each field; `tokens` stay."""
+    counts = [len(d) for d in detections]
+    boxes = torch.cat([d.pred_boxes.tensor for d in detections]).cpu().split(counts)
+    scores = torch.cat([d.scores for d in detections]).cpu().split(counts)
+    classes = torch.cat([d.pred_classes for d in detections]).cpu().split(counts)
+    result = []
+    for found, *fields in zip(detections, boxes, scores, classes):
+        copy = Instances(found.image_size)
+        for name, value in zip(("pred_boxes", "scores", "pred_classes"), fields):
+            copy.set(name, Boxes(value) if name == "pred_boxes" else value)
+        if found.has("tokens"):
+            copy.tokens = found.tokens
+        result.append(copy)
+    return result

@@ -30,6 +30,11 @@ class PairMatches:
     gt_verbs: Tensor
     gt_object_classes: Tensor
 
+    def to(self, device: torch.device) -> PairMatches:
+        """The same on a device."""
+        tensors = (self.candidates, self.annotations, self.gt_verbs, self.gt_object_classes)
+        return PairMatches(self.num_candidates, *(t.to(device) for t in tensors))
+
     def num_reached(self) -> int:
         """The number of annotated pairs that at least one candidate matches."""
         return self.annotations.unique().numel()
@@ -73,8 +78,11 @@ def match_pairs(
 
     Args:
         pairs: the candidates of the batch.
-        entities: for each image `gt_boxes`, `gt_classes`.
-        interactions: for each image `gt_pairs` (P, 2) and `gt_verbs` (P, K).
+        entities: for each image `gt_boxes`, `gt_classes`; on the CPU.
+        interactions: for each image `gt_pairs` (P, 2) and `gt_verbs` (P, K); on the CPU.
+
+    Returns:
+        The matches, on the CPU.
     """
     candidates, annotations, verbs, classes = [], [], [], []
     first_candidate = first_annotation = 0
@@ -117,7 +125,7 @@ def person_verb_targets(
         person_verbs: (K,) bool, the verbs that never have an object.
 
     Returns:
-        (M, K) in {0, 1}.
+        (M, K) in {0, 1}, on the CPU.
     """
     found = []
     for instances, index, gt, targets in zip(

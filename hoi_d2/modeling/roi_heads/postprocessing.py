@@ -22,7 +22,9 @@ def hoi_postprocess(
     max_detections: int,
     one_object: bool = False,
 ) -> list[ImageResults]:
-    """Makes {"instances", "hoi_instances"} of each image.
+    """Makes {"instances", "hoi_instances"} of each image, on the CPU.
+
+    On a GPU every step would wait for the device, and there are many small ones in each image.
 
     Args:
         pairs: the pairs of the batch.
@@ -33,7 +35,7 @@ def hoi_postprocess(
         max_detections: the number of interactions to keep per image, the best ones; 0 = all.
         one_object: a person does a thing with one object of a class, the one of the best score.
     """
-    results = []
+    results, scores, hoi_of = [], scores.cpu(), hoi_of.cpu()
     for found, index, image_scores, size in zip(
         pairs.instances, pairs.pair_indices, scores.split(pairs.counts), output_sizes
     ):

@@ -129,11 +129,12 @@ class UPTHeads(nn.Module):
         # Without a pair an image is left out: none of its entities is looked at.
         kept = [i[: len(i) if n else 0] for i, n in zip(pairs.instances, pairs.counts)]
         grid = EntityGrid.of([len(i) for i in kept], pooled.device)
-        boxes = self.encoded_boxes(pairs, torch.cat([i.pred_boxes.tensor for i in kept]), grid)
+        boxes = torch.cat([i.pred_boxes.tensor for i in kept]).to(pooled.device)
+        boxes = self.encoded_boxes(pairs, boxes, grid)
         tokens = torch.cat([i.tokens for i in kept])
         for layer in self.cooperative_layers:
             tokens = layer(tokens, boxes, grid)
-        local, image = torch.cat(pairs.pair_indices), pairs.image_index
+        local, image = torch.cat(pairs.pair_indices).to(pooled.device), pairs.image_index
         boxes = boxes[grid.rows(local, image)]
         human, object_ = (local + grid.first_entity[image][:, None]).unbind(dim=1)
         own = self.fusion.fuse(torch.cat([tokens[human], tokens[object_]], dim=1), boxes)
