@@ -39,7 +39,7 @@ PRECISIONS: dict[str, torch.dtype | None] = {
 }
 Row = dict[str, Any]
 MIN_SCORE, MIN_IOU = 0.05, 0.8
-_LOSS_SCALE = 1024.0  # as a GradScaler: small gradients of float16 would be 0
+_LOSS_SCALES = (1024.0, 32.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -202,17 +202,30 @@ def _fields(output: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def trained(model: nn.Module, inputs: list[dict[str, Any]]) -> tuple[float, Tensor]:
-    """The total loss of a batch and its gradient, without dropout."""
+    """The total loss of a batch and its gradient, without dropout.
+
+    The loss is scaled as by a GradScaler: small gradients of float16 would be 0, large ones are
+    infinite and tried again at a lower scale.
+    """
     model.train()
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
+    for scale in _LOSS_SCALES:
+        loss, gradient = _gradient(model, inputs, scale)
+        if gradient.isfinite().all():
+            break
+    return loss, gradient
+
+
+def _gradient(model: nn.Module, inputs: list[dict[str, Any]], scale: float) -> tuple[float, Tensor]:
     seed_all_rng(0)
+    model.zero_grad()
     with EventStorage(0):
         loss = torch.stack(list(model(inputs).values())).sum()
-    (loss * _LOSS_SCALE).backward()
+    (loss * scale).backward()
     gradients = [p.grad.flatten().float().cpu() for p in model.parameters() if p.grad is not None]
-    return loss.item(), torch.cat(gradients) / _LOSS_SCALE
+    return loss.item(), torch.cat(gradients) / scale
 
 
 def compare(reference: Outcome, other: Outcome, compared: Sequence[str]) -> Row:
