@@ -92,15 +92,24 @@ def summarize(
 
 
 def _headline(comparison: Comparison, dataset: Dataset) -> str:
-    """The metric's own mean: over the evaluated classes, those without ground truth count 0."""
-    ap = np.nan_to_num(comparison.average_precision)
+    """The metric's mean over the evaluated classes, and over those of them with ground truth."""
+    ap = comparison.average_precision
     if dataset.evaluator_type == "vcoco":
         roles = [v.endswith(("_obj", "_instr")) for v in comparison.vocabulary.verbs]
         counted = roles & ~np.isin(comparison.vocabulary.verbs, UNCOUNTED_ROLES)
-        return f"AP_role_s1 {ap[counted].mean():.2f}"
+        return f"AP_role_s1 {np.nan_to_num(ap[counted]).mean():.2f}"
     if dataset.evaluated_hois is not None and len(comparison.vocabulary.hois):
         ap = ap[list(dataset.evaluated_hois)]
-    return f"mAP {ap.mean():.2f}" if len(ap) else "no classes"
+    if not len(ap):
+        return "no classes"
+    mean = f"mAP {np.nan_to_num(ap).mean():.2f}"
+    annotated = ap[~np.isnan(ap)]
+    if len(annotated) in (0, len(ap)):
+        return mean
+    return (
+        f"{mean} over {len(ap)} classes, {annotated.mean():.2f} over the {len(annotated)} that "
+        "have an annotated pair"
+    )
 
 
 def draw_figures(
