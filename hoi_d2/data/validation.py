@@ -257,13 +257,13 @@ def _count(report: Report, records: Sequence[dict]) -> None:
 
 
 def _check_amounts(report: Report) -> None:
-    """Notes a file from which nothing can be learnt."""
+    """Reports a file from which nothing can be learned."""
     if report.problems:
         return
     if not report.images:
         report.problems.append(Problem(report.file, "", "images", 0, "at least one", "flaw"))
     elif report.format in ("hico_det", "vcoco", "hoi_json") and not report.interactions:
-        what = "at least one interaction; from this file nothing can be learnt"
+        what = "at least one interaction; nothing can be learned from this file"
         report.problems.append(Problem(report.file, "", "interactions", 0, what, "flaw"))
 
 

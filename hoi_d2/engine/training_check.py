@@ -117,7 +117,7 @@ def _hint(classes: Any, category: int) -> str:
     words = set(name.split())
     near = [output for output in classes.outputs if words & set(output.lower().split())]
     near = near or difflib.get_close_matches(name, classes.outputs, n=2)
-    return f"; did you mean {' or '.join(map(repr, near[:2]))}?" if near else ""
+    return f". Did you mean {' or '.join(map(repr, near[:2]))}?" if near else ""
 
 
 def check_images(records: Sequence[dict[str, Any]], *, max_missing: float) -> None:

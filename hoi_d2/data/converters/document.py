@@ -21,8 +21,8 @@ class DocumentBuilder:
             that a training and a validation file have the same ids.
 
     Attributes:
-        left_out: what the export has and the document cannot, one line each.
-        notes: what was changed or not used, and how often.
+        left_out: annotations that the document cannot represent, one line each.
+        notes: what was changed or not used -> how often.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class DocumentBuilder:
         )
 
     def leave_out(self, findings: Findings, at: str, why: str) -> None:
-        """Notes something that the document cannot hold."""
+        """Records an annotation that the document cannot represent."""
         self.left_out.append(f"{findings.file}: {findings.record}: {at}: {why}")
 
     def _spelled(self, kind: str, name: str) -> str:

@@ -2,8 +2,8 @@
 
 A relation goes from the person to the object (its direction arrow may point either way) and its
 labels are the verbs; a relation of a person with itself is a verb without a visible object.
-Between two persons the arrow says who acts; an arrow both ways is two interactions. Shapes are
-percentages of the image; what is no upright rectangle becomes its bounding box.
+Between two persons the arrow says who acts; an arrow in both directions is two interactions. Shapes
+are in percent of the image; those that are not upright rectangles become their bounding boxes.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def _is_verb(value: Any) -> bool:
 def _directions(
     start: int, end: int, relation: dict, builder: DocumentBuilder, findings: Findings, at: str
 ) -> list[tuple[int, int]]:
-    """Who acts on whom: the person, and between persons the arrow says it."""
+    """Returns who acts on whom: the person; between two persons the direction of the arrow."""
     persons = builder.is_person(start), builder.is_person(end)
     if not any(persons):
         names = [builder.entities[e - 1]["category_id"] for e in (start, end)]

@@ -101,7 +101,7 @@ def _suggest_classes(names: list[str], findings: Findings) -> None:
     for name in others:
         near = similar_class(name, classes)
         if near or len(names) - len(others) > 1:
-            hint = f"; did you mean {near!r}?" if near else ""
+            hint = f". Did you mean {near!r}?" if near else ""
             what = f"a COCO class, if a detector trained on COCO is to find it{hint}"
             findings.add("categories: name", name, what, level="warning")
 

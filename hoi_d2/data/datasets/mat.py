@@ -42,7 +42,7 @@ def mat_variables(path: str | os.PathLike) -> list[str]:
 
 
 def _parse(path: str | os.PathLike, names: list[str]) -> dict[str, Any]:
-    """What `mat_reader` gives; the process that it runs in may crash."""
+    """Returns the output of `mat_reader`, which runs in a separate process that may crash."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no such annotation file: {os.fspath(path)}")
     with tempfile.TemporaryDirectory() as folder:

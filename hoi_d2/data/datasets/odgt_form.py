@@ -4,8 +4,8 @@
  "hoi": [{"subject_id", "object_id", "category_id", "interaction": the name of the verb}]}
 
 V-COCO's `category_id` is the verb in PPDM's order, from 0; object -1 = none. HICO-DET's files have
-`hico_image_name`, and the name of the verb says it; a `category_id` beside it may count from 1.
-Boxes are continuous in V-COCO; those of HICO-DET are taken as such, which may be a pixel off.
+`hico_image_name`, and the verb is given by its name; their `category_id` may count from 1.
+Boxes are continuous in V-COCO; those of HICO-DET are read as continuous, which may be a pixel off.
 """
 
 from __future__ import annotations
