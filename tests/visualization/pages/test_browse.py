@@ -52,8 +52,8 @@ def test_images_that_are_there_are_chosen(there, num, ids, tmp_path):
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ({"verb": "rode"}, "no verb is called 'rode'; did you mean ride"),
-        ({"object_name": "tricycle"}, "no object is called 'tricycle'; did you mean bicycle"),
+        ({"verb": "rode"}, "no verb is called 'rode'. Did you mean ride"),
+        ({"object_name": "tricycle"}, "no object is called 'tricycle'. Did you mean bicycle"),
         ({"verb": "xyz"}, "there is ride, hold, hug"),
     ],
 )

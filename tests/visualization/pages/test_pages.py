@@ -126,7 +126,7 @@ def test_classes_named(names, classes, comparison):
 
 
 def test_unknown_class_gets_help(comparison):
-    with pytest.raises(ValueError, match="did you mean ride bicycle"):
+    with pytest.raises(ValueError, match="Did you mean ride bicycle"):
         classes_named(comparison, ["ride bicycles"])
 
 
