@@ -1,13 +1,13 @@
-"""Draws ground truth next to predictions: hits, misses and false alarms.
+"""Draws ground truth and predictions side by side: hits, misses and false alarms.
 
     hoi-d2 data errors --dataset toy_hoi_val --results output/hoi_results.json \\
         --output output/errors --worst-first
     hoi-d2 data errors --dataset hico_det_test --results results.npz \\
         --output output/ride --hoi "ride bicycle" --train-dataset hico_det_train
 
-Detections are matched by the data set's rule over the whole data set; images go to
-OUTPUT/images, curves and per-class AP (PNG and CSV) to OUTPUT/figures, and OUTPUT/index.html
-shows all of it and opens from disk.
+Detections are matched by the data set's rule over the whole data set. Images are written to
+OUTPUT/images, curves and per-class AP (PNG and CSV) to OUTPUT/figures; OUTPUT/index.html shows all
+of them and opens from disk.
 """
 
 from __future__ import annotations
@@ -43,10 +43,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--score-threshold",
         type=float,
-        help="detections below are left out; default: where F1 over all classes is largest",
+        help="minimum score of a detection; default: the score with the largest F1",
     )
-    parser.add_argument("--train-dataset", help="its class counts give AP by training samples")
-    parser.add_argument("--jpg", action="store_true", help="JPEG, a fifth of the size of PNG")
+    parser.add_argument(
+        "--train-dataset", help="training set, to plot AP by the number of training samples"
+    )
+    parser.add_argument(
+        "--jpg", action="store_true", help="write JPEG files, a fifth of the size of PNG"
+    )
     return parser.parse_args(argv)
 
 
@@ -74,7 +78,9 @@ def run(args: argparse.Namespace) -> list[str]:
         classes=classes,
         worst_first=args.worst_first,
         num=args.num,
-        there=there if there.any() else None,  # where none is, drawing says what is missing
+        there=there
+        if there.any()
+        else None,  # if no image is on disk, drawing reports what is missing
     )
     if there.any() and not there.all():
         print(f"{(~there).sum()} of {len(there)} images are not on disk")
