@@ -33,7 +33,7 @@ class SameFileError(UserError):
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("tool", choices=("label_studio", "cvat"))
     parser.add_argument("export", nargs="+", help="exported files; they are merged")

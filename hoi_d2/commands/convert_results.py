@@ -20,7 +20,7 @@ from hoi_d2.utils.user_errors import printable
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("source", type=Path, help="a file, or UPT's folder")
     parser.add_argument("--output", type=Path, required=True, help="ends in .json or .npz")

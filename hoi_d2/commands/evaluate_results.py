@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = CommandParser(
         description="Scores a result file with the official rules of HICO-DET, V-COCO or HICO.",
         epilog=_EPILOG,

@@ -31,7 +31,7 @@ TOLERANCE = 1e-4
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("--config-file", required=True, metavar="F")
     parser.add_argument(

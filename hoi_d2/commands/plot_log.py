@@ -16,7 +16,7 @@ from hoi_d2.visualization.plots.learning_curves import DEFAULT_METRICS, plot_lea
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("runs", nargs="+", help="folder or log file, or NAME=PATH")
     parser.add_argument("--output", type=Path, default=Path("learning_curves.png"))

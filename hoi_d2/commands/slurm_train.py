@@ -45,12 +45,12 @@ class Training:
 
 
 def with_resume(arguments: list[str]) -> list[str]:
-    """The same arguments with --resume, which comes before the KEY VALUE overrides."""
+    """Returns the same arguments with --resume, which comes before the KEY VALUE overrides."""
     return arguments if "--resume" in arguments else ["--resume", *arguments]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The options of the job and, in `train`, the arguments of the training."""
+    """Returns the options of the job and, in `train`, the arguments of the training."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("--nodes", type=int, default=1)
     parser.add_argument("--gpus", type=int, default=8, help="GPUs per node; one task each")

@@ -26,7 +26,7 @@ from hoi_d2.utils.arguments import CommandParser
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = CommandParser(description=__doc__)
     parser.add_argument(
         "paths", nargs="+", metavar="PATH", help="annotation files, or folders of them"

@@ -26,7 +26,7 @@ _SHOWN = 20  # thousands of images are missing if only a part of a data set is o
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("dataset", help="a registered name, or an annotation file")
     parser.add_argument("--output", required=True, type=Path, help="folder for images and page")

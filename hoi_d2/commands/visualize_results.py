@@ -30,7 +30,7 @@ from hoi_d2.visualization.pages.report import classes_named, draw_figures, order
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("--dataset", required=True, help="a registered name, or a file")
     parser.add_argument("--image-root", default="", help="folder of the images of a file")
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> list[str]:
 
 
 def images_there(dataset: Dataset, comparison: Comparison) -> np.ndarray:
-    """(N,) bool: the image of each compared image is on disk."""
+    """Returns (N,) bool: the image of each compared image is on disk."""
     there = {r["image_id"] for r in dataset.records if is_there(r["file_name"])}
     return np.isin(comparison.truth.image_ids, list(there))
 

@@ -48,7 +48,7 @@ class Dataset:
     image_labels_file: str | None = None
 
     def with_records(self, records: Sequence[dict[str, Any]]) -> Dataset:
-        """The same dataset with other records, for example some of its images."""
+        """Returns the same dataset with other records, for example some of its images."""
         return replace(self, records=records)
 
 
@@ -157,7 +157,7 @@ def _image_level(file: str, root: str, kind: str, split: str | None) -> Dataset:
 
 
 def _format_with_boxes(file: str) -> str:
-    """The format by the file's content; annotations without boxes have to be registered."""
+    """Returns the format by the file's content; annotations without boxes have to be registered."""
     from hoi_d2.data.datasets.records import file_problem
     from hoi_d2.data.validation import detect_format
 

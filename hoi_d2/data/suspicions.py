@@ -52,7 +52,7 @@ def _suspect_shares(records: Sequence[dict], sizes: Sizes, findings: Findings) -
 
 
 def _in_one_pixel(entities: Sequence[dict], size: tuple[int, int] | None) -> bool:
-    """Whether all boxes lie in 0..1; inclusive pixels may have made 1 a 2, or 0 a -1."""
+    """Returns whether all boxes lie in 0..1; inclusive pixels may have made 1 a 2, or 0 a -1."""
     if size is not None and min(size) <= 4:
         return False
     corners = [e["bbox"] for e in entities if len(e["bbox"]) == 4]

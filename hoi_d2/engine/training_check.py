@@ -1,4 +1,4 @@
-"""Refuses a training from which nothing can be learnt, before its first step."""
+"""Refuses a training that cannot learn anything, before its first step."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _check_categories(model: nn.Module, records: Sequence[dict[str, Any]], where
 
 
 def _pairs_of(records: Sequence[dict[str, Any]], categories: set[int]) -> Counter[int]:
-    """How many annotated pairs have a person or an object of these categories."""
+    """Returns how many annotated pairs have a person or an object of these categories."""
     counts: Counter[int] = Counter()
     if not categories:
         return counts

@@ -84,7 +84,7 @@ class HOIImage:
         self.height, self.width = self.canvas.shape[:2]
 
     def get_image(self) -> np.ndarray:
-        """(H, W, 3) uint8 RGB."""
+        """Returns (H, W, 3) uint8 RGB."""
         return self.canvas
 
     def save(self, path: str | Path) -> None:

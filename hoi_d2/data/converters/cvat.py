@@ -76,11 +76,11 @@ class _Shape:
     attributes: dict[str, str]
 
     def value(self, names: tuple[str, ...]) -> str:
-        """The value of the first of these attributes that has one."""
+        """Returns the value of the first of these attributes that has one."""
         return next((self.attributes[n] for n in names if self.attributes.get(n)), "")
 
     def verbs(self) -> list[str]:
-        """The verbs of the attribute `verb`."""
+        """Returns the verbs of the attribute `verb`."""
         return [v.strip() for v in re.split("[,;]", self.value(_VERBS)) if v.strip()]
 
 

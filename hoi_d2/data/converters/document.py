@@ -69,11 +69,11 @@ class DocumentBuilder:
         return ident
 
     def category(self, label: str) -> str:
-        """The category name of a label."""
+        """Returns the category name of a label."""
         return PERSON if same_name(label) in self.persons else self._spelled("label", label)
 
     def is_person(self, entity_id: int) -> bool:
-        """Whether an entity is a person."""
+        """Returns whether an entity is a person."""
         return self.entities[entity_id - 1]["category_id"] == PERSON
 
     def add_interaction(self, image_id: int, human: int, target: int | None, verb: str) -> None:
@@ -98,7 +98,7 @@ class DocumentBuilder:
         self.left_out.append(f"{findings.file}: {findings.record}: {at}: {why}")
 
     def _spelled(self, kind: str, name: str) -> str:
-        """The first spelling of a name."""
+        """Returns the first spelling of a name."""
         name = name.strip()
         first = self._spelling.setdefault((kind, same_name(name)), name)
         if first != name:

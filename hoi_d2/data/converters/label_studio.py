@@ -68,7 +68,7 @@ def _check_export(data: Any, path: str | os.PathLike) -> None:
 
 
 def _annotation(task: dict, builder: DocumentBuilder, findings: Findings) -> dict | None:
-    """The only annotation of a task that is not cancelled; None if the task is left out."""
+    """Returns the only annotation of a task that is not cancelled; None if the task is left out."""
     key = "annotations" if "annotations" in task else "completions"  # the name before 1.0
     annotations = findings.list_of(task.get(key, []), dict, key)
     done = [a for a in annotations if not a.get("was_cancelled")]
@@ -106,7 +106,7 @@ def _convert_task(
 
 
 def _image_size(regions: dict[str, Region], findings: Findings) -> tuple[int, int] | None:
-    """The size that the shapes agree on; None if there are none, or a problem was noted."""
+    """Returns the size that the shapes agree on; None if there are none, or a problem was noted."""
     sizes: dict[tuple[int, int], str] = {}
     for region in regions.values():
         if not region.shape:
@@ -130,7 +130,7 @@ def _add_region(
     builder: DocumentBuilder,
     findings: Findings,
 ) -> int:
-    """The id of the new entity, `_LEFT_OUT` or `_BROKEN`."""
+    """Returns the id of the new entity, `_LEFT_OUT` or `_BROKEN`."""
     why = why_left_out(region)
     if why:
         shown = f"{region.at} ({', '.join(map(str, region.labels))})"

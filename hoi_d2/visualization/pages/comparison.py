@@ -90,7 +90,7 @@ class Comparison:
         return scores
 
     def best_threshold(self) -> float:
-        """The score with the largest F1 over all classes; 0 without detections."""
+        """Returns the score with the largest F1 over all classes; 0 without detections."""
         rows = self.ranking.rows
         rows = rows[np.argsort(-self.results.scores[rows], kind="stable")]
         if not len(rows):
@@ -115,7 +115,7 @@ class Comparison:
     def interactions_of(
         self, image: int, *, score_threshold: float, classes: Sequence[int] = ()
     ) -> tuple[list[Interaction], list[Interaction]]:
-        """The annotated and the predicted interactions of one image, with states.
+        """Returns the annotated and the predicted interactions of one image, with states.
 
         Interactions that the metric does not count (they have no class) have no state.
 

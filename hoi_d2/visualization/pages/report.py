@@ -92,7 +92,7 @@ def summarize(
 
 
 def _headline(comparison: Comparison, dataset: Dataset) -> str:
-    """The metric's mean over the evaluated classes, and over those of them with ground truth."""
+    """Returns the mean over the evaluated classes, and over those of them with ground truth."""
     ap = comparison.average_precision
     if dataset.evaluator_type == "vcoco":
         roles = [v.endswith(("_obj", "_instr")) for v in comparison.vocabulary.verbs]

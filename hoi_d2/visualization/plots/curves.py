@@ -28,7 +28,7 @@ class PrecisionRecall:
 
     @classmethod
     def of(cls, scores: np.ndarray, hits: np.ndarray, num_positives: int) -> PrecisionRecall:
-        """The curve of (R,) scored detections; recall is 0 where there are no positives."""
+        """Returns the curve of (R,) scored detections; recall is 0 where there are no positives."""
         order = np.argsort(-scores, kind="stable")
         scores, found = scores[order], np.cumsum(hits[order])
         last = np.flatnonzero(np.append(scores[1:] != scores[:-1], len(scores) > 0))
