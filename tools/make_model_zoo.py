@@ -1,15 +1,15 @@
 #!/usr/bin/env python
-"""Writes the tables of MODEL_ZOO.md and README.md from zoo.json, which holds every figure once.
+"""Writes the tables of MODEL_ZOO.md and README.md from zoo.json, the only place of all figures.
 
-python tools/make_model_zoo.py             # writes them
-python tools/make_model_zoo.py --check     # exit 1 if a page is not what the file says
-python tools/make_model_zoo.py --measure   # first counts parameters and times training steps
-python tools/make_model_zoo.py --measure toy/rmlr.yaml RmLR/R50.yaml   # of these configs alone
+python tools/make_model_zoo.py             # write the tables
+python tools/make_model_zoo.py --check     # exit code 1 if a page is out of date
+python tools/make_model_zoo.py --measure   # first count parameters and time training steps
+python tools/make_model_zoo.py --measure toy/rmlr.yaml RmLR/R50.yaml   # only for these configs
 
-A table stands between `<!-- zoo: NAME -->` and `<!-- end -->`; the rest is the page's own.
-README.md has a short one of what runs at once.
-A row is a config of `configs/`; `ours` is null where nobody has trained it, `parameters` and
-`step` are measured (the step where the section has such a column), all else was written down.
+A table is between `<!-- zoo: NAME -->` and `<!-- end -->`; all other text is written by hand.
+README.md has a short table of the models that need no training.
+Each row is a config of `configs/`. `ours` is null if the config has not been trained; `parameters`
+and `step` (in sections with such a column) are measured; all other values are entered by hand.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TABLE = re.compile(r"(<!-- zoo: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def table_of(section: dict[str, Any]) -> str:
-    """Markdown of a section: its `columns` {key: heading}, its `rows`, what untrained rows lack."""
+    """Returns the Markdown table of a section with its `columns` {key: heading} and `rows`."""
     columns = {"config": "config", **section["columns"]}
     lines = [f"| {' | '.join(columns.values())} |", "|---" * len(columns) + "|"]
     for row in section["rows"]:
@@ -61,7 +61,7 @@ def _cell(key: str, row: dict[str, Any], section: dict[str, Any]) -> str:
 
 
 def short(zoo: dict[str, Any]) -> dict[str, Any]:
-    """README's table alone: what finds or recognises interactions at once, without training."""
+    """Returns the table of README.md: the models that can be used without training."""
     toy = [r for r in zoo["toy"]["rows"] if r.get("weights") or not r["parameters"]["trained"]]
     ready = [*zoo["photo"]["rows"], *toy]
     columns = {key: zoo["toy"]["columns"][key] for key in ("what", "ours")}
@@ -69,10 +69,10 @@ def short(zoo: dict[str, Any]) -> dict[str, Any]:
 
 
 def filled(page: str, zoo: dict[str, Any]) -> str:
-    """The page with its tables as `zoo` has them.
+    """Returns the page with its tables replaced by those of `zoo`.
 
     Raises:
-        KeyError: a table that the file does not have, or one that the page lacks.
+        KeyError: the page and the file do not have the same tables.
     """
     names = [match.group(2) for match in _TABLE.finditer(page)]
     if set(names) != set(zoo):
@@ -81,27 +81,27 @@ def filled(page: str, zoo: dict[str, Any]) -> str:
 
 
 def write_zoo(zoo: dict[str, Any]) -> None:
-    """Writes `zoo.json` in the form in which it is kept."""
+    """Writes `zoo.json`."""
     ZOO.write_text(json.dumps(zoo, indent=1, ensure_ascii=False) + "\n")
 
 
 def measure(zoo: dict[str, Any], configs: Iterable[str], save: Callable[[], None]) -> None:
-    """Fills `parameters` and `step` of these configs in place (none named: all); saves after each.
+    """Measures `parameters` and `step` of configs (none given: all) in place; saves after each.
 
     Raises:
-        KeyError: a config without a row.
+        KeyError: a config has no row.
     """
     rows = {row["config"]: (row, section) for section in zoo.values() for row in section["rows"]}
     configs = list(configs) or list(rows)
     if unknown := sorted(set(configs) - set(rows)):
         raise KeyError(f"no row of {', '.join(unknown)}; the zoo has {', '.join(rows)}")
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # weights change nothing: none are fetched
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the weights do not matter: download none
     for row, section in (rows[name] for name in configs):
         if "step" in section["columns"]:
             section["measured_on"], row["step"] = _step_in_a_new_process(row["config"])
             print(row["config"], row["step"], flush=True)
             save()
-    # Only now: a child process takes over the peak of memory of its parent, which torch would be.
+    # Imported late: a child process inherits the peak memory of its parent, which torch raises.
     from hoi_d2.benchmark.zoo import parameter_counts
 
     for name in configs:
@@ -111,7 +111,7 @@ def measure(zoo: dict[str, Any], configs: Iterable[str], save: Callable[[], None
 
 
 def _step_in_a_new_process(name: str) -> tuple[str, dict[str, Any] | None]:
-    """Where it was measured, and what; a process that did other things before has their peak."""
+    """Returns the machine and the step, measured in a new process for a correct peak memory."""
     code = (
         "import json, sys; from hoi_d2.benchmark.zoo import machine, training_step; "
         "print('\\n' + json.dumps([machine(), training_step(sys.argv[1])]))"
@@ -123,7 +123,9 @@ def _step_in_a_new_process(name: str) -> tuple[str, dict[str, Any] | None]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit code 1 if a page is out of date"
+    )
     parser.add_argument(
         "--measure",
         nargs="*",
@@ -140,7 +142,7 @@ def main() -> int:
         if not args.check:
             page.write_text(new)
         elif new != page.read_text():
-            print(f"{page.name} is not what zoo.json says: python tools/make_model_zoo.py")
+            print(f"{page.name} is out of date: run python tools/make_model_zoo.py")
             stale = 1
     return stale
 

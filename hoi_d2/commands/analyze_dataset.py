@@ -29,7 +29,7 @@ from hoi_d2.visualization.plots.dataset import (
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("dataset", help="a registered name, or an annotation file")
     parser.add_argument("--output", required=True, type=Path, help="folder for the figures")

@@ -26,5 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if name not in BENCHMARKS:
         raise UserError(f"unknown benchmark {name!r}; expected one of {', '.join(BENCHMARKS)}")
+    if name != "evaluate":  # the configs name registered datasets; scoring needs no torch
+        from hoi_d2.registration import register
+
+        register()
     CommandParser.command = f"hoi-d2 benchmark {name}"
     return importlib.import_module(f"hoi_d2.benchmark.{name}").main(rest) or 0

@@ -2,12 +2,12 @@
 
 hoi-d2 cache --config-file configs/RmLR/R50.yaml --output output/cache \\
     MODEL.ENTITY_DETECTOR.WEIGHTS detr_r50_hico.safetensors
-hoi-d2 train --config-file configs/RmLR/R50.yaml --eval-only \\
+hoi-d2 eval --config-file configs/RmLR/R50.yaml \\
     MODEL.ENTITY_DETECTOR.WEIGHTS detr_r50_hico.safetensors \\
     MODEL.ENTITY_DETECTOR.CACHE output/cache
 
-Entries belong to one file, input size, set of weights and detector settings. An image that has
-changed is noticed when it is read. Augmented training images are never found there.
+The key of an entry is file, input size, weights and detector settings. A changed image is detected
+when it is read. Augmented training images are not cached.
 """
 
 from __future__ import annotations

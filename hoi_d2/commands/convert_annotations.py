@@ -1,12 +1,12 @@
-"""Turns an export of a labelling tool into hoi_d2's JSON for own data.
+"""Converts exports of labelling tools to hoi_d2's JSON for own data.
 
     hoi-d2 data convert label_studio export.json --output train.json
     hoi-d2 data convert cvat annotations.xml --output val.json \\
         --person worker driver --classes-from train.json
 
 How interactions are drawn in each tool: datasets/README.md. Check the result with
-hoi-d2 data validate. What the JSON cannot hold (key points, tags, ...) is listed, and nothing is
-written (exit code 1) unless --skip-unsupported is given.
+hoi-d2 data validate. Annotations that the JSON cannot represent (key points, tags, ...) are listed,
+and nothing is written (exit code 1) unless --skip-unsupported is given.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ _SHOWN = 20
 
 
 class SameFileError(UserError):
-    """The output would be written over the export."""
+    """The output would overwrite the export."""
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("tool", choices=("label_studio", "cvat"))
-    parser.add_argument("export", nargs="+", help="exported files; they become one")
+    parser.add_argument("export", nargs="+", help="exported files; they are merged")
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--person", nargs="+", default=["person"], help="labels of persons")
-    parser.add_argument("--classes-from", type=Path, help="number classes as this file does")
+    parser.add_argument("--classes-from", type=Path, help="use the class ids of this file")
     parser.add_argument(
         "--image-field", default="", help="Label Studio: key of a task's data with the image"
     )
     parser.add_argument(
         "--skip-unsupported",
         action="store_true",
-        help="write the rest if something cannot become a box",
+        help="skip annotations that cannot become a box",
     )
     args = parser.parse_args(argv)
     if args.image_field and args.tool != "label_studio":
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         raise SameFileError(f"--output {args.output} is the export itself; give another name")
     earlier = read_json(args.classes_from) if args.classes_from else None
     if earlier is not None:
-        load_hoi_json(args.classes_from)  # says what is wrong with it
+        load_hoi_json(args.classes_from)  # raises if the document is not valid
     builder = DocumentBuilder(persons=args.person, classes_from=earlier)
     for export in args.export:
         if args.tool == "cvat":
@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _may_leave_out(builder: DocumentBuilder, allowed: bool) -> bool:
-    """Prints what is left out, and says whether the rest may be written."""
+    """Prints what is left out; returns whether the rest may be written."""
     lines = builder.left_out
     for line in lines[:_SHOWN]:
         print(f"left out: {printable(line)}", file=sys.stderr)
@@ -103,12 +103,12 @@ def write_checked(output: Path, document: dict[str, Any]) -> None:
 
 
 def report(output: Path, document: dict[str, Any], builder: DocumentBuilder) -> None:
-    """Prints what was written, and what a user may not expect."""
+    """Prints a summary, and what users may not expect."""
     for note, count in builder.notes.items():
         print(f"note: {count} {printable(note)}", file=sys.stderr)
     if not document["hoi_annotations"]:
         print(
-            f"warning: {output} has no interactions, so nothing can be learnt from it; "
+            f"warning: {output} has no interactions, so nothing can be learned from it; "
             "datasets/README.md says how they are drawn",
             file=sys.stderr,
         )

@@ -1,10 +1,10 @@
-"""Turns the results of another code base into a result file that `hoi-d2 eval --results` scores.
+"""Converts results of other code bases to a result file for `hoi-d2 eval --results`.
 
     hoi-d2 convert-results predictions.json --output results.npz      PPDM, QPIC, CDN
     hoi-d2 convert-results upt/matlab --output results.npz            UPT's folder of .mat files
     hoi-d2 convert-results vcoco_results.pkl --output results.json    V-COCO's tool
 
-The form is recognised by the content (docs/evaluation.md). Pickles are read without running code.
+The format is recognised by content (docs/evaluation.md). No code in pickles is executed.
 """
 
 from __future__ import annotations
@@ -20,21 +20,27 @@ from hoi_d2.utils.user_errors import printable
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("source", type=Path, help="a file, or UPT's folder")
     parser.add_argument("--output", type=Path, required=True, help="ends in .json or .npz")
     parser.add_argument(
-        "--dataset", default="", choices=("hico_det", "vcoco"), help="of JSON; default: by names"
+        "--dataset",
+        default="",
+        choices=("hico_det", "vcoco"),
+        help="JSON only; default: inferred from image names",
     )
     parser.add_argument(
-        "--first-verb", type=int, choices=(0, 1), help="of JSON; default: by its object numbers"
+        "--first-verb",
+        type=int,
+        choices=(0, 1),
+        help="JSON only; default: inferred from the category ids",
     )
     args = parser.parse_args(argv)
     if args.output.suffix not in (".json", ".npz"):
         parser.error(f"--output {args.output} does not end in .json or .npz")
     if args.output.resolve() == args.source.resolve():
-        parser.error("--output is the source itself")
+        parser.error("--output is the source file")
     return args
 
 

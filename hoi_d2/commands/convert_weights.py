@@ -1,4 +1,4 @@
-"""A detector's weights -> a safetensors file of this project.
+"""Converts the weights of a detector to a safetensors file of this project.
 
 Reads DETR of Facebook, UPT and transformers, and NanoDet-g as a graph of TensorFlow.js.
 
@@ -26,13 +26,13 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sha256",
         default="",
-        help="of the source file, or of the .bin next to a .json; its beginning is enough",
+        help="of the source file, or of the .bin of a .json; the first digits are enough",
     )
     parser.add_argument("--revision", default="", help="branch, tag or commit on the hub")
     parser.add_argument(
-        "--classes", default="", help="what the outputs mean: coco_91, coco_80, hico_80, vcoco_81"
+        "--classes", default="", help="order of the classes: coco_91, coco_80, hico_80, vcoco_81"
     )
-    parser.add_argument("--config-file", default="", help="a Detr that the weights must fit")
+    parser.add_argument("--config-file", default="", help="a Detr config that the weights must fit")
     parser.add_argument("opts", nargs="*", help="KEY VALUE ... of the config")
     return parser
 

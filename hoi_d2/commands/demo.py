@@ -32,10 +32,10 @@ examples:
   hoi-d2 demo --config-file toy/rmlr.yaml --input folder --verbs ride hold --top-k 5 \\
       --output output/few MODEL.DEVICE cpu
 
-Writes into DIR: images (or a video) with what passes the filters, hoi_results.csv with the same
-in words, hoi_results.json with everything that the model found. A run that was interrupted goes on
-with the same command and --resume. Exit code: 0 = all done, 1 = some file could not be read (it is
-named and skipped), 2 = nothing could be done, 130 = interrupted.
+Writes into DIR: the images (or the video) with the selected interactions drawn, the same
+interactions as a table in hoi_results.csv, and all interactions in hoi_results.json. To continue an
+interrupted run, use the same command with --resume. Exit code: 0 = everything was processed, 1 = a
+file could not be read (it is named and skipped), 2 = nothing was processed, 130 = interrupted.
 """
 
 
@@ -52,7 +52,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--detector",
         choices=sorted(PHOTO_DETECTORS),
-        help=f"of {DEFAULT_CONFIG}; default: nanodet-g. detr-r50 is better, slower, a download",
+        help=f"detector of {DEFAULT_CONFIG}; default: nanodet-g; detr-r50 is better and slower",
     )
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="images, folders or globs")
     source = parser.add_mutually_exclusive_group()
@@ -71,11 +71,11 @@ def argument_parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="C",
-        help='own classes, for DEFR-Det: "riding a horse" ..., or text files (.txt) of them',
+        help='your own classes (DEFR-Det): "riding a horse" ..., or text files (.txt) of them',
     )
     parser.add_argument("--output", default="output/demo", metavar="DIR")
     parser.add_argument(
-        "--resume", action="store_true", help="skip the images that DIR already has results of"
+        "--resume", action="store_true", help="skip images whose results are already in DIR"
     )
     parser.add_argument("--font", metavar="F", help="a font file (.ttf, .otf) for class names")
     parser.add_argument(
@@ -91,7 +91,7 @@ def argument_parser() -> argparse.ArgumentParser:
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line; KEY VALUE overrides of the config may stand anywhere in it."""
+    """Parses the command line; KEY VALUE overrides of the config can be at any position."""
     words, opts = _without_overrides(list(sys.argv[1:] if arguments is None else arguments))
     parser = argument_parser()
     args = parser.parse_intermixed_args(words)
@@ -99,18 +99,18 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if args.input and (args.video or args.webcam):
         parser.error("images cannot be combined with --video or --webcam")
     if args.detector and (args.config_file or args.classes):
-        parser.error("--detector goes with the model of photographs, not with another model")
+        parser.error("--detector cannot be combined with --config-file or --classes")
     if args.detector and not (args.input or args.video or args.webcam):
         parser.error("--detector: expected images, --video or --webcam")
     if args.track and not (args.video or args.webcam):
-        parser.error("--track follows people over the frames of a --video or --webcam")
+        parser.error("--track needs --video or --webcam")
     if args.resume and not args.input:
-        parser.error("--resume continues with a folder of images, not with a video")
+        parser.error("--resume needs images; a video cannot be resumed")
     return args
 
 
 def _without_overrides(words: list[str]) -> tuple[list[str], list[str]]:
-    """The words without the overrides, and the overrides; an existing file is never a key."""
+    """Splits the words into arguments and overrides; an existing file is never a key."""
     rest: list[str] = []
     opts: list[str] = []
     remaining = iter(words)
@@ -137,7 +137,7 @@ def _score(text: str) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Runs the command; returns its exit code."""
     args = parse_args(argv)
     if not (args.input or args.video or args.webcam):
         from hoi_d2.demo.toy import run_toy_demo
@@ -158,7 +158,7 @@ def _run(args: argparse.Namespace) -> int:
     verbs = tuple(names[index_of(verb, names, "verb")] for verb in args.verbs)
     draw = DrawOptions(args.score_threshold, args.top_k, verbs, args.font)
     if args.font is not None:
-        load_font(12, args.font)  # a file that is no font is named before the first image
+        load_font(12, args.font)  # so that an error is reported before the first image
     output = _folder(args.output)
     with stopped_like_ctrl_c():
         if images:
@@ -180,11 +180,11 @@ def _folder(name: str) -> Path:
 
 
 def _predictor(args: argparse.Namespace) -> HOIPredictor:
-    """The model of the command line, with its own classes.
+    """Builds the predictor that the arguments select.
 
     Raises:
         FileNotFoundError: a config, a weight file or a file of classes is not available.
-        ValueError: weights do not fit, or classes that cannot be, or a model without room for them.
+        ValueError: the weights do not fit, the classes are invalid, or the model has fixed classes.
     """
     if args.classes:
         return open_predictor(args.classes, args.config_file or OPEN_CONFIG, args.opts)

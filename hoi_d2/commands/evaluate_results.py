@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = CommandParser(
         description="Scores a result file with the official rules of HICO-DET, V-COCO or HICO.",
         epilog=_EPILOG,
@@ -47,31 +47,43 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--dataset", required=True, help="hico_det_test, vcoco_val, hico_test, mpii_val, ...")
     add("--results", required=True, help="hoi_results.json or .npz")
-    add("--annotations", help="annotation file in any known form; default: the registered one")
+    add("--annotations", help="annotation file in any known format; default: the registered one")
     add("--coco-annotations", nargs="+", help="COCO instances json, for official V-COCO labels")
     add("--image-labels", help="HICO's anno.mat, for the known-object setting")
-    add("--image-ids", help="file with an image id on each line: only these images count")
+    add("--image-ids", help="file with one image id per line: only these images count")
     add("--images-of-results", action="store_true", help="only images that occur in the results")
-    add("--unknown-images", choices=("error", "drop"), help="rows in images not in the data set")
+    add(
+        "--unknown-images",
+        choices=("error", "drop"),
+        help="how to treat rows in images that are not in the data set",
+    )
     add("--protocol", choices=list(PROTOCOLS), default="official", help="HICO-DET only")
-    add("--only-annotated-classes", action="store_true", help="means over classes with pairs")
+    add(
+        "--only-annotated-classes",
+        action="store_true",
+        help="means over classes with an annotated pair",
+    )
     add("--zero-shot", help="rf_uc, nf_uc, uo or uv: adds unseen and seen means")
-    add("--unseen", help="file with an unseen HOI id on each line: adds unseen and seen means")
+    add("--unseen", help="file with one unseen HOI id per line: adds unseen and seen means")
     add("--train-annotations", help="HICO-DET training file: adds few-shot groups by pairs")
     add("--output", help="metrics.json, one flat object, percent")
     add("--per-class", help="table of all classes (.csv)")
     add("--bootstrap", type=int, default=0, metavar="N", help="95%% intervals from N samples")
-    add("--seed", type=int, default=0, help="of the bootstrap")
-    add("--compare", metavar="FILE", help="results of a baseline; differences are minus these")
-    add("--errors", metavar="FILE.png", help="what costs AP, as a plot and a .csv (HICO-DET)")
+    add("--seed", type=int, default=0, help="seed of the bootstrap")
+    add("--compare", metavar="FILE", help="results of a baseline to compare with")
+    add(
+        "--errors",
+        metavar="FILE.png",
+        help="plot and .csv of the AP that each kind of error costs (HICO-DET)",
+    )
     args = parser.parse_args(argv)
     if args.zero_shot and args.unseen:
-        parser.error("--zero-shot and --unseen exclude each other")
+        parser.error("--zero-shot and --unseen cannot be combined")
     return args
 
 
 def run(args: argparse.Namespace) -> dict[str, float]:
-    """Scores what the command line names, prints and writes it.
+    """Scores the given results, prints and writes the metrics.
 
     Returns:
         The metrics as written to `--output`.

@@ -3,20 +3,19 @@ r"""Writes a model as ONNX files with a runner, and checks them against torch.
     hoi-d2 export --config-file toy/rmlr.yaml --output output/onnx
     python output/onnx/run_hoi.py photo.jpg
 
-OUTPUT gets the graphs: detector.onnx (one size of image), head.onnx (any number of pairs) and for
-a DEFR-Det encoder.onnx; model.json; run_hoi.py with image_decoding.py, which need onnxruntime,
-numpy and Pillow alone. Images are resized as the config says, made smaller where they do not fit,
-and padded.
+OUTPUT then contains the graphs: detector.onnx (for one image size), head.onnx (for any number of
+pairs) and for DEFR-Det encoder.onnx; model.json; and run_hoi.py with image_decoding.py, which need
+only onnxruntime, numpy and Pillow. Images are resized by the config, reduced further if they do not
+fit, and padded.
 
     hoi-d2 export --config-file DEFR-Det/zeroshot-ViT-B-16.yaml --output horses \
         MODEL.HOI.CLASSES "['riding a horse', 'feeding a horse']"
 
-keeps own classes in the files: no text encoder is needed any more.
+exports your own classes; the exported model needs no text encoder.
 
-The photo model (photo/photo.yaml), RmLR and DEFR-Det can be exported, over NanoDet, DETR or
-Conditional DETR. Exit code 0: done; 1: a number of
-onnxruntime and torch differs by more than 1e-4 (of the largest, where numbers are above 1); 2:
-nothing could be done. Needs the extra [export].
+The photo model (photo/photo.yaml), RmLR and DEFR-Det can be exported, with NanoDet, DETR or
+Conditional DETR. Exit code 0: done; 1: an output of onnxruntime differs from torch's by more than
+1e-4 (relative to the largest value if values are above 1); 2: error. Needs the extra [export].
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ TOLERANCE = 1e-4
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("--config-file", required=True, metavar="F")
     parser.add_argument(
@@ -40,7 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         nargs=2,
         type=int,
         metavar=("H", "W"),
-        help="of the detector's input; default: 800 1216, or what INPUT.MIN_SIZE_TEST says",
+        help="size of the detector's input; default: 800 1216, or by INPUT.MIN_SIZE_TEST",
     )
     parser.add_argument("--output", required=True, type=Path, help="folder")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE, e.g. MODEL.WEIGHTS F")

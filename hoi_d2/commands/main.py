@@ -1,4 +1,4 @@
-"""The console command `hoi-d2`: finds the command, runs it, reports errors of the user.
+"""The console command `hoi-d2`: finds the command, runs it, reports user errors.
 
 Only the module of the command that is called is imported, so that `--help` needs no torch.
 """
@@ -21,9 +21,9 @@ class Command:
     """One command.
 
     Args:
-        module: of `hoi_d2.commands`, with a `main(argv)`.
-        text: what it does, in one line.
-        example: arguments of a sensible call.
+        module: the module in `hoi_d2.commands` with a `main(argv)`.
+        text: a one-line description.
+        example: example arguments.
         reported: errors that become one line and exit code 2; all others keep their traceback.
     """
 
@@ -71,7 +71,7 @@ COMMANDS = {
         "train",
         "train a model",
         "--config-file toy/rmlr.yaml --num-gpus 1 OUTPUT_DIR output/mine",
-        reported=(UserError,),  # the run itself reports what goes wrong while it is set up
+        reported=(UserError,),  # the run itself reports errors during its setup
     ),
     "eval": Command(
         "eval",
@@ -79,7 +79,7 @@ COMMANDS = {
         "--config-file toy/rmlr.yaml MODEL.WEIGHTS hoi_d2://toy/rmlr.safetensors",
     ),
     "data": Command(
-        "data", "check, draw, count, convert and prepare datasets", "validate mine.json"
+        "data", "check, draw, analyze, convert and prepare datasets", "validate mine.json"
     ),
     "export": Command(
         "export", "export a model as ONNX", "--config-file toy/rmlr.yaml --output onnx"
@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show ends no run
+        if isinstance(stream, io.TextIOWrapper):  # escape characters that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     if words[:1] == ["--version"]:
         from hoi_d2 import __version__
@@ -146,7 +146,7 @@ def dispatch(name: str, commands: dict[str, Command], words: list[str]) -> int:
 
 
 def run(name: str, command: Command, argv: list[str]) -> int:
-    """Calls the command; an error of the user is one line and exit code 2."""
+    """Calls the command; a user error becomes one line and exit code 2."""
     CommandParser.command = name
     try:
         module = importlib.import_module(f"hoi_d2.commands.{command.module}")
@@ -160,7 +160,7 @@ def run(name: str, command: Command, argv: list[str]) -> int:
 
 
 def usage(name: str, commands: dict[str, Command]) -> str:
-    """One line and an example for each command."""
+    """Returns the help text: one line and an example per command."""
     lines = [f"usage: {name} COMMAND [arguments]; {name} COMMAND --help shows the options", ""]
     for word, command in commands.items():
         lines += [f"  {word:17s} {command.text}", f"      {name} {word} {command.example}".rstrip()]

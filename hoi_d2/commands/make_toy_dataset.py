@@ -1,10 +1,10 @@
-"""Writes the toy world to disk as HICO-DET lies there, so that the real loaders read it.
+"""Writes the toy world to disk in HICO-DET's layout, so that the real loaders read it.
 
 hoi-d2 data toy datasets --train 500 --val 200
 DETECTRON2_DATASETS=datasets hoi-d2 train --config-file configs/RmLR/R50.yaml
 
-It makes hico_20160224_det/{images/{train2015,test2015}, annotations/{trainval_hico,test_hico}.json}
-in the form of QPIC: training boxes 0-based and inclusive, test boxes 1-based.
+It writes hico_20160224_det/{images/{train2015,test2015},annotations/{trainval_hico,test_hico}.json}
+in QPIC's format: training boxes 0-based and inclusive, test boxes 1-based.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ PARTS = {"train": ("train2015", "trainval_hico", 0), "val": ("test2015", "test_h
 
 
 def qpic_record(record: dict, file_name: str, offset: int) -> dict:
-    """A dataset dict in QPIC's form.
+    """Converts a dataset dict to QPIC's format.
 
     Args:
-        record: of the toy world.
-        file_name: of its image.
+        record: a record of the toy world.
+        file_name: the file name of its image.
         offset: 0 for 0-based boxes, 1 for 1-based; both are inclusive integers.
     """
     entities = []
@@ -72,7 +72,7 @@ def write_split(root: Path, split: str, count: int) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit code."""
     parser = CommandParser(description=__doc__)
-    parser.add_argument("root", type=Path, help="what DETECTRON2_DATASETS will name")
+    parser.add_argument("root", type=Path, help="datasets root, the value of DETECTRON2_DATASETS")
     parser.add_argument("--train", type=int, default=toy.SPLITS["train"][1])
     parser.add_argument("--val", type=int, default=toy.SPLITS["val"][1])
     args = parser.parse_args(argv)

@@ -1,9 +1,9 @@
-"""Learning curves of one or several runs in one image, from their train_log.jsonl.
+"""Plots learning curves of one or several runs into one image, from their train_log.jsonl.
 
     hoi-d2 plot output/run1 output/run2 --output output/curves.png
     hoi-d2 plot with=output/a without=output/b --metrics "loss_*" "*/mAP_default_full"
 
-Writes the PNG and a CSV with the raw values next to it.
+Writes the PNG, and a CSV of the same name with the raw values.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from hoi_d2.visualization.plots.learning_curves import DEFAULT_METRICS, plot_lea
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("runs", nargs="+", help="folder or log file, or NAME=PATH")
     parser.add_argument("--output", type=Path, default=Path("learning_curves.png"))
     parser.add_argument("--metrics", nargs="+", default=list(DEFAULT_METRICS), help="patterns")
-    parser.add_argument("--window", type=int, default=20, help="points of the running median")
+    parser.add_argument(
+        "--window", type=int, default=20, help="number of points of the running median"
+    )
     parser.add_argument("--log", action="store_true", help="logarithmic values")
     return parser.parse_args(argv)
 
 
 def named_runs(specs: list[str]) -> dict[str, Path]:
-    """`NAME=PATH` or `PATH`; a path's name is its folder's, with its parents' where two agree."""
+    """Parses `NAME=PATH` or `PATH`; the default name is the folder, with parents if two agree."""
     runs: dict[str, Path] = {}
     for spec in specs:
         name, equals, path = spec.partition("=")

@@ -1,9 +1,9 @@
-"""Brings HICO (image-level labels) into the tree that hoi_d2 registers as hico_train, hico_test.
+"""Prepares HICO (image-level labels) for the registered sets hico_train and hico_test.
 
     hoi-d2 data prepare-hico --archive hico_20150920.tar.gz
 
-HICO-DET's archive holds the same images and labels (two training images more), so there is
-nothing to do where HICO-DET is prepared already.
+HICO-DET's archive contains the same images and labels (and two more training images), so nothing
+needs to be done if HICO-DET is already prepared.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PUBLISHED = {"train": (38118, 70373, 245627, 35238), "test": (9658, 20268, 61912
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command."""
+    """Runs the command."""
     args = argument_parser(__doc__).parse_args(argv)
     extract_archives(args, args.root)
     file = trees.first_existing(args.root, trees.hico_image_labels())

@@ -1,14 +1,14 @@
-"""Brings HICO-DET into the tree that hoi_d2 registers as hico_det_train and hico_det_test.
+"""Prepares HICO-DET for the registered sets hico_det_train and hico_det_test.
 
     hoi-d2 data prepare-hico-det --archive hico_20160224_det.tar.gz --download
     hoi-d2 data prepare-hico-det --annotations trainval_hico.json test_hico.json
 
-1. --archive: images, `anno.mat` and `anno_bbox.mat` from HICO-DET's own archive, whose address is
-   in datasets/README.md; an interrupted run continues.
-2. --annotations: annotation files in any form, copied next to them. --download fetches the UPT
-   form. Without either, they are made from `anno_bbox.mat`.
-3. The image sizes are stored where the annotation file lacks them.
-4. What is there is counted and compared with the published numbers.
+1. --archive: images, `anno.mat` and `anno_bbox.mat` from HICO-DET's archive (its URL is in
+   datasets/README.md); run the command again after an interruption.
+2. --annotations: annotation files in any format, which are copied. --download fetches the UPT
+   format. Without either, they are converted from `anno_bbox.mat`.
+3. Image sizes are stored if the annotation file lacks them.
+4. The files on disk are counted and compared with the published numbers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ UPT_FILES = "https://raw.githubusercontent.com/fredzzhang/hicodet/main/instances
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command."""
+    """Runs the command."""
     parser = argument_parser(__doc__)
     parser.add_argument("--annotations", nargs="+", type=Path, default=[], help="files to copy")
     parser.add_argument("--download", action="store_true", help="fetch the UPT form")

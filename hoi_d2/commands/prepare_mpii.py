@@ -1,11 +1,11 @@
-"""Brings MPII Human Pose into the tree that hoi_d2 registers as mpii_{trainval,train,val}.
+"""Prepares MPII Human Pose for the registered sets mpii_{trainval,train,val}.
 
     hoi-d2 data prepare-mpii --archive mpii_human_pose_v1.tar.gz mpii_human_pose_v1_u12_2.zip \\
         --val-images val_images.txt
 
-The activities are taken out of the official file once, because it is slow to read. Papers report on
-a validation part of the training images, whose list is not in that file: --val-images gives it,
-one file name a line; without it, only mpii_trainval can be used.
+The activities are extracted from the official file once, because it is slow to read. Papers report
+on a validation part of the training images, whose list is not in that file: give it with
+--val-images, one file name per line; without it only mpii_trainval can be used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hoi_d2.data.prepare.files import PreparationError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command."""
+    """Runs the command."""
     parser = argument_parser(__doc__)
     parser.add_argument("--val-images", type=Path, help="the list of the validation images")
     args = parser.parse_args(argv)

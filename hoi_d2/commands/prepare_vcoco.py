@@ -1,16 +1,16 @@
-"""Brings V-COCO into the tree that hoi_d2 registers as vcoco_{train,val,trainval,test}.
+"""Prepares V-COCO for the registered sets vcoco_{train,val,trainval,test}.
 
     hoi-d2 data prepare-vcoco --labels v-coco/data/vcoco/*.json \\
         --coco-annotations instances_train2014.json instances_val2014.json
     hoi-d2 data prepare-vcoco --annotations instances_vcoco_*.json
     hoi-d2 data prepare-vcoco --archive train2014.zip val2014.zip --download
 
-1. --archive: COCO 2014's images, into `coco/`. --download fetches what is missing of them
-   (19 GB) and the UPT form of the annotations. A run that was interrupted goes on.
+1. --archive: COCO 2014's images, into `coco/`. --download fetches missing archives
+   (19 GB) and the annotations in the UPT format. Run the command again after an interruption.
 2. --labels with --coco-annotations: the official labels, and the part of COCO's boxes that they
    refer to (`instances_vcoco_all_2014.json`); no Python-2 toolkit needed.
-3. --annotations: files in any other form, copied.
-4. What is there is counted and compared with the published numbers.
+3. --annotations: files in any other format, which are copied.
+4. The files on disk are counted and compared with the published numbers.
 """
 
 from __future__ import annotations
@@ -32,12 +32,14 @@ IMAGES = "http://images.cocodataset.org/zips/{folder}.zip"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command."""
+    """Runs the command."""
     parser = argument_parser(__doc__)
     parser.add_argument("--labels", nargs="+", type=Path, default=[], help="official label files")
     parser.add_argument("--coco-annotations", nargs="+", type=Path, default=[])
     parser.add_argument("--annotations", nargs="+", type=Path, default=[], help="files to copy")
-    parser.add_argument("--download", action="store_true", help="fetch images and the UPT form")
+    parser.add_argument(
+        "--download", action="store_true", help="fetch images and the annotations in the UPT format"
+    )
     args = parser.parse_args(argv)
     tree = args.root / "v-coco"
     extract_archives(args, args.root / "coco")
@@ -53,7 +55,8 @@ def main(argv: list[str] | None = None) -> int:
 def _take_labels(args: argparse.Namespace, tree: Path) -> None:
     if bool(args.labels) != bool(args.coco_annotations):
         raise PreparationError(
-            "--labels and --coco-annotations go together: the official labels refer to COCO's boxes"
+            "--labels and --coco-annotations must be given together: the official labels refer to "
+            "COCO's boxes"
         )
     if args.labels:
         labels = [place(file, tree / "data" / "vcoco") for file in args.labels]

@@ -1,9 +1,9 @@
-"""Submits a training to SLURM; when its time is over it saves its state and is queued again.
+"""Submits a training to SLURM; at its time limit it saves its state and is queued again.
 
 hoi-d2 slurm --nodes 2 --gpus 8 --hours 24 --partition gpu -- \\
     --config-file configs/RmLR/R50.yaml SOLVER.REFERENCE_WORLD_SIZE 4 OUTPUT_DIR output/r50
 
-What follows `--` are the arguments of hoi-d2 train. Needs `pip install hoi-d2[slurm]`.
+The arguments after `--` are those of hoi-d2 train. Needs `pip install hoi-d2[slurm]`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Training:
     """The function of each task of the job; submitit stores and calls it, also after a requeue.
 
     Args:
-        arguments: of hoi-d2 train.
+        arguments: arguments of hoi-d2 train.
     """
 
     def __init__(self, arguments: list[str]) -> None:
@@ -38,26 +38,32 @@ class Training:
         main(with_resume(self.arguments) if restarted else self.arguments)
 
     def checkpoint(self) -> Any:
-        """Called by submitit after the state is saved: what to queue again."""
+        """Returns the job to submit again; submitit calls this after the state is saved."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(Training(with_resume(self.arguments)))
 
 
 def with_resume(arguments: list[str]) -> list[str]:
-    """The same arguments with --resume, which comes before the KEY VALUE overrides."""
+    """Returns the same arguments with --resume, which comes before the KEY VALUE overrides."""
     return arguments if "--resume" in arguments else ["--resume", *arguments]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The options of the job and, in `train`, the arguments of the training."""
+    """Returns the options of the job and, in `train`, the arguments of the training."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("--nodes", type=int, default=1)
-    parser.add_argument("--gpus", type=int, default=8, help="per node; one task each")
-    parser.add_argument("--cpus", type=int, default=8, help="per GPU, for the data loader")
+    parser.add_argument("--gpus", type=int, default=8, help="GPUs per node; one task each")
+    parser.add_argument(
+        "--cpus", type=int, default=8, help="CPU cores per GPU, for the data loader"
+    )
     parser.add_argument("--hours", type=float, default=24, help="time limit of one leg")
-    parser.add_argument("--legs", type=int, default=20, help="times it is queued again at most")
-    parser.add_argument("--grace", type=int, default=180, help="seconds to save before the limit")
+    parser.add_argument(
+        "--legs", type=int, default=20, help="maximum number of times it is queued again"
+    )
+    parser.add_argument(
+        "--grace", type=int, default=180, help="seconds before the time limit, for saving"
+    )
     parser.add_argument("--partition", default="")
     parser.add_argument("--constraint", default="")
     parser.add_argument("--name", default="hoi_d2")
@@ -71,7 +77,7 @@ def submit(args: argparse.Namespace) -> Any:
 
     Raises:
         ImportError: submitit is not installed.
-        UserError: there is no SLURM here.
+        UserError: SLURM is not available.
     """
     try:
         import submitit
@@ -80,8 +86,8 @@ def submit(args: argparse.Namespace) -> Any:
     executor = submitit.AutoExecutor(folder=args.log_dir, slurm_max_num_timeout=args.legs)
     if executor.cluster != "slurm":  # submitit would start processes on this machine instead
         raise UserError(
-            "no SLURM here (srun is not on PATH): run this where jobs are submitted, or train "
-            "on this machine with hoi-d2 train"
+            "SLURM is not available (srun is not on PATH): run this on a login node, or train on "
+            "this machine with hoi-d2 train"
         )
     options = {
         "slurm_partition": args.partition,

@@ -1,4 +1,4 @@
-"""Training checkpoint -> a small safetensors file that is published: weights alone, 16-bit.
+"""Converts a training checkpoint to a small safetensors file for publication: 16-bit weights only.
 
 hoi-d2 strip output/toy/detr/model_final.pth detr.safetensors
 """
@@ -19,9 +19,9 @@ ONLY_IN_TRAINING = ("dense_heads.", "network.extra_queries.")
 
 
 def strip(checkpoint: Path, output: Path, *, dtype: torch.dtype = torch.float16) -> None:
-    """Writes the averaged weights where there are any, without what only training uses.
+    """Writes the averaged weights, if there are any, without parts that only training uses.
 
-    The run's config, iteration and class names go into the file's metadata.
+    The config, iteration and class names are stored in the file's metadata.
     """
     data = torch.load(checkpoint, map_location="cpu", weights_only=True)
     weights = {**data["model"], **data.get("ema", {}).get("average", {})}
@@ -39,7 +39,7 @@ def strip(checkpoint: Path, output: Path, *, dtype: torch.dtype = torch.float16)
             metadata[name] = json.dumps(data[name])
     output.parent.mkdir(parents=True, exist_ok=True)
     save_file(kept, output, metadata=metadata)
-    output.chmod(0o644)  # safetensors makes it readable for its owner alone
+    output.chmod(0o644)  # safetensors creates files that only the owner can read
 
 
 def main(argv: list[str] | None = None) -> int:

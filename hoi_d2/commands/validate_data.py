@@ -5,9 +5,9 @@
     hoi-d2 data validate vcoco_test.json --coco-annotations instances_val2014.json
     hoi-d2 data validate hico_20160224_det/annotations
 
-Every wrong record is a line: file, record, field, value, what was expected. Warnings say what looks
-strange about all boxes together. The exit code is 0 if all files are sound and 1 if not. `--json`
-prints one JSON object instead.
+Every wrong record is one line: file, record, field, value and what was expected. Warnings are about
+all boxes of a file together. The exit code is 0 if all files are sound, else 1. `--json` prints one
+JSON object instead.
 """
 
 from __future__ import annotations
@@ -26,24 +26,28 @@ from hoi_d2.utils.arguments import CommandParser
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = CommandParser(description=__doc__)
     parser.add_argument(
         "paths", nargs="+", metavar="PATH", help="annotation files, or folders of them"
     )
     parser.add_argument("--format", default="", choices=FORMATS, help="default: by content")
-    parser.add_argument("--image-root", help="folder of the images, to look at them as well")
-    parser.add_argument("--headers-only", action="store_true", help="do not decode the images")
+    parser.add_argument("--image-root", help="folder of the images, to check them as well")
+    parser.add_argument(
+        "--headers-only", action="store_true", help="read only the headers of images"
+    )
     parser.add_argument(
         "--coco-annotations", nargs="+", default=[], metavar="FILE", help="for official V-COCO"
     )
-    parser.add_argument("--max-problems", type=int, default=200, help="lines to print; 0 = all")
+    parser.add_argument(
+        "--max-problems", type=int, default=200, help="maximum number of lines to print; 0 = all"
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser.parse_args(argv)
 
 
 def find_files(paths: list[str]) -> list[str]:
-    """The files themselves, and those in the folders."""
+    """Returns the given files and the annotation files in the given folders."""
     found: list[str] = []
     for path in paths:
         inside, others = annotation_files(path) if os.path.isdir(path) else ([path], [])

@@ -1,13 +1,13 @@
-"""Draws ground truth next to predictions: hits, misses and false alarms.
+"""Draws ground truth and predictions side by side: hits, misses and false alarms.
 
     hoi-d2 data errors --dataset toy_hoi_val --results output/hoi_results.json \\
         --output output/errors --worst-first
     hoi-d2 data errors --dataset hico_det_test --results results.npz \\
         --output output/ride --hoi "ride bicycle" --train-dataset hico_det_train
 
-Detections are matched by the data set's rule over the whole data set; images go to
-OUTPUT/images, curves and per-class AP (PNG and CSV) to OUTPUT/figures, and OUTPUT/index.html
-shows all of it and opens from disk.
+Detections are matched by the data set's rule over the whole data set. Images are written to
+OUTPUT/images, curves and per-class AP (PNG and CSV) to OUTPUT/figures; OUTPUT/index.html shows all
+of them and opens from disk.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hoi_d2.visualization.pages.report import classes_named, draw_figures, order
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("--dataset", required=True, help="a registered name, or a file")
     parser.add_argument("--image-root", default="", help="folder of the images of a file")
@@ -43,10 +43,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--score-threshold",
         type=float,
-        help="detections below are left out; default: where F1 over all classes is largest",
+        help="minimum score of a detection; default: the score with the largest F1",
     )
-    parser.add_argument("--train-dataset", help="its class counts give AP by training samples")
-    parser.add_argument("--jpg", action="store_true", help="JPEG, a fifth of the size of PNG")
+    parser.add_argument(
+        "--train-dataset", help="training set, to plot AP by the number of training samples"
+    )
+    parser.add_argument(
+        "--jpg", action="store_true", help="write JPEG files, a fifth of the size of PNG"
+    )
     return parser.parse_args(argv)
 
 
@@ -74,7 +78,9 @@ def run(args: argparse.Namespace) -> list[str]:
         classes=classes,
         worst_first=args.worst_first,
         num=args.num,
-        there=there if there.any() else None,  # where none is, drawing says what is missing
+        there=there
+        if there.any()
+        else None,  # if no image is on disk, drawing reports what is missing
     )
     if there.any() and not there.all():
         print(f"{(~there).sum()} of {len(there)} images are not on disk")
@@ -95,7 +101,7 @@ def run(args: argparse.Namespace) -> list[str]:
 
 
 def images_there(dataset: Dataset, comparison: Comparison) -> np.ndarray:
-    """(N,) bool: the image of each compared image is on disk."""
+    """Returns (N,) bool: the image of each compared image is on disk."""
     there = {r["image_id"] for r in dataset.records if is_there(r["file_name"])}
     return np.isin(comparison.truth.image_ids, list(there))
 

@@ -42,8 +42,8 @@ def _add_model_keys(node: CfgNode) -> None:
     # Modules that are imported before the model is built, for example one that registers your own
     # head or loss: module names ("my_package.heads"), or paths of .py files. See docs/extending.md.
     node.IMPORTS = []
-    # Go on where a part of the model has random weights by accident: a frozen detector without
-    # weights, a text encoder that is not available, in evaluation any part that no file fills.
+    # Accept random weights: of a frozen detector without weights, of a text encoder that is not
+    # available, and in evaluation of any part that is in no file.
     node.ALLOW_RANDOM_WEIGHTS = False
     # What the model knows, in a sentence. The demo shows it next to the results. "" = nothing.
     node.NOTE = ""
@@ -59,15 +59,15 @@ def _add_input_keys(cfg: CfgNode) -> None:
     # Brightness, contrast and saturation are changed by up to this share; UPT: [0.4, 0.4, 0.4].
     cfg.INPUT.COLOR_JITTER = [0.0, 0.0, 0.0]
     # With INPUT.CROP.ENABLED, this share of the images is cropped. DETR: TYPE "absolute_range",
-    # SIZE [384, 600], the shorter side brought to one of RESIZE_BEFORE first ([] = not).
+    # SIZE [384, 600], after resizing the shorter side to one of RESIZE_BEFORE ([] = no resize).
     cfg.INPUT.CROP.PROBABILITY = 0.5
     cfg.INPUT.CROP.RESIZE_BEFORE = [400, 500, 600]  # pixels
-    # HOIClassificationMapper squashes images to a square of this side (R in the papers).
+    # HOIClassificationMapper resizes images to a square of this side (R in the papers).
     cfg.INPUT.SQUARE_SIZE = 224
-    # In training it then cuts out a window of this share of the area and aspect ratio (DEFR).
+    # In training it then crops a window of this share of the area and aspect ratio (DEFR).
     crop = cfg.INPUT.RANDOM_RESIZED_CROP = CfgNode()
-    crop.ENABLED = True  # False = only the flip and the colours change
-    crop.SCALE = [0.7, 1.0]  # least and largest share of the area
+    crop.ENABLED = True  # False = only flip and colour jitter
+    crop.SCALE = [0.7, 1.0]  # minimum and maximum share of the area
     crop.RATIO = [0.7, 1.3]  # least and largest width over height
 
 
@@ -81,8 +81,8 @@ def _add_loader_keys(node: CfgNode) -> None:
     node.OVERSAMPLING.MIN_PER_CLASS = 40  # 40 in DEFR
     # "guarantee", or "release": DEFR's code, which leaves classes just below the minimum alone.
     node.OVERSAMPLING.RULE = "guarantee"
-    # A missing or corrupt image is named once and replaced by another one; a run in which more than
-    # this share of the images read so far is bad stops.
+    # A missing or corrupt image is reported once and replaced by another image; the run stops if
+    # more than this share of the images read so far is bad.
     node.MAX_BAD_IMAGE_SHARE = 0.01
 
 
@@ -97,10 +97,11 @@ def _add_hoi_keys(cfg: CfgNode) -> None:
     node.CLASSES = []
     # Interactions below this score are dropped; 0 keeps every possible verb of every pair.
     node.SCORE_THRESHOLD = 0.0
-    # RmLR and its relatives: a person does a thing with one object of a class alone, the one of the
-    # best score, because a detector often finds an object twice. False = with all of them.
+    # RmLR and its relatives: keep only the best object of a class for each person and verb, because
+    # detectors often find an object twice. False = keep all of them.
     node.ONE_OBJECT = False
-    # At most this many interactions an image, best first; 0 = all (the official metric has no cap).
+    # Maximum number of interactions per image, best first; 0 = all (the official metric has no
+    # limit).
     node.MAX_DETECTIONS = 0
 
 
@@ -108,9 +109,9 @@ def _add_detr_keys(cfg: CfgNode) -> None:
     node = cfg.MODEL.DETR = CfgNode()
     # "detr" (softmax with no-object) or "conditional_detr" (sigmoid); same outputs.
     node.NAME = "detr"
-    node.NUM_CLASSES = 80  # outputs without no-object; what they mean: CLASSES
-    node.NUM_QUERIES = 100  # most detections of an image
-    # Sizes of the transformer, as published; the weights decide them.
+    node.NUM_CLASSES = 80  # number of outputs without no-object; their order is CLASSES
+    node.NUM_QUERIES = 100  # maximum number of detections per image
+    # Sizes of the transformer, as published; they must match the weights.
     node.HIDDEN_DIM = 256
     node.FFN_DIM = 2048  # inner width of the two-layer networks
     node.NUM_HEADS = 8  # of each attention; divides HIDDEN_DIM
@@ -121,7 +122,7 @@ def _add_detr_keys(cfg: CfgNode) -> None:
     node.SCORE_THRESHOLD = 0.0
     # Frozen statistics are right for pre-trained weights; a backbone from scratch needs False.
     node.FROZEN_BATCHNORM = True
-    # Training only: so many sets of queries are matched one-to-one each (Group DETR).
+    # Training only: number of sets of queries, each matched one-to-one (Group DETR).
     node.QUERY_GROUPS = 1
     # Training only: weight of a dense one-to-many loss on the backbone map and on the encoder's
     # output; 0 = none. It lets a DETR learn from scratch.
@@ -135,15 +136,15 @@ def _add_detr_keys(cfg: CfgNode) -> None:
 
 
 def _add_detr_speed_keys(node: CfgNode) -> None:
-    # What the NUM_CLASSES outputs mean: "" = the dataset's object classes in their order; or
+    # Classes of the NUM_CLASSES outputs: "" = the dataset's object classes in their order; or
     # "coco_91" (COCO's ids; Facebook's weights), "coco_80", "hico_80", "vcoco_81", or the name of a
-    # registered dataset. They become the dataset's classes by name.
+    # registered dataset. They are mapped to the dataset's classes by name.
     node.CLASSES = ""
-    # The decoder's last norm also stands between its layers, as transformers 5 trains it. No public
-    # weights are like that.
+    # Also apply the decoder's last norm between its layers, as transformers 5 trains it. No public
+    # weights need this.
     node.NORM_BETWEEN_LAYERS = False
-    # What an image gives does not depend on the padding of its batch. False = as DETR was
-    # published: what is convolved from the padding reaches the cells at the border.
+    # The result of an image does not depend on the padding of its batch. False = as in the
+    # published DETR, where padding influences the convolutions at the image border.
     node.MASK_PADDING = True
 
     # Speed, where no gradient is needed; `hoi-d2 benchmark infer` measures each.
@@ -166,7 +167,7 @@ def _add_entity_detector_keys(cfg: CfgNode) -> None:
     # Class space of a detector other than DETR: "" = coco_80 for detectron2's and NanoDet, the
     # names that a transformers configuration gives, coco_91 for stored results.
     node.CLASSES = ""
-    # Train where the detector does not know a category of annotated pairs, which are then never
+    # Train even if the detector does not know a category of annotated pairs, which are then never
     # found.
     node.ALLOW_UNKNOWN_CLASSES = False
     # Folder of stored outputs, which `hoi-d2 cache` fills; "" = none.
@@ -241,7 +242,7 @@ def _add_language_keys(cfg: CfgNode) -> None:
     # Which vector stands for a sentence: "cls" (RmLR), "pooler", "mean" (MiniLM), or "clip" (the
     # end-of-text feature after the text projection).
     node.POOLING = "cls"
-    # Folder where encoded sentences are kept; "" = $HOI_D2_CACHE/text, or ~/.cache/hoi_d2/text.
+    # Folder of cached sentence embeddings; "" = $HOI_D2_CACHE/text, or ~/.cache/hoi_d2/text.
     node.CACHE_DIR = ""
 
 
@@ -256,24 +257,24 @@ def _add_rmlr_keys(cfg: CfgNode) -> None:
     # Of humans and of objects each: the best MIN are kept even below the threshold, MAX at most.
     pairs.MIN_INSTANCES = 3
     pairs.MAX_INSTANCES = 15  # after the threshold
-    # At most so many pairs of an image, the best by score product; 0 = all. A limit on memory, and
-    # logged where it bites: MAX_INSTANCES alone allows 15 x 29.
+    # Maximum number of pairs per image, the best by score product; 0 = all. It limits memory and is
+    # logged when it applies: MAX_INSTANCES alone allows 15 x 29.
     pairs.MAX_PAIRS = 0
-    # Boxes are cut off at the image. False = as the detector gives them, as UPT was trained.
+    # Clip boxes to the image. False = unchanged boxes of the detector, as UPT was trained.
     pairs.CLIP_BOXES = True
 
     # Visual vectors of a pair (supplement B): global 512, union 512, two entity tokens of 512.
     node.FEATURE_DIM = 512
-    # UPT's hand-made 36 numbers of a box pair, fused into the tokens; the supplement has none.
+    # UPT's 36 spatial features of a box pair, fused into the tokens; not in the supplement.
     node.BOX_PAIR_ENCODING = False
 
     ire = node.IRE = CfgNode()  # Interactive Relation Encoder
     ire.ENABLED = True  # False = the projected backbone map goes to the masked RoI as it is
     ire.NUM_LAYERS = 2  # encoder layers over the cells of the map
-    # Begin as a copy of the detector's first encoder layers (of the same widths), which is trained
-    # on; False = at random.
+    # Initialise as a trainable copy of the detector's first encoder layers (of the same widths);
+    # False = random.
     ire.START_FROM_DETECTOR = False
-    ire.HIDDEN_DIM = 256  # channels of the map that it gives
+    ire.HIDDEN_DIM = 256  # channels of its output
     ire.FFN_DIM = 2048  # inner width of its two-layer networks
     ire.NUM_HEADS = 8  # divides HIDDEN_DIM
     ire.DROPOUT = 0.1  # in training only
@@ -296,7 +297,7 @@ def _add_rmlr_keys(cfg: CfgNode) -> None:
     layout = node.LAYOUT = CfgNode()
     layout.TOKEN_DIM = 96  # width of an entity
     layout.HIDDEN_DIM = 256  # width of a pair
-    layout.NUM_LAYERS = 1  # rounds in which the pairs of an image look at each other
+    layout.NUM_LAYERS = 1  # layers of interaction between the pairs of an image
     layout.NUM_HEADS = 4  # of each pooling; divides half of HIDDEN_DIM
     layout.DROPOUT = 0.2  # in training only
     # In training, the annotated boxes of a part of the images are made to look like detections.
@@ -304,9 +305,9 @@ def _add_rmlr_keys(cfg: CfgNode) -> None:
     noise.SHARE = 0.4  # of the training images; 0 = none
     noise.JITTER = 0.05  # boxes are moved and scaled by about this share of their size
     noise.DROP = 0.05  # chance that an entity is missed
-    noise.REPEAT = 0.1  # chance that it is found a second time, badly
-    noise.BYSTANDERS = [0.4, 0.6]  # expected humans, and objects, that take part in nothing
-    # In training, humans are left out until an image has about so many pairs; 0 = all.
+    noise.REPEAT = 0.1  # chance that it is found a second time, with a worse box
+    noise.BYSTANDERS = [0.4, 0.6]  # expected number of humans, and of objects, without interaction
+    # In training, humans are left out until an image has about this many pairs; 0 = all.
     layout.MAX_TRAIN_PAIRS = 32
 
     loss = node.LOSS = CfgNode()
@@ -337,9 +338,9 @@ def _add_cross_modal_keys(cfg: CfgNode) -> None:
     node.DROPOUT = 0.1  # in training only
     # The IRM reasons over [g, s, m] and the vectors that the alignment shapes ("integrate visual
     # and linguistically-enhanced representations", supplement D). False = over [g, s, m] alone, and
-    # cross-modal learning is a branch that is gone after training.
+    # cross-modal learning is a branch that is used in training only.
     node.FEEDS_IRM = True
-    # Which text a pair looks at: "fixed" or "learnt"; see TextAttention in
+    # Which text a pair attends to: "fixed" or "learnt"; see TextAttention in
     # hoi_d2/modeling/language/cross_modal_alignment.py.
     node.CROSS_ATTENTION = "fixed"
     # Weights of the four L1 terms: sentence and word, of the IRM's (L^m) and the IRE's vectors
@@ -386,7 +387,7 @@ def _add_defr_loss_keys(cfg: CfgNode) -> None:
     cfg.MODEL.DEFR = CfgNode()
     loss = cfg.MODEL.DEFR.LOSS = CfgNode()
     loss.NAME = "LSESign"  # or "BCE", "WeightedBCE", "Focal"; see CLASSIFICATION_LOSS_REGISTRY
-    # Classes that annotators could not tell: "negative" (the release), or "left_out" of the loss.
+    # Ambiguous classes: "negative" (the release), or "left_out" of the loss.
     loss.AMBIGUOUS = "negative"
     loss.FOCAL_ALPHA = 0.25  # "Focal" only: weight of the positives
     loss.FOCAL_GAMMA = 2.0  # "Focal" only: 0 = binary cross-entropy
@@ -395,25 +396,25 @@ def _add_defr_loss_keys(cfg: CfgNode) -> None:
 def _add_defr_det_keys(cfg: CfgNode) -> None:
     """DEFR-Det (Jin et al., arXiv 2203.05676, section 3.3)."""
     node = cfg.MODEL.DEFR_DET = CfgNode()
-    # What the CLS query sees of a pair: "human_or_object" (patches of either box), "union" (of the
-    # rectangle around both), "image" (all: no mask), or "as_released": the released code, which
-    # hides nothing and adds 1 to the logits of the patches that should be hidden.
+    # Patches that the CLS query of a pair attends to: "human_or_object" (patches of either box),
+    # "union" (of the rectangle around both), "image" (all: no mask), or "as_released": the released
+    # code, which masks nothing and adds 1 to the logits of the patches that should be masked.
     node.MASK = "human_or_object"
-    # Blocks at the end that are masked; the paper: the last one, which costs next to nothing. With
-    # more, these blocks are computed whole for every pair.
+    # Blocks at the end that are masked; the paper: the last one, which takes almost no time. With
+    # more, these blocks are computed for every pair.
     node.MASKED_BLOCKS = 1
     # "sigmoid" of the scaled logit; or "softmax" over the classes that go with the pair's object,
     # for CLIP without any training, whose logits are all far above 0.
     node.SCORE = "sigmoid"
-    # The logit is divided by it before. LSE-Sign drives logits so far apart that the sigmoid is all
-    # but 0 or 1, and then the detection scores alone rank what is near 1. 1 = as released.
+    # The logit is divided by it before. With LSE-Sign logits are so large that the sigmoid is
+    # almost 0 or 1, so that only the detection scores rank results near 1. 1 = as released.
     node.TEMPERATURE = 1.0
     # Powers of the two detection scores, which the class score is multiplied by. The release notes
     # 7 and 3 for B/16, 6 and 3 for L/14, which look tuned on the test images; the paper has none.
     # Tune on training images only.
     node.POWER_HUMAN = 2.8
     node.POWER_OBJECT = 2.8  # 0 = the score does not count
-    # How the detector's input is squashed to the encoder's square; the release: bilinear here,
+    # How the detector's input is resized to the encoder's square; the release: bilinear here,
     # bicubic in recognition.
     node.RESIZE = "bilinear"
     node.ANTIALIAS = True  # of that resizing; the release: False
@@ -423,7 +424,7 @@ def _add_defr_det_keys(cfg: CfgNode) -> None:
     pairs.MIN_INSTANCES = 0  # kept even below the threshold, of humans and of objects each
     pairs.MAX_INSTANCES = 15  # of humans and of objects each
     pairs.MAX_PAIRS = 0  # of an image, the best by score product; 0 = all
-    pairs.CLIP_BOXES = True  # cut the boxes off at the image
+    pairs.CLIP_BOXES = True  # clip the boxes to the image
 
 
 def _add_solver_keys(node: CfgNode) -> None:
@@ -450,15 +451,15 @@ def _add_solver_keys(node: CfgNode) -> None:
     # DDP looks for parameters that a step did not use (an image without pairs). Costs little;
     # False only for a model that uses all its parameters whatever the image.
     node.FIND_UNUSED_PARAMETERS = True
-    # A step whose loss or gradient is not finite is reported and skipped; this many in a row stop
-    # the run.
+    # A step whose loss or gradient is not finite is reported and skipped; this many consecutive
+    # ones stop the run.
     node.MAX_NONFINITE_STEPS = 10
 
 
 def _add_state_keys(node: CfgNode) -> None:
     node.CHECKPOINT_KEEP = 3  # how many periodic checkpoints stay on disk; 0 = all
-    # Keep a copy of the frozen modules in each checkpoint; else their hash, and the weights come
-    # from where the config took them.
+    # Keep a copy of the frozen modules in each checkpoint; else only their hash; the weights are
+    # then loaded from the files in the config.
     node.CHECKPOINT_FROZEN = False
     node.LOG_PERIOD = 20  # iterations between two lines on the console and in the log file
     node.DRAW_CURVES = True  # curves.png and curves.csv of the log when a run ends

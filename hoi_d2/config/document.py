@@ -22,7 +22,7 @@ This page is made from `hoi_d2/config/defaults.py` by `make docs`: change the co
 
 
 def config_document() -> str:
-    """The text of `docs/config.md`."""
+    """Returns the text of `docs/config.md`."""
     cfg = get_cfg()
     defaults.add_hoi_config(cfg)
     groups: dict[str, list[tuple[str, str]]] = {}
@@ -64,7 +64,7 @@ def key_comments() -> Iterator[tuple[str, str]]:
 
 
 def _functions() -> list[Any]:
-    """The functions that `add_hoi_config` calls, in its order."""
+    """Returns the functions that `add_hoi_config` calls, in its order."""
     called = re.findall(r"^    (_add_\w+)\(", inspect.getsource(defaults.add_hoi_config), re.M)
     return [getattr(defaults, name) for name in called]
 

@@ -40,7 +40,7 @@ class ConfigError(UserError, ValueError):
 
 
 def load_config(path: str, opts: Sequence[Any] = ()) -> CfgNode:
-    """The config of a file or packaged name, on the CPU where there is no GPU; not frozen.
+    """Returns the config of a file or packaged name, on the CPU where there is no GPU; not frozen.
 
     The modules of `MODEL.IMPORTS` are imported.
 
@@ -63,7 +63,7 @@ def load_config(path: str, opts: Sequence[Any] = ()) -> CfgNode:
 
 
 def on_this_machine(cfg: CfgNode) -> CfgNode:
-    """A copy, as frozen as `cfg`, whose device is the CPU where there is no GPU."""
+    """Returns a copy, as frozen as `cfg`, whose device is the CPU where there is no GPU."""
     cfg = cfg.clone()
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         frozen = cfg.is_frozen()
@@ -170,7 +170,7 @@ def _keys(cfg: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _unknown(cfg: CfgNode, key: str) -> str:
-    """The message for a key that does not exist, with similar keys."""
+    """Returns the message for a key that does not exist, with similar keys."""
     known = [name for name, _ in _keys(cfg)]
     below = [name for name in known if name.startswith(f"{key}.")]
     if below:

@@ -64,7 +64,7 @@ class Split:
     metadata: Callable[[], dict[str, Any]] = field(repr=False)
 
     def find(self, root: Path) -> dict[str, str]:
-        """The files on disk now; the first candidate where none exists."""
+        """Returns the files on disk now; the first candidate where none exists."""
         return {key: str(trees.first_existing(root, c)) for key, c in self.files(root).items()}
 
 
@@ -155,7 +155,7 @@ def _where_it_was_sought(split: Split, root: Path) -> str:
 
 
 def builtin_splits() -> list[Split]:
-    """Every split that `register_all` registers."""
+    """Returns every split that `register_all` registers."""
     return [
         *(_hico_det_split(p, z) for z in ("", *ZERO_SHOT_SPLITS) for p in ("train", "test")),
         *map(_vcoco_split, ("train", "val", "trainval", "test")),

@@ -21,7 +21,7 @@ _NAMED = {
 
 
 def vocabulary_of(cfg: CfgNode) -> Vocabulary:
-    """The vocabulary of a model: `MODEL.HOI.VOCABULARY`, or that of the training set.
+    """Returns the vocabulary of a model: `MODEL.HOI.VOCABULARY`, or that of the training set.
 
     With `MODEL.HOI.CLASSES`, its verbs are the classes named there.
 

@@ -36,7 +36,7 @@ _SUPERCATEGORIES = (0, 1, 9, 14, 24, 29, 39, 46, 56, 62, 68, 73, 80)
 
 
 def class_space(name: str) -> tuple[str, ...]:
-    """Class names in the order of a detector's outputs.
+    """Returns class names in the order of a detector's outputs.
 
     Args:
         name: "coco_80" (COCO's order without gaps), "coco_91" (outputs are COCO's category ids),
@@ -69,7 +69,7 @@ def class_space(name: str) -> tuple[str, ...]:
 
 
 def normal_name(name: str) -> str:
-    """The common spelling of a class name: lower case, blanks, COCO's word."""
+    """Returns the common spelling of a class name: lower case, blanks, COCO's word."""
     name = " ".join(name.lower().replace("_", " ").split())
     return _ALIASES.get(name, name)
 

@@ -73,7 +73,7 @@ class HOIClassificationMapper:
 
 
 def classification_transform(cfg: CfgNode, is_train: bool) -> Callable[[Image.Image], Image.Image]:
-    """The augmentations of DEFR's release, in its order; in testing, only the resize."""
+    """Returns the augmentations of DEFR's release, in its order; in testing, only the resize."""
     node = cfg.INPUT
     size = node.SQUARE_SIZE
     squash = TV.Resize((size, size), interpolation=InterpolationMode.BICUBIC)
@@ -94,7 +94,7 @@ def classification_transform(cfg: CfgNode, is_train: bool) -> Callable[[Image.Im
 
 
 def image_labels_of(dataset_dict: dict[str, Any], vocabulary: Vocabulary) -> np.ndarray:
-    """The labels (C,) int8 of a record, made from its pairs if it has no `image_labels`.
+    """Returns the labels (C,) int8 of a record, made from its pairs if it has no `image_labels`.
 
     An HOI that is annotated is positive; another HOI of an object that is in an annotated pair is
     negative; all others are unknown.

@@ -1,4 +1,4 @@
-"""The one way from a registered name or an annotation file to records and vocabulary.
+"""Opens datasets: from a registered name or an annotation file to records and vocabulary.
 
 Nothing here imports torch or detectron2 until a registered name is asked for.
 """
@@ -48,7 +48,7 @@ class Dataset:
     image_labels_file: str | None = None
 
     def with_records(self, records: Sequence[dict[str, Any]]) -> Dataset:
-        """The same dataset with other records, for example some of its images."""
+        """Returns the same dataset with other records, for example some of its images."""
         return replace(self, records=records)
 
 
@@ -98,12 +98,12 @@ def open_dataset(
 
 
 def suggest(name: str, names: Sequence[str]) -> str:
-    """Ends a message about an unknown name: the similar ones, or the first of all."""
+    """Returns the end of a message about an unknown name: similar names, or the first names."""
     similar = difflib.get_close_matches(name, names, n=5, cutoff=0.5)
     if similar:
-        return f"did you mean {', '.join(similar)}?"
+        return f"Did you mean {', '.join(similar)}?"
     shown = ", ".join(names[:12]) or "none"
-    return f"there is {shown}{', ...' if len(names) > 12 else ''}"
+    return f"Expected one of {shown}{', ...' if len(names) > 12 else ''}"
 
 
 def _registered(name: str) -> Dataset:
@@ -113,11 +113,11 @@ def _registered(name: str) -> Dataset:
         names = [
             n for n in DatasetCatalog.list() if "vocabulary" in MetadataCatalog.get(n).as_dict()
         ]
-        raise KeyError(f"no dataset is called {name!r}; {suggest(name, names)}")
+        raise KeyError(f"no dataset is called {name!r}. {suggest(name, names)}")
     records = DatasetCatalog.get(name)
     metadata = MetadataCatalog.get(name)  # after the records: some splits learn classes from them
     if metadata.get("vocabulary") is None:
-        raise ValueError(f"{name} is no HOI dataset: its metadata has no vocabulary")
+        raise ValueError(f"{name} is not an HOI dataset: its metadata has no vocabulary")
     evaluated = metadata.get("evaluated_hois")
     return Dataset(
         name=name,
@@ -157,7 +157,7 @@ def _image_level(file: str, root: str, kind: str, split: str | None) -> Dataset:
 
 
 def _format_with_boxes(file: str) -> str:
-    """The format by the file's content; annotations without boxes have to be registered."""
+    """Returns the format by the file's content; annotations without boxes have to be registered."""
     from hoi_d2.data.datasets.records import file_problem
     from hoi_d2.data.validation import detect_format
 

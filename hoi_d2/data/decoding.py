@@ -39,8 +39,10 @@ def read_rgb(file: str | os.PathLike, *, apply_exif: bool = True) -> np.ndarray:
 
 
 def open_image(file: str | os.PathLike) -> Image.Image:
-    """Opens a file with Pillow; what it warns of (a damaged EXIF block) costs nothing and is not
-    repeated, but an image with too many pixels stays an error."""
+    """Opens a file with Pillow, without its warnings (of a damaged EXIF block, for example).
+
+    An image with too many pixels is still an error.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Image.open(file)
@@ -61,7 +63,7 @@ def pil_to_rgb(image: Image.Image, *, apply_exif: bool = True) -> np.ndarray:
 def orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 (upright) where there is none, or a damaged or unknown one.
 
-    A damaged EXIF block says nothing about the pixels: it never costs the image.
+    The pixels of an image with a damaged EXIF block are still valid, so this never raises.
     """
     try:
         with warnings.catch_warnings():

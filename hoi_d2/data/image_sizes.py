@@ -17,7 +17,7 @@ _SIZES: dict[str, tuple[int, int]] = {}  # file name -> height, width, read in t
 
 
 def sizes_file(json_file: str | os.PathLike) -> Path:
-    """The file with the image sizes of an annotation file: `X.json` -> `X.sizes.json`."""
+    """Returns the file with the image sizes of an annotation file: `X.json` -> `X.sizes.json`."""
     return Path(json_file).with_suffix(".sizes.json")
 
 
@@ -49,7 +49,7 @@ def add_image_sizes(records: list[dict], json_file: str | os.PathLike) -> list[d
 
 
 def _on_disk(records: list[dict]) -> list[dict]:
-    """The records whose image exists; each folder is listed once, which is fast."""
+    """Returns the records whose image exists; each folder is listed once, which is fast."""
     folders = {os.path.dirname(r["file_name"]) for r in records}
     there = {f: set(os.listdir(f)) if os.path.isdir(f) else set() for f in folders}
     return [r for r in records if _is_in(there, r["file_name"])]

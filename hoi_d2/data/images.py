@@ -23,7 +23,7 @@ class ImageFileError(DataFormatError, OSError):
 
 
 def is_there(file_name: str | os.PathLike) -> bool:
-    """Whether an image can be read: it is a file, or a `toy://` name."""
+    """Returns whether an image can be read: it is a file, or a `toy://` name."""
     name = os.fspath(file_name)
     return name.startswith(TOY_SCHEME) or os.path.isfile(name)
 
@@ -74,7 +74,7 @@ def read_image(file_name: str | os.PathLike, *, apply_exif: bool = True) -> np.n
 
 
 def read_dataset_image(dataset_dict: dict[str, Any]) -> np.ndarray:
-    """The image of a dataset dict, (H, W, 3) uint8 RGB, of the size that its boxes are in.
+    """Returns the image of a dataset dict, (H, W, 3) uint8 RGB, of the size that its boxes are in.
 
     Raises:
         ImageFileError: the image is missing, cannot be decoded, or has another size than annotated.

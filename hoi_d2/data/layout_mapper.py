@@ -66,7 +66,7 @@ class LayoutMapper:
 
 
 def _entities(record: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 4) XYXY boxes and (N,) classes of a dataset dict."""
+    """Returns (N, 4) XYXY boxes and (N,) classes of a dataset dict."""
     entities = record["annotations"]
     boxes = [
         e["bbox"]

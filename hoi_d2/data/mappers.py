@@ -121,7 +121,7 @@ class HOIDatasetMapper:
 
 
 def _number_of_verbs(cfg: CfgNode) -> int:
-    """The number of verbs of the config's vocabulary; 0 for a detection dataset."""
+    """Returns the number of verbs of the config's vocabulary; 0 for a detection dataset."""
     if not cfg.MODEL.HOI.VOCABULARY and cfg.DATASETS.TRAIN:
         if MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("evaluator_type") == "coco":
             return 0

@@ -125,7 +125,7 @@ def read_classes(given: Sequence[str]) -> list[str]:
 def open_vocabulary(
     phrases: Sequence[str], objects: Sequence[str] = (), *, person: int = 0
 ) -> Vocabulary:
-    """A vocabulary whose verbs are the phrases, each with the object that it names.
+    """Returns a vocabulary whose verbs are the phrases, each with the object that it names.
 
     A phrase that names no known object is combined with every object, with a warning.
 
@@ -191,12 +191,12 @@ def _groups(words: list[str]) -> list[tuple[int, int]]:
 
 
 def _anywhere(words: list[str]) -> list[tuple[int, int]]:
-    """(start, end) of all beginnings of the phrase, tried last: "horse riding"."""
+    """Returns (start, end) of all beginnings of the phrase, tried last: "horse riding"."""
     return [(0, end) for end in range(len(words), 0, -1)]
 
 
 def _without_breaks(words: list[str]) -> str:
-    """The verb before an object: "sitting on the" -> "sitting on"."""
+    """Returns the verb before an object: "sitting on the" -> "sitting on"."""
     articles = {"a", "an", "the", "some", "his", "her", "their", "its", "my", "your"}
     while words and words[-1] in articles:
         words = words[:-1]
@@ -205,7 +205,7 @@ def _without_breaks(words: list[str]) -> str:
 
 @lru_cache(maxsize=16)
 def _names(objects: tuple[str, ...]) -> dict[tuple[str, ...], int]:
-    """The object id by the words of its name and of its synonyms, in the singular."""
+    """Returns the object id by the words of its name and of its synonyms, in the singular."""
     found: dict[tuple[str, ...], int] = {}
     for number, name in enumerate(objects):
         for form in _forms(name.replace("_", " ").lower().split()):
@@ -217,7 +217,7 @@ def _names(objects: tuple[str, ...]) -> dict[tuple[str, ...], int]:
 
 
 def _forms(words: Sequence[str]) -> list[tuple[str, ...]]:
-    """The words as they are, then with the last word in each possible singular."""
+    """Returns the words as they are, then with the last word in each possible singular."""
     if not words:
         return []
     *before, last = words

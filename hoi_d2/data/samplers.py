@@ -32,7 +32,7 @@ class LabelCounts(NamedTuple):
 
 
 def label_table(records: Sequence[dict[str, Any]], vocabulary: Vocabulary) -> np.ndarray:
-    """The labels of records with `image_labels` or pairs, (N, C) int8."""
+    """Returns the labels of records with `image_labels` or pairs, (N, C) int8."""
     rows = [image_labels_of(record, vocabulary) for record in records]
     return np.stack(rows) if rows else np.zeros((0, len(vocabulary.hois)), dtype=np.int8)
 

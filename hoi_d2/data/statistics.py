@@ -82,7 +82,7 @@ class DatasetStatistics:
         return list(vocabulary.verbs), self.verb_object.sum(axis=1) + self.no_object
 
     def summary(self, vocabulary: Vocabulary) -> dict[str, float]:
-        """The statistics that are single numbers, by name."""
+        """Returns the statistics that are single numbers, by name."""
         _, counts = self.class_counts(vocabulary)
         boxes = np.concatenate([self.human_sizes, self.object_sizes])
         return {

@@ -1,7 +1,7 @@
-"""What a whole annotation file looks like when its boxes are in other units than pixels.
+"""Detects annotation files whose boxes are in other units than pixels.
 
-Single boxes may be anywhere; these checks look at all of them together, and say aloud what no
-loader can know.
+A single box can be anywhere in an image; these checks look at all boxes of a file together and
+report what looks wrong.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from hoi_d2.data.datasets.records import Findings
 
 _MANY = 20
-"""Boxes from which on their common place tells something."""
+"""Minimum number of boxes for these checks."""
 
 Sizes = Sequence[tuple[int, int] | None]
 
 
 def suspect_boxes(records: Sequence[dict], sizes: Sizes, findings: Findings) -> None:
-    """Notes boxes in 0..1, in XYXY instead of XYWH, and in the size of other images.
+    """Reports boxes in 0..1, in XYXY instead of XYWH, and for another image size.
 
     Args:
         records: dataset dicts with sound boxes, XYXY.
@@ -52,7 +52,7 @@ def _suspect_shares(records: Sequence[dict], sizes: Sizes, findings: Findings) -
 
 
 def _in_one_pixel(entities: Sequence[dict], size: tuple[int, int] | None) -> bool:
-    """Whether all boxes lie in 0..1; inclusive pixels may have made 1 a 2, or 0 a -1."""
+    """Returns whether all boxes lie in 0..1; inclusive pixels may have made 1 a 2, or 0 a -1."""
     if size is not None and min(size) <= 4:
         return False
     corners = [e["bbox"] for e in entities if len(e["bbox"]) == 4]

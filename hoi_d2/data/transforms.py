@@ -28,7 +28,7 @@ class RandomColorJitter(T.Augmentation):
         self.jitter = ColorJitter(brightness, contrast, saturation)
 
     def get_transform(self, image: np.ndarray) -> Transform:
-        """The transform of one image; boxes do not change."""
+        """Returns the transform of one image; boxes do not change."""
         return T.PILColorTransform(self.jitter)
 
 
@@ -40,7 +40,7 @@ class DetrResize(T.ResizeShortestEdge):
     """
 
     def get_transform(self, image: np.ndarray) -> Transform:
-        """The resize of one image; size 0 keeps its size if `max_size` allows that."""
+        """Returns the resize of one image; size 0 keeps its size if `max_size` allows that."""
         height, width = image.shape[:2]
         if self.is_range:
             size = np.random.randint(self.short_edge_length[0], self.short_edge_length[1] + 1)
@@ -101,7 +101,7 @@ class MaybeCrop(T.Augmentation):
 
 
 def image_tensor(image: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) pixels as a (3, H, W) tensor of its own memory.
+    """Converts (H, W, 3) pixels to a (3, H, W) tensor of its own memory.
 
     A copy in any case: numpy calls a mirrored image of one pixel contiguous, and torch refuses its
     negative strides.
@@ -110,7 +110,7 @@ def image_tensor(image: np.ndarray) -> torch.Tensor:
 
 
 def detection_augmentations(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
-    """The augmentations of `cfg.INPUT`, in order.
+    """Returns the augmentations of `cfg.INPUT`, in order.
 
     Raises:
         ValueError: a key has an unknown value.

@@ -27,7 +27,7 @@ def datasets_root() -> Path:
 
 
 def first_existing(root: Path, candidates: list[str]) -> Path:
-    """The first candidate that exists, or the first one if none does."""
+    """Returns the first candidate that exists, or the first one if none does."""
     paths = [root / c for c in candidates]
     return next((p for p in paths if p.exists()), paths[0])
 
@@ -78,12 +78,12 @@ def mpii_annotations() -> list[str]:
 
 
 def mpii_images() -> list[str]:
-    """The folder of MPII's images."""
+    """Returns the folder of MPII's images."""
     return ["mpii/images"]
 
 
 def mpii_val_lists() -> list[str]:
-    """The list of mpii_val's images, one name per line."""
+    """Returns the list of mpii_val's images, one name per line."""
     return ["mpii/val_images.txt", "mpii/annotations/val_images.txt"]
 
 

@@ -82,7 +82,7 @@ class Report:
         return all(p.level in ("note", "warning") for p in self.problems)
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as JSON data."""
+        """Returns the report as JSON data."""
         problems = [p.as_dict() for p in self.problems]
         return {**self.__dict__, "is_sound": self.is_sound, "problems": problems}
 
@@ -165,7 +165,7 @@ def detect_format(path: str | os.PathLike) -> str:
 
 
 def _known(path: str | os.PathLike, names: list[Any]) -> str:
-    """The dataset of the images, if it is read in QPIC's and HoiTransformer's forms."""
+    """Returns the dataset of the images, if it is read in QPIC's and HoiTransformer's forms."""
     dataset = dataset_of(names)
     if dataset in FORMATS:
         return dataset
@@ -215,7 +215,7 @@ def _mat_format(path: str | os.PathLike) -> str:
 
 
 def _read(report: Report, coco_annotations: Sequence[str]) -> tuple[list[dict], list[Problem]]:
-    """All records that can be checked further, and all problems."""
+    """Returns all records that can be checked further, and all problems."""
     findings = Findings(report.file, strict=True)
     records: list[dict] = []
     with paused_gc():
@@ -232,7 +232,7 @@ def _read(report: Report, coco_annotations: Sequence[str]) -> tuple[list[dict], 
 def _parts(
     report: Report, findings: Findings, coco_annotations: Sequence[str]
 ) -> Iterator[list[dict]]:
-    """The records of each split in the file; names must be unique within one split."""
+    """Yields the records of each split in the file; names must be unique within one split."""
     kind, is_mat = report.format, report.file.lower().endswith(".mat")
     if kind == "hico" or (kind == "hico_det" and is_mat):
         read = read_hico if kind == "hico" else read_hico_det
@@ -257,13 +257,13 @@ def _count(report: Report, records: Sequence[dict]) -> None:
 
 
 def _check_amounts(report: Report) -> None:
-    """Notes a file from which nothing can be learnt."""
+    """Reports a file from which nothing can be learned."""
     if report.problems:
         return
     if not report.images:
         report.problems.append(Problem(report.file, "", "images", 0, "at least one", "flaw"))
     elif report.format in ("hico_det", "vcoco", "hoi_json") and not report.interactions:
-        what = "at least one interaction; from this file nothing can be learnt"
+        what = "at least one interaction; nothing can be learned from this file"
         report.problems.append(Problem(report.file, "", "interactions", 0, what, "flaw"))
 
 
@@ -286,7 +286,7 @@ def _size(record: dict, root: str | None) -> tuple[int, int] | None:
 
 
 def _find_images(records: Sequence[dict], file: str) -> str | None:
-    """The file's own folder, or `images` in it, if it has any of the first images."""
+    """Returns the file's own folder, or `images` in it, if it has any of the first images."""
     folder = os.path.dirname(os.path.abspath(file))
     for root in (folder, os.path.join(folder, "images")):
         if any(os.path.isfile(os.path.join(root, r["file_name"])) for r in records[:100]):

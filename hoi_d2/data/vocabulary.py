@@ -83,7 +83,7 @@ class Vocabulary:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Vocabulary:
-        """The vocabulary from `as_dict`'s data; older files have HOI classes only."""
+        """Returns the vocabulary from `as_dict`'s data; older files have HOI classes only."""
         objects, verbs = tuple(content["objects"]), tuple(content["verbs"])
         hois = np.asarray(content["hois"], dtype=np.int64).reshape(-1, 2)
         valid = np.zeros((len(objects), len(verbs)), dtype=bool)
@@ -118,7 +118,7 @@ class Vocabulary:
         return np.array([not verb.endswith(ROLES) for verb in self.verbs])
 
     def hoi_name(self, hoi: int) -> str:
-        """The name of an HOI id, such as "sit_on chair"."""
+        """Returns the name of an HOI id, such as "sit_on chair"."""
         obj, verb = self.hois[hoi]
         return f"{self.verbs[verb]} {self.objects[obj]}"
 
@@ -147,7 +147,7 @@ def object_of_coco_id() -> dict[int, int]:
 
 @lru_cache(maxsize=1)
 def hico_object_order() -> np.ndarray:
-    """(80,) COCO-contiguous id of each object in HICO's own alphabetical order."""
+    """Returns (80,) COCO-contiguous id of each object in HICO's own alphabetical order."""
     return np.asarray(_read("hico_det")["hico_object_order"], dtype=np.int64)
 
 
@@ -162,19 +162,19 @@ def hico_det_vocabulary() -> Vocabulary:
 
 @lru_cache(maxsize=1)
 def hico_det_rare_hois() -> tuple[int, ...]:
-    """The 138 HOI classes with fewer than 10 training pairs."""
+    """Returns the 138 HOI classes with fewer than 10 training pairs."""
     return tuple(_read("hico_det")["rare_hois"])
 
 
 @lru_cache(maxsize=1)
 def hico_det_test_images_without_pairs() -> tuple[int, ...]:
-    """The 112 of the 9,658 test images without a visible pair; some files lack them."""
+    """Returns the 112 of the 9,658 test images without a visible pair; some files lack them."""
     return tuple(_read("hico_det")["test_images_without_pairs"])
 
 
 @lru_cache(maxsize=1)
 def hico_det_test_images() -> tuple[int, ...]:
-    """The numbers in the names of the 9,658 test images, ascending; some are not used."""
+    """Returns the numbers in the names of the 9,658 test images, ascending; some are not used."""
     gaps = frozenset(_read("hico_det")["test_image_gaps"])
     return tuple(i for i in range(1, 9658 + len(gaps) + 1) if i not in gaps)
 
@@ -237,7 +237,7 @@ def hico_few_shot_hois() -> dict[int, tuple[int, ...]]:
 
 @lru_cache(maxsize=4)
 def hico_det_unseen_hois(split: str) -> tuple[int, ...]:
-    """The HOI classes that are unseen in a zero-shot setting of HICO-DET, ascending.
+    """Returns the HOI classes that are unseen in a zero-shot setting of HICO-DET, ascending.
 
     | split | unseen | classes |
     |---|---|---|

@@ -1,4 +1,4 @@
-"""Which images paths, folders and globs name; nothing is opened, and no file is looked at twice."""
+"""Finds the images given as paths, folders and globs, by name only: no file is opened."""
 
 from __future__ import annotations
 
@@ -12,31 +12,30 @@ from pathlib import Path
 PHOTOGRAPHS = frozenset(
     ".jpg .jpeg .jpe .jfif .jfi .jif .mpo .jp2 .j2k .jpx .jpf .avif .heic .heif .hif .webp".split()
 )
-"""Suffixes of lossy formats: their drawings are JPEGs, those of all other images PNGs."""
+"""Suffixes of lossy formats. Their drawings are saved as JPEG, those of all other images as PNG."""
 SUFFIXES = PHOTOGRAPHS | set(
     ".png .apng .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm .gif .tga .ico".split()
 )
-"""What is read in a folder. HEIC is among them, so that its reader can say what to do about it."""
+"""Suffixes of the files that are read in a folder; HEIC too, because its error has a remedy."""
 RAW = frozenset(".dng .cr2 .cr3 .nef .arw .raf .orf .rw2 .pef .srw .x3f".split())
 
 LEFTOVER = "left by macOS or a camera"
-OTHER = "no image by its name"
-CAMERA_RAW = "raw camera data: save it as JPEG"
+OTHER = "not named as an image"
+CAMERA_RAW = "raw camera files: save them as JPEG"
 _LEFTOVER_SUFFIXES = frozenset(".thm .lrv .aae .xmp".split())
 _LARGEST_ID = 2**53
-"""Ids from here on are rounded by JSON readers that know floats alone."""
+"""JSON readers that store all numbers as floats round larger ids."""
 
 
 def find_images(inputs: Sequence[str], left_out: Counter[str] | None = None) -> list[Path]:
-    """The images that paths, folders (not their subfolders) and globs (`**`: with subfolders)
-    name, in order, each once.
+    """Returns the images in paths, folders (without subfolders) and globs, in order, each once.
 
     Args:
-        inputs: paths, folders, globs.
-        left_out: counts the files of folders and globs that are left out, by reason.
+        inputs: paths, folders and globs (`**` includes subfolders).
+        left_out: counter to which the skipped files of folders and globs are added, by reason.
 
     Raises:
-        FileNotFoundError: one of them names nothing.
+        FileNotFoundError: one of them matches no image.
     """
     counts: Counter[str] = Counter() if left_out is None else left_out
     found: dict[Path, None] = {}
@@ -52,7 +51,7 @@ def find_images(inputs: Sequence[str], left_out: Counter[str] | None = None) -> 
 def _matches(name: str, left_out: Counter[str]) -> Iterator[Path]:
     if os.path.isdir(name):
         names = iter([os.path.join(name, file) for file in _file_names(name)])
-    elif os.path.lexists(name):  # named on its own: whatever it is, its reader has to say so
+    elif os.path.lexists(name):  # given by the user: read it, whatever its name
         yield Path(name)
         return
     else:
@@ -66,7 +65,7 @@ def _matches(name: str, left_out: Counter[str]) -> Iterator[Path]:
 
 
 def why_left_out(file: str) -> str | None:
-    """The reason for which a file of a folder is no image, judged by its name; None = it is one."""
+    """Returns why a file is not an image, judging by its name; None = it is an image."""
     base = os.path.basename(file)
     suffix = os.path.splitext(base)[1].lower()
     if base.startswith(".") or suffix in _LEFTOVER_SUFFIXES:
@@ -77,13 +76,13 @@ def why_left_out(file: str) -> str | None:
 
 
 def _file_names(folder: str) -> list[str]:
-    """Names in a folder, sorted; their kinds are read from the folder, not from each file."""
+    """Returns the sorted names of the files in a folder, without a `stat` of each file."""
     with os.scandir(folder) as entries:
         return sorted(e.name for e in entries if not e.is_dir(follow_symlinks=False))
 
 
 def _globbed(pattern: str) -> Iterator[str]:
-    """Files that a pattern names, once: a link to a folder above itself repeats all of them."""
+    """Yields each matching file once; links to a parent folder make `glob` repeat them."""
     seen: set[tuple[str, str]] = set()
     folders: dict[str, str] = {}
     for file in sorted(glob(pattern, recursive=True)):
@@ -103,14 +102,17 @@ def _nothing_there(name: str, counts: Counter[str], before: int) -> str:
     what = "no images in it" + (f", {others} other files" if others else "")
     with os.scandir(name) as entries:
         below = any(entry.is_dir() for entry in entries)
-    return what + (f"; with its subfolders: '{Path(name)}/**/*.jpg'" if below else "")
+    return what + (f"; to include subfolders: '{Path(name)}/**/*.jpg'" if below else "")
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:
-    """The number in each file name (HICO's and COCO's ids); positions if two share one, or one has
-    none or a number too large for a result file."""
+    """Returns the number in each file name, which is the id in HICO and COCO.
+
+    If two names have the same number, or a name has none or one that is too large for a result
+    file, the ids are 1, 2, 3, ...
+    """
     numbers = [re.findall(r"[0-9]+", path.stem) for path in paths]
-    # 17 digits: int() of a name with thousands of them would be refused.
+    # At most 16 digits: int() raises for thousands of them.
     ids = [int(n[-1]) if n and len(n[-1].lstrip("0")) < 17 else -1 for n in numbers]
     unique = len(set(ids)) == len(ids) and all(0 <= i < _LARGEST_ID for i in ids)
     return ids if unique else list(range(1, len(paths) + 1))

@@ -29,25 +29,25 @@ def run_on_images(
     resume: bool = False,
     left_out: Mapping[str, int] | None = None,
 ) -> int:
-    """Writes a drawing of each image, hoi_results.json, hoi_results.csv and images.json.
+    """Draws the interactions in images; writes hoi_results.json, hoi_results.csv and images.json.
 
-    The drawing of a photograph (JPEG, WebP, ...) is a JPEG, that of another image a PNG. A file
-    that cannot be read is named and skipped.
+    Drawings of photographs (JPEG, WebP, ...) are saved as JPEG, all others as PNG. Files that
+    cannot be read are named and skipped.
 
     Args:
         predictor: the model.
         paths: the images.
-        output: the folder.
-        draw: what is drawn.
-        resume: skip the images that `output` holds results of.
-        left_out: reason -> number of files that were not taken for images, for the summary.
+        output: the output folder.
+        draw: which interactions are drawn.
+        resume: whether to skip the images whose results are already in `output`.
+        left_out: reason -> number of skipped files, for the summary.
 
     Returns:
-        0, or 1 where a file was skipped, or 2 where all were.
+        0; 1 if a file could not be read; 2 if none could be read.
 
     Raises:
         ValueError: a drawing would overwrite one of the images.
-        ResumeError: `output` holds results in another form.
+        ResumeError: the results in `output` have another format.
     """
     names = dict(zip(paths, drawing_names(paths)))
     keep_originals(paths, [output / name for name in names.values()])
@@ -81,7 +81,7 @@ def _summary(done: int, earlier: int, bad: int, left_out: Mapping[str, int], out
 
 
 def _ids(paths: Sequence[Path], earlier: Mapping[int, str]) -> dict[Path, int]:
-    """Image ids; those of an earlier run stay, and new images do not take them."""
+    """Returns image ids; images of an earlier run keep theirs, new images get unused ones."""
     known = {file: number for number, file in earlier.items()}
     ids = dict(zip(paths, image_ids(paths)))
     if not known:
@@ -96,16 +96,16 @@ def _ids(paths: Sequence[Path], earlier: Mapping[int, str]) -> dict[Path, int]:
 
 
 def drawing_names(paths: Sequence[Path]) -> list[str]:
-    """A file name for the drawing of each image."""
+    """Returns a file name for the drawing of each image."""
     kinds = [".jpg" if path.suffix.lower() in PHOTOGRAPHS else ".png" for path in paths]
     stems = image_names([{"file_name": str(path)} for path in paths], "")
     return [stem + kind for stem, kind in zip(stems, kinds)]
 
 
 def keep_originals(sources: Sequence[Path], written: Sequence[Path]) -> None:
-    """Raises ValueError where what is written would overwrite what is read.
+    """Raises ValueError if an output file would overwrite an input file.
 
-    Folders are compared, not files: 100,000 files are not looked at before the first one is read.
+    Only folders are resolved, not each of 100,000 files, so that a large batch starts at once.
     """
     folders: dict[str, str] = {}
 
@@ -127,7 +127,7 @@ def _chunks(paths: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:
 
 
 def _readable(paths: Sequence[Path], bad: list[Path]) -> Iterator[tuple[Path, np.ndarray]]:
-    """Those that can be read, with their RGB pixels; the others are named and kept in `bad`."""
+    """Yields readable images with their RGB pixels; the others are reported and added to `bad`."""
     for path in paths:
         try:
             yield path, read_image(path)

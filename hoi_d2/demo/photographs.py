@@ -1,4 +1,4 @@
-"""Photographs that come with installed packages, to show what the demo does."""
+"""Example photographs from installed packages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def example_photographs() -> list[Path]:
-    """Public-domain photographs on this machine: Grace Hopper (U.S. Navy), of matplotlib's data."""
+    """Returns public-domain photographs: Grace Hopper (U.S. Navy), from matplotlib's data."""
     import matplotlib
 
     found = [Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")]

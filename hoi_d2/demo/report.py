@@ -1,4 +1,4 @@
-"""What the demo writes beside its images: what is drawn in words, and every row as JSON."""
+"""Result files of the demo: a table of the drawn interactions, and all interactions as JSON."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from hoi_d2.visualization.visualizer import DRAW_THRESHOLD
 RANDOM_WARNING = "WARNING: random weights, the scores mean nothing: {parts}"
 RESULTS, TABLE, FILES = "hoi_results.json", "hoi_results.csv", "images.json"
 _SAVE_SECONDS = 30.0
-_SAVE_SHARE = 20  # saving takes at most about this part of the time
+_SAVE_SHARE = 20  # saving takes at most about 1/20 of the time
 
 
 class ResumeError(UserError, ValueError):
-    """A folder holds no run of the demo that could go on."""
+    """The output folder has no results that `--resume` can continue."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class DrawOptions:
     """Which interactions are drawn.
 
     Args:
-        score_threshold: those below are not.
-        top_k: at most that many in an image; None = all.
+        score_threshold: minimum score.
+        top_k: maximum number per image; None = all.
         verbs: names of verbs; empty = all.
-        font: a font file for the names; None = one of this machine that has their letters.
+        font: font file for class names; None = an installed font that has their letters.
     """
 
     score_threshold: float = DRAW_THRESHOLD
@@ -48,7 +48,7 @@ class DrawOptions:
     font: str | None = None
 
     def select(self, prediction: HOIPrediction) -> HOIPrediction:
-        """The prediction with these interactions alone."""
+        """Returns the prediction reduced to the interactions that are drawn."""
         return prediction.select(
             score_threshold=self.score_threshold, top_k=self.top_k, verbs=self.verbs
         )
@@ -58,19 +58,21 @@ DEFAULT = DrawOptions()
 
 
 class DemoReport:
-    """Writes hoi_results.csv line by line; hoi_results.json, and images.json for images, every
-    half minute and at the end. Each file is whole at any time.
+    """Writes the result files of the demo.
 
-    Boxes are x, y, width, height in pixels in both, and both tell the names of verb and object.
+    hoi_results.csv is written line by line; hoi_results.json and, for images, images.json every
+    30 seconds and at the end. Files are replaced atomically. Boxes are x, y, width, height in
+    pixels in both, and both contain the names of verb and object.
 
     Args:
-        output: the folder.
-        columns: names of the columns that come before the triplet.
-        vocabulary: of the model.
-        resume: go on with what the folder holds: `files` has the images that are done.
+        output: the output folder.
+        columns: names of the columns before the triplet.
+        vocabulary: vocabulary of the model.
+        resume: whether to continue with the results in the folder; `files` then has the images
+            that are done.
 
     Raises:
-        ResumeError: the folder holds results in another form.
+        ResumeError: the results in the folder have another format.
     """
 
     HEADER = ("person_id", "verb", "object", "score", "human_box", "object_box", "note")
@@ -103,7 +105,7 @@ class DemoReport:
         *,
         file: str | None = None,
     ) -> None:
-        """Notes an image: `everything` goes to the JSON, `drawn` with `values` to the CSV."""
+        """Adds an image: `everything` is written to the JSON, `values` and `drawn` to the CSV."""
         self._rows.append(everything.results(image_id))
         if file is not None:
             self.files[image_id] = file
@@ -116,7 +118,7 @@ class DemoReport:
             self.save()
 
     def save(self) -> None:
-        """Writes what was noted so far."""
+        """Writes the results of all images added so far."""
         start = time.monotonic()
         self._file.flush()
         self._rows = [HOIResults.concatenate(self._rows)]
@@ -127,7 +129,7 @@ class DemoReport:
         self._save_cost = self._saved_at - start
 
     def _earlier(self) -> list[list[str]]:
-        """Takes over what an earlier run saved; returns the lines of its table."""
+        """Loads the results of an earlier run; returns the lines of its table."""
         if not (self.output / FILES).is_file():
             return []
         try:
@@ -141,13 +143,13 @@ class DemoReport:
         return self._earlier_lines()
 
     def _earlier_lines(self) -> list[list[str]]:
-        """Those of images that are done: the table is ahead of the other files after a crash."""
+        """Returns the lines of finished images; after a crash the table has others as well."""
         with (self.output / TABLE).open(newline="", encoding="utf-8") as file:
             header, *lines = list(csv.reader(file)) or [[]]
         if header != self._header:
             raise ResumeError(
-                f"--resume: {self.output / TABLE} has the columns {', '.join(header)}; this "
-                f"version writes {', '.join(self._header)}. Choose another --output"
+                f"--resume: {self.output / TABLE} has the columns {', '.join(header)}, "
+                f"expected {', '.join(self._header)}. Choose another --output"
             )
         done = set(self.files.values())
         return [line for line in lines if len(line) == len(header) and line[0] in done]

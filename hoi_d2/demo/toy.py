@@ -1,4 +1,4 @@
-"""`make demo`: photographs first, then the whole project on the toy world, on a CPU in minutes.
+"""The demo without input (`make demo`): photographs, then the toy world, on a CPU in minutes.
 
 The toy part draws interactions with the shipped weights, trains RmLR briefly and evaluates both.
 """
@@ -29,7 +29,7 @@ TRAIN_ITERATIONS = 200
 
 
 def run_toy_demo(output: Path) -> int:
-    """Writes images/*.png, hoi_results.json, metrics.json (shipped weights, toy val)."""
+    """Runs the demo; writes images/*.png, and hoi_results.json and metrics.json of toy val."""
     start = time.time()
     output.mkdir(parents=True, exist_ok=True)
     setup_logger(str(output), name="detectron2", abbrev_name="d2")
@@ -46,7 +46,7 @@ def run_toy_demo(output: Path) -> int:
     print(f"\n2/4  interactions in {len(images)} toy images")
     predictor = HOIPredictor.from_config(CONFIG, ["MODEL.WEIGHTS", SHIPPED])
     (output / "images").mkdir(exist_ok=True)
-    # Scores of the toy detector are lower than those that the default is for.
+    # The toy detector's scores are lower than those the default threshold is chosen for.
     draw = DrawOptions(score_threshold=0.2)
     run_on_images(predictor, images, output / "images", draw=draw)
     print(f"\n3/4  evaluating the shipped weights on {toy.SPLITS['val'][1]} images")
@@ -59,7 +59,7 @@ def run_toy_demo(output: Path) -> int:
     print(f"{name}: {TRAIN_ITERATIONS} iterations from scratch {trained[name]:.2f}")
     print(f"photographs: {output / 'photographs'}")
     print(f"images: {output / 'images'}\nmetrics:  {output / 'metrics.json'}")
-    print(f"{time.time() - start:.0f} s in all")
+    print(f"{time.time() - start:.0f} s in total")
     return 0
 
 
@@ -98,7 +98,7 @@ def _metrics(output: Path) -> dict[str, float]:
 
 
 def _keep(output: Path, source: Path) -> None:
-    """Brings the files that the README names to the top."""
+    """Copies metrics and results to the output folder, where the README names them."""
     shutil.copy(source / "metrics.json", output / "metrics.json")
     results = next(source.rglob("hoi_results.json"))
     shutil.copy(results, output / "hoi_results.json")

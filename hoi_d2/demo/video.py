@@ -32,26 +32,26 @@ def run_on_video(
     track: bool = False,
     max_frames: int | None = None,
 ) -> int:
-    """Writes the video with interactions drawn, hoi_results.csv, and hoi_results.json with frame
-    numbers as image ids; with `track` also hoi_tracks.json: who did what, from when, how long.
+    """Draws the interactions in a video; writes hoi_results.csv and hoi_results.json.
 
-    Seconds are those of the source, see `VideoSource`; the drawn video shows each frame from its
-    second on.
+    Image ids in hoi_results.json are frame numbers. With `track` hoi_tracks.json is written as
+    well: which person did what, the start time and the duration. Times are those of the source
+    (`VideoSource`), in seconds; the drawn video shows each frame at its time.
 
     Args:
         predictor: the model.
-        source: a file, the address of a stream, or the number of a camera, which Ctrl-C ends.
-        output: folder.
-        draw: what is drawn.
-        track: follow people.
-        max_frames: at most that many; None = all.
+        source: a file, the URL of a stream, or a camera index; Ctrl-C ends a camera.
+        output: the output folder.
+        draw: which interactions are drawn.
+        track: whether to track people.
+        max_frames: maximum number of frames; None = all.
 
     Returns:
-        0; 1 where the video broke off before its end; 2 where there was no frame.
+        0; 1 if the video ended before its stated duration; 2 if it has no frame.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: the drawn video would overwrite it, or OpenCV cannot take its name.
+        FileNotFoundError: the file does not exist.
+        ValueError: the drawn video would overwrite it, or OpenCV cannot open a file of this name.
     """
     name = f"camera_{source}" if isinstance(source, int) else Path(str(source)).stem
     target = output / f"{name}.mp4"
@@ -60,7 +60,7 @@ def run_on_video(
     frames = VideoSource(source)
     if not frames.is_open:
         camera = isinstance(source, int)
-        what = f"camera {source}" if camera else f"{source} (a video that OpenCV can decode?)"
+        what = f"camera {source}" if camera else f"{source}: OpenCV cannot decode it"
         print(f"demo: cannot open {what}", file=sys.stderr)
         return 2
     sound = None if isinstance(source, int) or frames.is_live else source
@@ -79,7 +79,7 @@ def run_on_video(
                 report.add(number, (number, f"{seconds:.3f}"), prediction, drawn)
                 video.write(_drawn_frame(drawn, draw.font), seconds=seconds)
                 done = number + 1
-    except KeyboardInterrupt:  # the way to end a camera
+    except KeyboardInterrupt:  # Ctrl-C ends a camera
         pass
     finally:
         frames.release()
@@ -103,7 +103,7 @@ def _check_file(source: Path, target: Path) -> None:
 
 
 def _progress(frames: VideoSource, limit: int | None) -> Iterator[tuple[float, np.ndarray]]:
-    """The frames, with a bar of seconds: how many frames there are is not known before the end."""
+    """Yields frames and shows progress in seconds; the number of frames is not known in advance."""
     total = round(frames.duration, 1) or None
     with tqdm(total=total, unit="s", unit_scale=False) as bar:
         for number, (seconds, frame) in enumerate(islice(frames.frames(), limit), start=1):
@@ -114,7 +114,7 @@ def _progress(frames: VideoSource, limit: int | None) -> Iterator[tuple[float, n
 
 
 def _end(seconds: float, frames: VideoSource) -> float:
-    """When the last frame, seen from `seconds` on, ends: as the header says, if that can be."""
+    """Returns the end time of the last frame: the header's duration if it is plausible."""
     usual = seconds + 1 / frames.rate
     return frames.duration if seconds < frames.duration <= usual + 1 else usual
 
@@ -126,7 +126,7 @@ def _exit_code(done: int, seconds: float, frames: VideoSource, *, is_limited: bo
     seen = seconds + 1 / frames.rate
     if seen < 0.98 * frames.duration and not is_limited:  # headers are not always exact
         print(
-            f"demo: broken off after {done} frames, at {seen:.1f} of {frames.duration:.1f} s",
+            f"demo: the video ended after {done} frames, at {seen:.1f} of {frames.duration:.1f} s",
             file=sys.stderr,
         )
         return 1
@@ -134,7 +134,7 @@ def _exit_code(done: int, seconds: float, frames: VideoSource, *, is_limited: bo
 
 
 def _drawn_frame(drawn: HOIPrediction, font: str | None) -> np.ndarray:
-    """BGR, of the frame's own size."""
+    """Returns the frame with interactions drawn, BGR, in the frame's size."""
     visualizer = HOIVisualizer(drawn.image, scale=1.0, legend=False, font=font)
     image = visualizer.draw_hoi_instances(
         drawn.hoi_instances, drawn.vocabulary, score_threshold=0.0, top_k=None

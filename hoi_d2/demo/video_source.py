@@ -1,4 +1,4 @@
-"""Frames with their times, of a video file, a stream or a camera."""
+"""Reads frames and their times from a video file, a stream or a camera."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import cv2
 import numpy as np
 
 _USUAL_RATE = 25.0
-_RATES = (0.01, 1000.0)  # frames a second that can be
+_RATES = (0.01, 1000.0)  # plausible frame rates
 _FINEST = 120.0
 _LOOKED_AT = 250
-_LATE = 1.0  # seconds that a time may lie behind the end that the file names
+_LATE = 1.0  # a time may be this many seconds after the end in the header
 
 
 class VideoSource:
-    """Gives frames and the second from which each is seen.
+    """Yields the frames of a video and their times.
 
-    The time of a frame is what the file or the stream says of it, whatever its rate; a camera has
-    no such times, and its frames are dated when they are read: a model that is slower than the
-    camera does not make the time run slower.
+    The time of a frame is its timestamp in the file or the stream. A camera has no timestamps; its
+    frames get the time at which they are read, so that times stay correct if the model is slower
+    than the camera.
 
     Args:
-        source: a file, the address of a stream, or the number of a camera.
+        source: a file, the URL of a stream, or a camera index.
 
     Attributes:
         is_open: whether OpenCV can read it.
-        is_live: a camera, or a stream without an end.
-        rate: frames a second that its header names; 25 where that cannot be.
-        duration: seconds, by its header; 0 = unknown.
+        is_live: whether it is a camera or a stream without an end.
+        rate: frames per second in the header; 25 if that value is not plausible.
+        duration: seconds, from the header; 0 = unknown.
     """
 
     def __init__(self, source: str | int) -> None:
@@ -46,7 +46,7 @@ class VideoSource:
         self.is_live = self.is_camera or (is_address(source) and not self.duration)
 
     def frames(self) -> Iterator[tuple[float, np.ndarray]]:
-        """Seconds, which grow from frame to frame, and (H, W, 3) uint8 BGR."""
+        """Yields strictly increasing times in seconds and (H, W, 3) uint8 BGR frames."""
         last, first = -1.0, 0.0
         began: float | None = None
         while True:
@@ -60,13 +60,13 @@ class VideoSource:
             else:
                 stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 if self.is_live and last < 0:
-                    first = stamp  # its own clock began before anybody looked
+                    first = stamp  # the clock of a stream does not start at 0
                 seconds = stamp - first
             last = self._sound(seconds, last)
             yield last, frame
 
     def _sound(self, seconds: float, last: float) -> float:
-        """The time of a frame; one interval after the last one where it cannot be."""
+        """Returns the time of a frame, or one interval after `last` if it is not plausible."""
         possible = math.isfinite(seconds) and seconds > last
         if self.duration:
             possible &= seconds <= self.duration + _LATE
@@ -75,8 +75,10 @@ class VideoSource:
         return 0.0 if last < 0 else last + (0.001 if self.is_camera else 1 / self.rate)
 
     def finest_rate(self) -> float:
-        """Frames a second that show every one of the first frames: the header's rate, or more where
-        frames come faster (a variable rate, whose header has the mean)."""
+        """Returns a frame rate at which each of the first frames is shown.
+
+        It is the header's rate, or more for a variable rate, where the header has the mean.
+        """
         if self.is_camera or is_address(self.source):
             return self.rate
         capture = cv2.VideoCapture(self.source)
@@ -91,20 +93,20 @@ class VideoSource:
         return float(min(_FINEST, round(1 / steps.min(), 2)))
 
     def release(self) -> None:
-        """Closes it."""
+        """Closes the source."""
         self._capture.release()
 
 
 def is_address(source: str | int) -> bool:
-    """Whether a source is the address of a stream, not a file."""
+    """Returns whether a source is the URL of a stream, not a file."""
     return "://" in str(source)
 
 
 def check_name(path: Path) -> None:
-    """Raises ValueError where OpenCV would crash on the name of a file."""
+    """Raises ValueError if OpenCV would crash on the name of the file."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
         raise ValueError(
-            f"--video {str(path)!r}: the name is not UTF-8, which OpenCV cannot open; rename it"
+            f"--video {str(path)!r}: the name is not UTF-8, so OpenCV cannot open it; rename it"
         ) from None

@@ -64,7 +64,7 @@ class ImageHook(HookBase):
                     self._keep(record, image)
 
     def draw(self, record: dict[str, Any]) -> np.ndarray | None:
-        """(H, W, 3) RGB: annotations on the left, predictions on the right."""
+        """Returns (H, W, 3) RGB: annotations on the left, predictions on the right."""
         output = self.model([self.mapper(record)])[0]
         if "hoi_instances" not in output:
             return None

@@ -33,11 +33,11 @@ class StepReport:
 
 
 class NonFiniteGuard:
-    """Accepts finite steps; writes the others to a file, and stops the run after many in a row.
+    """Accepts finite steps; writes others to a file; stops the run after many consecutive ones.
 
     Args:
         directory: reports go to `directory`/iter_<iteration>_rank_<rank>.json.
-        max_in_a_row: the run stops at the so-manieth step in a row that is not finite.
+        max_in_a_row: number of consecutive steps that are not finite at which the run stops.
     """
 
     def __init__(self, directory: str | Path, *, max_in_a_row: int = 10) -> None:
@@ -52,7 +52,7 @@ class NonFiniteGuard:
         *,
         scale: float = 1.0,
     ) -> bool:
-        """Whether the weights may be updated. The same on every process, as the report is.
+        """Returns whether the weights may be updated. The same on every process, as the report is.
 
         Args:
             report: the step's numbers.
@@ -62,7 +62,7 @@ class NonFiniteGuard:
                 right scale is found, and not reported.
 
         Raises:
-            FloatingPointError: too many steps in a row were not finite.
+            FloatingPointError: too many consecutive steps were not finite.
         """
         if report.is_finite:
             self.in_a_row = 0

@@ -163,7 +163,7 @@ class EvaluationHook(HookBase):
         self.evaluated, self.best, self.waited = -1, -math.inf, 0
 
     def due(self, iteration: int) -> bool:
-        """Whether an evaluation follows this iteration."""
+        """Returns whether an evaluation follows this iteration."""
         periodic = self.period > 0 and (iteration + 1) % self.period == 0
         return periodic or iteration + 1 == self.trainer.max_iter
 

@@ -42,7 +42,7 @@ def argument_parser() -> argparse.ArgumentParser:
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
-    """The config of the run, frozen; starts the logs and seeds the random numbers."""
+    """Returns the config of the run, frozen; starts the logs and seeds the random numbers."""
     register()
     cfg = load_config(args.config_file, args.opts)
     cfg.freeze()

@@ -190,7 +190,7 @@ class TrainStep(SimpleTrainer):
 
 
 def distribute(model: nn.Module, *, find_unused_parameters: bool) -> nn.Module:
-    """The model, in DistributedDataParallel where there are several processes."""
+    """Returns the model, in DistributedDataParallel where there are several processes."""
     if comm.get_world_size() == 1:
         return model
     device = next(model.parameters()).device
@@ -203,5 +203,5 @@ def distribute(model: nn.Module, *, find_unused_parameters: bool) -> nn.Module:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model below DistributedDataParallel."""
+    """Returns the model below DistributedDataParallel."""
     return model.module if isinstance(model, DistributedDataParallel) else model

@@ -1,4 +1,4 @@
-"""Refuses a training from which nothing can be learnt, before its first step."""
+"""Refuses a training that cannot learn anything, before its first step."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _check_categories(model: nn.Module, records: Sequence[dict[str, Any]], where
 
 
 def _pairs_of(records: Sequence[dict[str, Any]], categories: set[int]) -> Counter[int]:
-    """How many annotated pairs have a person or an object of these categories."""
+    """Returns how many annotated pairs have a person or an object of these categories."""
     counts: Counter[int] = Counter()
     if not categories:
         return counts
@@ -117,7 +117,7 @@ def _hint(classes: Any, category: int) -> str:
     words = set(name.split())
     near = [output for output in classes.outputs if words & set(output.lower().split())]
     near = near or difflib.get_close_matches(name, classes.outputs, n=2)
-    return f"; did you mean {' or '.join(map(repr, near[:2]))}?" if near else ""
+    return f". Did you mean {' or '.join(map(repr, near[:2]))}?" if near else ""
 
 
 def check_images(records: Sequence[dict[str, Any]], *, max_missing: float) -> None:

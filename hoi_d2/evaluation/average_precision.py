@@ -37,7 +37,7 @@ class Ranking:
     num_positives: np.ndarray
 
     def select(self, keep: np.ndarray) -> Ranking:
-        """The same ranking without some detections; the positives stay.
+        """Returns the same ranking without some detections; the positives stay.
 
         Args:
             keep: (R,) mask over the ranking's own order.
@@ -102,7 +102,7 @@ def hits_of(
 
 
 def interpolated_ap(hits: Hits, thresholds: np.ndarray = MATLAB_THRESHOLDS) -> np.ndarray:
-    """The mean over recall thresholds of the best precision at that recall or above.
+    """Returns the mean over recall thresholds of the best precision at that recall or above.
 
     Args:
         hits: the true positives of a ranking.
@@ -124,7 +124,7 @@ def interpolated_ap(hits: Hits, thresholds: np.ndarray = MATLAB_THRESHOLDS) -> n
 
 
 def all_point_ap(hits: Hits) -> np.ndarray:
-    """The area under precision made monotone (VOC 2010 and later).
+    """Returns the area under precision made monotone (VOC 2010 and later).
 
     Returns:
         (C,) float64; 0 for a class without detections or without ground truth.
@@ -140,7 +140,7 @@ def all_point_ap(hits: Hits) -> np.ndarray:
 
 
 def final_recall(hits: Hits) -> np.ndarray:
-    """(C,) the share of the positives that is found at all, NaN where there are none."""
+    """Returns the share of the positives (C,) that is found at all, NaN if there are none."""
     found = np.zeros(len(hits.num_positives))
     some = hits.offsets[1:] > hits.offsets[:-1]
     found[some] = hits.recalled[hits.offsets[1:][some] - 1]
@@ -214,13 +214,13 @@ class System:
     summarize: Summary
 
     def metrics(self, weights: np.ndarray | None = None) -> dict[str, float]:
-        """The metrics, each image counted `weights` times."""
+        """Returns the metrics, each image counted `weights` times."""
         ap = {name: m.average_precision(weights) for name, m in self.measures.items()}
         return dict(self.summarize(ap))
 
 
 def _needed(num_positives: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """(C, L) the least number of hits whose recall, as a double, reaches each threshold."""
+    """Returns the least number (C, L) of hits whose recall, as a double, reaches each threshold."""
     positives = np.maximum(num_positives, 1)[:, None]
     guess = np.maximum(np.ceil(thresholds * positives) - 1, 0).astype(np.int64)
     while (short := guess / positives < thresholds).any():
@@ -229,7 +229,7 @@ def _needed(num_positives: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
 
 
 def _first_reaching(hits: Hits, needed: np.ndarray) -> np.ndarray:
-    """(C, L) row of the first hit of each class that reaches `needed`; the class's end if none."""
+    """Returns the first hit (C, L) of each class that reaches `needed`, or the class's end."""
     classes = np.arange(len(needed))
     # `recalled` starts again at 1 in each class; adding the hits of all classes before makes it one
     # ascending array, so that a single binary search serves all classes and thresholds

@@ -96,7 +96,7 @@ def coco_ground_truth(
 
 
 def distinct_entities(entities: Sequence[dict[str, Any]], merge_iou: float) -> list[int]:
-    """The entities that overlap no earlier one of their class by `merge_iou` or more."""
+    """Returns the entities that overlap no earlier one of their class by `merge_iou` or more."""
     boxes = np.asarray([e["bbox"] for e in entities], dtype=np.float64).reshape(-1, 4)
     classes = np.asarray([e["category_id"] for e in entities], dtype=np.int64)
     kept: list[int] = []

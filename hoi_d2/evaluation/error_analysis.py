@@ -91,7 +91,7 @@ def analyze_errors(
 def find_causes(
     scores: HICODetScores, ground_truth: HOIGroundTruth, vocabulary: Vocabulary
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The cause of each false positive and the annotated pair that it should have been.
+    """Returns the cause of each false positive and the annotated pair that it should have been.
 
     Args:
         scores: of `score_hico_det`.
@@ -166,7 +166,7 @@ class _Judge:
     def _join(
         self, mine: np.ndarray, theirs: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Every (row, annotated pair) of one image with equal values, and the two IoUs."""
+        """Returns every (row, annotated pair) of one image with equal values, and the two IoUs."""
         many = int(max(mine.max(initial=0), theirs.max(initial=0))) + 1
         truth, scored = self._truth, self._scored
         groups = matching.Groups.of(truth.pair_images[scored] * many + theirs[scored])
@@ -194,7 +194,7 @@ class _Judge:
     def _on_entity(
         self, boxes: np.ndarray, entities: np.ndarray, classes: np.ndarray | None
     ) -> np.ndarray:
-        """(R,) whether a box is on one of these entities (of its class)."""
+        """Returns whether (R,) a box is on one of these entities (of its class)."""
         truth = self._truth
         many = int(truth.entity_classes.max(initial=0)) + 1
         keys, queries = truth.entity_images[entities] * many, self._images * many

@@ -172,7 +172,7 @@ class ResultCollector:
         self._parts.append(HOIResults.from_hoi_instances(int(image_id), hoi_instances))
 
     def gather(self) -> tuple[HOIResults, np.ndarray] | None:
-        """All ranks' rows, image by image, and the ids of the images that were processed.
+        """Returns all ranks' rows, image by image, and the ids of the images that were processed.
 
         Returns:
             None on every rank but the first.
@@ -197,7 +197,7 @@ class ResultCollector:
 def first_visits(
     results: HOIResults, visits: np.ndarray, counts: np.ndarray
 ) -> tuple[HOIResults, np.ndarray]:
-    """Rows of the first visit to each image, ordered by image id.
+    """Returns rows of the first visit to each image, ordered by image id.
 
     Args:
         results: the rows of all visits, one visit after the other.

@@ -93,7 +93,7 @@ class HOIGroundTruth:
 
 
 def rows_of_images(image_ids: np.ndarray, known_ids: np.ndarray) -> np.ndarray:
-    """Position of each image id in the ascending `known_ids`, -1 where it is not among them."""
+    """Returns the index of each image id in the ascending `known_ids`, -1 if it is not there."""
     if not len(known_ids):
         return np.full(len(image_ids), -1, dtype=np.int64)
     rows = np.minimum(np.searchsorted(known_ids, image_ids), len(known_ids) - 1)

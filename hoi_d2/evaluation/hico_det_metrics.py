@@ -143,7 +143,7 @@ def score_hico_det(
 
 
 def objects_of_pairs(ground_truth: HOIGroundTruth, num_objects: int) -> np.ndarray:
-    """(N, num_objects) bool: the image has an annotated pair with the object."""
+    """Returns (N, num_objects) bool, whether the image has an annotated pair with the object."""
     present = np.zeros((len(ground_truth.image_ids), num_objects), dtype=bool)
     objects = ground_truth.object_classes
     visible = objects >= 0
@@ -157,7 +157,7 @@ def objects_of_labels(
     labels: np.ndarray,
     vocabulary: Vocabulary,
 ) -> np.ndarray:
-    """Which objects an image holds by HICO's image-level labels: the official known-object rule.
+    """Returns which objects an image holds by HICO's image-level labels (official known object).
 
     Args:
         ground_truth: the images to answer for.
@@ -225,7 +225,7 @@ def class_groups(
     evaluated_hois: Sequence[int] | None = None,
     groups: Mapping[str, Sequence[int] | np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Which classes each mean runs over.
+    """Returns which classes each mean runs over.
 
     Args:
         num_classes: C.
@@ -251,7 +251,7 @@ def class_groups(
 def _scorable(
     results: HOIResults, ground_truth: HOIGroundTruth, vocabulary: Vocabulary
 ) -> tuple[HOIResults, np.ndarray, np.ndarray]:
-    """Rows with a class and a known image, image after image; their images; their old places."""
+    """Returns rows with a class and a known image, by image; their images; their old indices."""
     results = fill_hoi_classes(results, vocabulary)
     images = rows_of_images(results.image_ids, ground_truth.image_ids)
     rows = np.flatnonzero((images >= 0) & (results.hoi_classes >= 0))
@@ -283,7 +283,7 @@ def _judge(
     num_classes: int,
     protocol: Protocol,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that count, ranked; the row of `truth` that each of `results` claims."""
+    """Returns the rows that count, ranked; the row of `truth` that each of `results` claims."""
     keys = images * num_classes + results.hoi_classes
     peer = protocol.one_based_truth
     kind = np.float32 if peer else np.float64
@@ -300,7 +300,7 @@ def _judge(
 def _counted(
     table: matching.PairTable, images: np.ndarray, scores: np.ndarray, protocol: Protocol
 ) -> np.ndarray:
-    """Rows left by the protocol's limit and NMS, in their own order."""
+    """Returns rows left by the protocol's limit and NMS, in their own order."""
     rows = np.arange(len(scores))
     if protocol.limit is not None:
         rows = rows[matching.top_per_image(images, scores, protocol.limit)]

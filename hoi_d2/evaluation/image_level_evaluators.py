@@ -89,7 +89,7 @@ class ImageLevelEvaluator(DatasetEvaluator):
 
     @abstractmethod
     def _score(self, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """The metrics of (N, C) scores and labels, in percent."""
+        """Returns the metrics of (N, C) scores and labels, in percent."""
 
     def _gather(self) -> ImageScores | None:
         rows = np.stack(self._rows) if self._rows else np.zeros((0, 0), dtype=np.float32)

@@ -116,7 +116,7 @@ def read_image_labels(path: str | Path, split: str) -> ImageLabels:
 
 
 def split_of(file_names: Iterable[str]) -> str:
-    """The split of HICO that file names belong to, by the first (`HICO_test2015_...`)."""
+    """Returns the split of HICO that file names belong to, by the first (`HICO_test2015_...`)."""
     name = next(iter(file_names), "")
     return "train" if "train2015" in Path(name).name else "test"
 
@@ -124,7 +124,7 @@ def split_of(file_names: Iterable[str]) -> str:
 def image_level_ranking(
     scores: np.ndarray, labels: np.ndarray, *, left_out: tuple[int, ...] = (AMBIGUOUS,)
 ) -> ap.Ranking:
-    """All (image, class) entries as a ranking; `rows` are image * C + class.
+    """Returns all (image, class) entries as a ranking; `rows` are image * C + class.
 
     Args:
         scores: (N, C) finite.
@@ -167,7 +167,7 @@ def score_image_level(
 
 
 def few_shot_groups(training_positives: np.ndarray) -> Mapping[str, np.ndarray]:
-    """The classes with at most 1, 5 and 10 positive training images.
+    """Returns the classes with at most 1, 5 and 10 positive training images.
 
     Args:
         training_positives: (C,) positive training images of each class.
@@ -181,7 +181,7 @@ def few_shot_groups(training_positives: np.ndarray) -> Mapping[str, np.ndarray]:
 def match_labels(
     scores: ImageScores, dataset_dicts: Sequence[dict[str, Any]]
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """The labels of the images that have scores.
+    """Returns the labels of the images that have scores.
 
     Args:
         scores: of N images.
@@ -246,7 +246,7 @@ def mpii_metrics(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def mean_percent(values: np.ndarray, classes: np.ndarray | None = None) -> float:
-    """The mean over classes (None = all) with a positive image, in percent; NaN if none."""
+    """Returns the mean over classes (None = all) with a positive image, in percent; NaN if none."""
     chosen = values if classes is None else values[classes]
     chosen = chosen[~np.isnan(chosen)]
     return 100.0 * float(chosen.mean()) if len(chosen) else float("nan")

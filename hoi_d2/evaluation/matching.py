@@ -68,14 +68,14 @@ class Groups:
         return cls(distinct, starts, counts, items)
 
     def counts_of(self, queries: np.ndarray) -> np.ndarray:
-        """(R,) how many items have the key of each query."""
+        """Returns the number of items (R,) with the key of each query."""
         if not len(self.keys):
             return np.zeros(len(queries), dtype=np.int64)
         group = np.minimum(np.searchsorted(self.keys, queries), len(self.keys) - 1)
         return np.where(self.keys[group] == queries, self.counts[group], 0)
 
     def join(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Every (query, item) combination with equal keys.
+        """Returns every (query, item) combination with equal keys.
 
         Args:
             queries: (R,) keys.
@@ -100,7 +100,7 @@ class Groups:
 
 
 def first_argmax(values: np.ndarray, begins: np.ndarray) -> np.ndarray:
-    """The place of the first maximum of each segment.
+    """Returns the place of the first maximum of each segment.
 
     Args:
         values: (M,) no NaN.
@@ -136,7 +136,7 @@ class PairTable:
 def best_pairs(
     detections: PairTable, truth: PairTable, *, pixel: float = 0.0, strict: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The ground-truth pair that each detection overlaps most, taken or not.
+    """Returns the ground-truth pair that each detection overlaps most, taken or not.
 
     Args:
         detections: R rows.
@@ -183,7 +183,7 @@ def first_claims(claims: np.ndarray) -> np.ndarray:
 
 
 def hash_rows(*columns: np.ndarray) -> np.ndarray:
-    """(R,) uint64, equal for rows that are equal in every column (NaN equal to NaN).
+    """Returns keys (R,) uint64, equal for rows that are equal in every column (NaN equal to NaN).
 
     Args:
         *columns: (R,) or (R, D) arrays.
@@ -224,13 +224,13 @@ def _comparable(columns: tuple[np.ndarray, ...]) -> Iterator[np.ndarray]:
 
 
 def rank(classes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """(R,) the order by class, then by score descending; equal scores keep their order."""
+    """Returns the order (R,) by class, then by score descending; equal scores keep their order."""
     by_score = np.argsort(-scores, kind="stable")
     return by_score[np.argsort(classes[by_score], kind="stable")]
 
 
 def top_per_image(images: np.ndarray, scores: np.ndarray, limit: int) -> np.ndarray:
-    """(R,) mask of the `limit` best rows of each image; equal scores keep their order."""
+    """Returns a mask (R,) of the `limit` best rows of each image; equal scores keep their order."""
     order = rank(images, scores)
     sorted_images = images[order]
     place = np.arange(len(order)) - np.searchsorted(sorted_images, sorted_images)

@@ -73,7 +73,7 @@ def write_results(
 
 
 def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file that have one of the names.
+    """Returns the arrays of an .npz file that have one of the names.
 
     Raises:
         FileNotFoundError: no such file.
@@ -96,7 +96,7 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def _numeric(member: Any) -> np.ndarray:
-    """A member of an .npz file that is an array; numpy gives the bytes of any other."""
+    """Returns a member of an .npz file that is an array; numpy gives the bytes of any other."""
     if not isinstance(member, np.ndarray) or member.dtype.kind == "V":
         raise TypeError(f"{getattr(member, 'dtype', 'no array of numpy')}")
     return member
@@ -166,7 +166,7 @@ class _Rows:
         return _TAKEN
 
     def join(self) -> HOIResults:
-        """All rows, in order."""
+        """Returns all rows, in order."""
         self._flush()
         return HOIResults.concatenate(self._parts)
 
@@ -212,7 +212,7 @@ def _check_items(items: Any, text: str, path: Path) -> None:
 
 
 def _not_json(error: Exception, text: str, count: int, path: Path) -> ResultFormatError:
-    """The error for a file that is cut off, empty or otherwise no JSON."""
+    """Returns the error for a file that is cut off, empty or otherwise no JSON."""
     if not text.strip():
         return ResultFormatError(
             f"{path}: a result file is a JSON list of rows, [{{...}}, ...]; this is empty"

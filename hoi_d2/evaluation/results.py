@@ -60,7 +60,7 @@ class HOIResults:
         return len(self.image_ids)
 
     def __getitem__(self, rows: np.ndarray | slice) -> HOIResults:
-        """The rows of a mask, an index array or a slice."""
+        """Returns the rows of a mask, an index array or a slice."""
         return HOIResults(*(getattr(self, f.name)[rows] for f in fields(self)))
 
     @classmethod
@@ -70,14 +70,14 @@ class HOIResults:
 
     @classmethod
     def concatenate(cls, parts: Sequence[HOIResults]) -> HOIResults:
-        """The rows of all parts, in order."""
+        """Returns the rows of all parts, in order."""
         if len(parts) < 2:
             return parts[0] if parts else cls.empty()
         return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
     @classmethod
     def from_hoi_instances(cls, image_id: int, hoi_instances: Any) -> HOIResults:
-        """The rows of one image's `hoi_instances` (see `hoi_d2.structures`)."""
+        """Returns the rows of one image's `hoi_instances` (see `hoi_d2.structures`)."""
 
         def array(value: Any, dtype: type | None = None) -> np.ndarray:
             return np.asarray(getattr(value, "tensor", value).detach().cpu().numpy(), dtype)
@@ -132,12 +132,12 @@ class HOIResults:
 
 
 def xywh_to_xyxy(boxes: np.ndarray) -> np.ndarray:
-    """(N, 4) x, y, width, height to corners."""
+    """Converts (N, 4) x, y, width, height to corners."""
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
 def xyxy_to_xywh(boxes: np.ndarray) -> np.ndarray:
-    """(N, 4) corners to x, y, width, height."""
+    """Converts (N, 4) corners to x, y, width, height."""
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
 
 

@@ -146,7 +146,7 @@ def score_results(
 def _select(
     dataset: Dataset, path: str | Path, result_images: np.ndarray, options: ScoreOptions
 ) -> Dataset:
-    """The dataset with the images that count."""
+    """Returns the dataset with the images that count."""
     if options.image_ids:
         from hoi_d2.data.datasets.vcoco import read_image_ids
 

@@ -72,6 +72,8 @@ class HICODetScorer:
     Attributes:
         image_ids: (N,) of all images, ascending.
         annotated_images: (M,) of those with interactions, ascending.
+        masks: group of classes -> (C,) bool; with `annotated` where some classes of `full` have no
+            annotated pair.
         notes: how the metrics are computed, where that depends on the files.
         warnings: reasons why the metrics differ from the official ones.
     """
@@ -100,7 +102,7 @@ class HICODetScorer:
         self.object_present = self._object_present(
             image_labels_file, [d["file_name"] for d in dataset_dicts]
         )
-        self._warn_of_absent_classes()
+        self._note_absent_classes()
 
     def score(self, results: HOIResults) -> Scored:
         """Scores checked results."""
@@ -137,16 +139,23 @@ class HICODetScorer:
             self.ground_truth, labels.image_ids, labels.labels, self.vocabulary
         )
 
-    def _warn_of_absent_classes(self) -> None:
+    def _note_absent_classes(self) -> None:
+        """Adds the group `annotated` where classes lack ground truth, and a warning about them."""
         truth = self.ground_truth
         counted = truth.hoi_classes[(truth.hoi_classes >= 0) & (truth.pair_objects >= 0)]
-        absent = self.masks["full"].copy()
-        absent[counted] = False
-        if absent.any():
-            self.warnings.append(
-                f"{absent.sum()} of {self.masks['full'].sum()} classes have no annotated pair; "
-                "their AP is 0 in the means, as in the official tool"
-            )
+        full = self.masks["full"]
+        annotated = np.zeros_like(full)
+        annotated[counted] = full[counted]
+        absent = full.sum() - annotated.sum()
+        if not absent:
+            return
+        self.warnings.append(
+            f"{absent} of {full.sum()} classes have no annotated pair; their AP counts as 0 in the "
+            "means over all classes, as in the official tool"
+        )
+        if annotated.any():
+            self.masks["annotated"] = annotated
+            self.warnings[-1] += f"; *_annotated are the means over the other {annotated.sum()}"
 
 
 class VCOCOScorer:

@@ -54,7 +54,7 @@ class VCOCOScores:
     persons: np.ndarray
 
     def ap_values(self) -> dict[str, np.ndarray]:
-        """The arrays that `summarize_vcoco` takes."""
+        """Returns the arrays that `summarize_vcoco` takes."""
         return {name: getattr(self, name) for name in ("agent", "role_s1", "role_s2")}
 
 
@@ -125,7 +125,7 @@ def summarize_vcoco(
 def nearest_persons(
     boxes: np.ndarray, images: np.ndarray, truth: VCOCOTruth
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The person of the image that each human box overlaps most, ignored ones included.
+    """Returns the person of the image that each human box overlaps most, ignored ones included.
 
     Args:
         boxes: (R, 4) human boxes, fastest where equal ones are consecutive.
@@ -151,7 +151,7 @@ def nearest_persons(
 
 
 def objects_right(given: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
-    """Whether object boxes are accepted, in each scenario.
+    """Returns whether object boxes are accepted, in each scenario.
 
     Args:
         given: (R, 4) detected; NaN or zeros = none.
@@ -200,13 +200,13 @@ def _assign(results: HOIResults, truth: VCOCOTruth) -> _Assigned:
 
 
 def _objects_right(found: _Assigned, truth: VCOCOTruth) -> dict[str, np.ndarray]:
-    """(R,) whether the object box is accepted, in each scenario."""
+    """Returns whether (R,) the object box is accepted, in each scenario."""
     wanted = _of_person(truth.object_boxes, found.persons, np.nan, found.results.verb_classes)
     return objects_right(found.results.object_boxes, wanted)
 
 
 def _agent_rows(found: _Assigned, actions: np.ndarray) -> np.ndarray:
-    """The best row of each (pair, action), in the order of the rows."""
+    """Returns the best row of each (pair, action), in the order of the rows."""
     results = found.results
     keys = matching.identify_rows(found.images, actions, results.human_boxes, results.object_boxes)
     order = matching.rank(keys, results.scores)

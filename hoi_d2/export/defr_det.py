@@ -1,4 +1,4 @@
-"""DEFR-Det as graphs: detector, image encoder, and its last stage for any number of pairs."""
+"""Exports DEFR-Det: detector, image encoder, and its last stage for any number of pairs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class EncoderModule(nn.Module):
         self.encoder = model.image_encoder
 
     def forward(self, square: Tensor) -> Tensor:
-        """(1, 3, R, R) RGB on 0..255, whole numbers as an image file has them."""
+        """Encodes (1, 3, R, R) RGB, integers from 0 to 255."""
         return self.encoder.tokens_before_last(self.encoder.normalize(square))
 
 
@@ -37,8 +37,8 @@ class DEFRDetHeadModule(nn.Module):
         """Computes the class scores of the pairs.
 
         Args:
-            tokens: of `EncoderModule`.
-            open_patches: (M, rows * columns) bool, what each pair's query sees.
+            tokens: output of `EncoderModule`.
+            open_patches: (M, rows * columns) bool, the patches that each pair's query attends to.
         """
         index = torch.zeros_like(open_patches[:, 0], dtype=torch.int64)
         return self.classifier(self.encoder.attend(tokens, open_patches, index))
@@ -66,7 +66,7 @@ def defr_det_graphs(model: DEFRDet, size: tuple[int, int]) -> list[Graph]:
 
 
 def defr_det_settings(model: DEFRDet) -> dict[str, Any]:
-    """The settings of encoder and head that a runner needs."""
+    """Returns the settings of encoder and head that the runner needs."""
     return {
         "powers": list(model.powers),
         "score": model.score,
@@ -81,14 +81,14 @@ def defr_det_settings(model: DEFRDet) -> dict[str, Any]:
 
 
 def example_square(model: DEFRDet) -> Tensor:
-    """An image of noise as the encoder takes it."""
+    """Returns an input of the encoder: an image of noise."""
     side, generator = model.image_encoder.image_size, torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (1, 3, side, side), generator=generator).float()
 
 
 @torch.no_grad()
 def example_pairs(model: DEFRDet, *, number: int) -> tuple[Tensor, Tensor]:
-    """Inputs of the head with so many pairs; the first one sees no patch at all."""
+    """Returns inputs of the head for that many pairs; the first pair has no open patch."""
     generator = torch.Generator().manual_seed(number)
     rows, columns = model.image_encoder.grid
     patches = torch.rand(number, rows * columns, generator=generator) < 0.3

@@ -1,4 +1,4 @@
-"""The entity detector as a graph at one size of image: DETR, Conditional DETR or NanoDet."""
+"""Exports the entity detector for one image size: DETR, Conditional DETR or NanoDet."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MAP = ("tokens", "feature_map", "feature_mask")
 
 
 class DetectorModule(nn.Module):
-    """Computes each candidate's box, score and class, and optionally tokens and map, of an image.
+    """Computes box, score and class of each candidate, and optionally tokens and feature map.
 
     Args:
-        detector: of the model; its candidates are DETR's queries or NanoDet's cells.
-        with_map: whether tokens, feature map and its mask come out too.
+        detector: the model's detector; its candidates are DETR's queries or NanoDet's cells.
+        with_map: whether to return tokens, feature map and its mask as well.
     """
 
     def __init__(self, detector: ExportableDetector, *, with_map: bool) -> None:
@@ -46,10 +46,10 @@ class DetectorModule(nn.Module):
 
 
 def detector_graph(detector: ExportableDetector, size: tuple[int, int], *, with_map: bool) -> Graph:
-    """The graph "detector" for images of (height, width) `size`, padding included.
+    """Returns the graph "detector" for images of (height, width) `size`, including padding.
 
     Raises:
-        ValueError: the detector's stride does not divide the size, or it has a size of its own.
+        ValueError: the size is not divisible by the stride, or is not the detector's fixed size.
     """
     if isinstance(detector, NanoDetEntityDetector) and size != (detector.size, detector.size):
         raise ValueError(
@@ -69,7 +69,7 @@ def detector_graph(detector: ExportableDetector, size: tuple[int, int], *, with_
 
 
 def detector_settings(detector: ExportableDetector) -> dict[str, Any]:
-    """The settings of the detector that a runner needs."""
+    """Returns the settings of the detector that the runner needs."""
     settings = {
         "pixel_mean": detector.pixel_mean.flatten().tolist(),
         "pixel_std": detector.pixel_std.flatten().tolist(),
@@ -83,7 +83,7 @@ def detector_settings(detector: ExportableDetector) -> dict[str, Any]:
 
 
 def example_image(size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """An image with padding, so that the graph holds what padding needs."""
+    """Returns an image with padding, so that tracing records how padding is handled."""
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(1, 3, *size, generator=generator)
     mask = torch.ones(1, *size, dtype=torch.bool)

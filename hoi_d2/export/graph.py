@@ -16,15 +16,15 @@ OPSET = 18
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """A module with names for its inputs and outputs.
+    """A module to export, with names for its inputs and outputs.
 
     Args:
-        name: of the file, without its ending.
-        module: takes and gives tensors alone.
+        name: file name without suffix.
+        module: a module whose inputs and outputs are tensors.
         inputs, outputs: their names.
-        example: number of pairs -> inputs; a graph that knows no pairs gives the same for any.
-        per_pair: inputs and outputs with a row for each pair.
-        per_entity: those with a row for each entity. Everything else has a fixed size.
+        example: number of pairs -> inputs; a graph without pairs ignores the number.
+        per_pair: names of inputs and outputs with one row per pair.
+        per_entity: names of those with one row per entity. All others have a fixed size.
     """
 
     name: str
@@ -36,15 +36,15 @@ class Graph:
     per_entity: tuple[str, ...] = ()
 
     def file(self, folder: Path) -> Path:
-        """The graph's path in the folder of a model."""
+        """Returns the path of the graph in the folder of a model."""
         return folder / f"{self.name}.onnx"
 
     @torch.no_grad()
     def write(self, folder: Path) -> Path:
-        """Writes the file, and says where."""
+        """Writes the file and returns its path."""
         path = self.file(folder)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # every shape that is fixed on purpose is warned of
+            warnings.simplefilter("ignore")  # the exporter warns of every fixed shape
             torch.onnx.export(
                 self.module.eval(),
                 self.example(3),
@@ -60,19 +60,18 @@ class Graph:
 
     @torch.no_grad()
     def differences(self, folder: Path, *, pairs: tuple[int, ...]) -> dict[str, float]:
-        """The largest difference between onnxruntime's and torch's outputs.
+        """Compares the outputs of onnxruntime and torch.
 
         Args:
-            folder: of the file.
-            pairs: how many the graph is given, one after the other, if it takes any.
+            folder: the folder of the file.
+            pairs: numbers of pairs to compare with, one after the other.
 
         Returns:
-            "graph: output", with its number of pairs -> the largest difference. Where numbers are
-            larger than 1, it is a share of the largest one: a float has seven digits, and no more
-            than those can agree.
+            "graph: output" with the number of pairs -> the largest difference, relative to the
+            largest value if that is above 1, since a float has only seven digits.
 
         Raises:
-            ImportError: onnxruntime is not installed; says how to get it.
+            ImportError: onnxruntime is not installed.
         """
         try:
             import onnxruntime
@@ -82,7 +81,7 @@ class Graph:
         session = onnxruntime.InferenceSession(
             str(self.file(folder)), providers=["CPUExecutionProvider"]
         )
-        used = {i.name for i in session.get_inputs()}  # the exporter drops what changes nothing
+        used = {i.name for i in session.get_inputs()}  # the exporter drops unused inputs
         found = {}
         for number in pairs if self.per_pair else (0,):
             inputs = self.example(number)
@@ -97,9 +96,9 @@ class Graph:
 
 
 def difference(right: Tensor, other: Tensor) -> float:
-    """The largest difference, as a share of the largest number where that is above 1.
+    """Returns the largest difference, relative to the largest value if that is above 1.
 
-    Infinite where shapes differ, or where one is not a number.
+    It is infinite if the shapes differ or a value is NaN.
     """
     if right.shape != other.shape:
         return float("inf")

@@ -1,4 +1,4 @@
-"""The layout model as graphs: the detector, and the heads for any number of entities and pairs."""
+"""Exports the layout model: the detector, and the heads for any number of entities and pairs."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def layout_graphs(model: LayoutRmLR, size: tuple[int, int]) -> list[Graph]:
 
 
 def layout_settings(model: LayoutRmLR) -> dict[str, Any]:
-    """What a runner has to know of the heads."""
+    """Returns the settings of the heads that the runner needs."""
     return {"powers": [model.prior_exponents[1]] * 2, "score": "sigmoid", "temperature": 1.0}
 
 
 def example_entities(
     num_classes: int, size: tuple[int, int], *, number: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Inputs of the heads with so many pairs, and entities whose number goes with it."""
+    """Returns inputs of the heads for that many pairs, and a suitable number of entities."""
     generator = torch.Generator().manual_seed(number)
     entities = _EXAMPLE_ENTITIES + number
     corners = torch.rand(entities, 2, 2, generator=generator).sort(dim=1).values

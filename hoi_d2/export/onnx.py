@@ -1,8 +1,8 @@
 """Exports a model as a folder of ONNX graphs, settings and a runner.
 
-Between the graphs images are resized, and entities are chosen and paired, which is a few lines of
-arrays; `runner.py` has them, and is copied next to the graphs. It is one long file on purpose:
-people take it into their own programs.
+`runner.py` does the steps between the graphs (resizing images, selecting and pairing entities) on
+arrays. It is copied into the folder of the graphs. It is one long file on purpose, so that
+users can copy it into their own programs.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from hoi_d2.inference.predictor import HOIPredictor, read_config
 
 RUNNER = "run_hoi.py"
 DECODING = "image_decoding.py"
-_STRIDE = 32  # of ResNet-50 and -101; 16 divides it
-# Speed keys and files that an ONNX graph cannot hold; onnxruntime has its own optimisations.
+_STRIDE = 32  # stride of ResNet-50 and -101; a multiple of NanoDet's 16
+# Speed keys and caches that ONNX cannot represent; onnxruntime has its own optimisations.
 PLAIN: dict[str, Any] = {
     "MODEL.DEVICE": "cpu",
     "MODEL.DETR.FOLD_BATCHNORM": False,
@@ -45,8 +45,8 @@ class Kind:
     """The export of models of one meta-architecture.
 
     Args:
-        graphs: model and (height, width) of the detector's input -> graphs.
-        settings: model -> what its head's runner has to know.
+        graphs: (model, (height, width) of the detector's input) -> graphs.
+        settings: model -> settings of the head that the runner needs.
     """
 
     graphs: Callable[[Any, tuple[int, int]], list[Graph]]
@@ -61,10 +61,10 @@ KINDS = {
 
 
 def exportable(config: str, options: Sequence[Any] = ()) -> HOIPredictor:
-    """Builds a model for `export_model`: on the CPU, without parts that ONNX cannot hold.
+    """Builds a model for `export_model`: on the CPU, without parts that ONNX cannot represent.
 
     Raises:
-        ValueError: a model that cannot be exported; says what can.
+        ValueError: the model cannot be exported; the message says which can.
     """
     plain = [value for item in PLAIN.items() for value in item]
     cfg = read_config(config, [*options, *plain], pretrained=True)
@@ -97,10 +97,10 @@ def check_config(cfg: CfgNode) -> None:
 
 
 def default_size(cfg: CfgNode) -> tuple[int, int]:
-    """(height, width) for images of 3 : 2 in the size that `cfg.INPUT` wants in testing.
+    """Returns (height, width) for 3 : 2 images at the test size of `cfg.INPUT`.
 
-    Where it leaves images as they are: the toy world's, whose largest are 192 x 224. NanoDet has
-    a size of its own.
+    If the config does not resize images (the toy world), it is the size of the largest toy images,
+    192 x 224. NanoDet has a fixed size.
     """
     if cfg.MODEL.ENTITY_DETECTOR.NAME == "NanoDetEntityDetector":
         return (cfg.MODEL.ENTITY_DETECTOR.NANODET.SIZE,) * 2
@@ -113,19 +113,19 @@ def default_size(cfg: CfgNode) -> tuple[int, int]:
 
 
 def export_model(predictor: HOIPredictor, folder: Path, *, size: tuple[int, int]) -> list[Path]:
-    """Writes the graphs, model.json, run_hoi.py, and the reader of images that it needs.
+    """Writes the graphs, model.json, run_hoi.py and the image reader that it needs.
 
     Args:
-        predictor: of `exportable`.
-        folder: is made.
-        size: (height, width) of the detector's input; images are padded to it, and made smaller
-            where they do not fit.
+        predictor: a predictor from `exportable`.
+        folder: the output folder; it is created.
+        size: (height, width) of the detector's input; images are padded to it, and reduced first
+            if they do not fit.
 
     Returns:
         The files.
 
     Raises:
-        ValueError: a model that cannot be exported, or a size that the stride does not divide.
+        ValueError: the model cannot be exported, or the size is not divisible by the stride.
     """
     graphs = graphs_of(predictor, size=size)
     folder.mkdir(parents=True, exist_ok=True)
@@ -137,10 +137,10 @@ def export_model(predictor: HOIPredictor, folder: Path, *, size: tuple[int, int]
 
 
 def graphs_of(predictor: HOIPredictor, *, size: tuple[int, int]) -> list[Graph]:
-    """The graphs of a model.
+    """Returns the graphs of a model.
 
     Raises:
-        ValueError: as `export_model`.
+        ValueError: see `export_model`.
     """
     check_config(predictor.cfg)
     return KINDS[predictor.cfg.MODEL.META_ARCHITECTURE].graphs(predictor.model, size)
@@ -153,17 +153,17 @@ def check_export(
     size: tuple[int, int],
     pairs: tuple[int, ...] = (1, 40),
 ) -> dict[str, float]:
-    """The largest difference between onnxruntime and torch, for each output of each graph.
+    """Compares onnxruntime and torch for each output of each graph.
 
     Args:
-        predictor, folder, size: as exported.
-        pairs: how many the head is given.
+        predictor, folder, size: as given to `export_model`.
+        pairs: numbers of pairs for the head.
 
     Returns:
-        What -> difference, see `Graph.differences`.
+        Name of the output -> largest difference, see `Graph.differences`.
 
     Raises:
-        ImportError: onnxruntime is not installed; says how to get it.
+        ImportError: onnxruntime is not installed.
     """
     found: dict[str, float] = {}
     for graph in graphs_of(predictor, size=size):
@@ -172,7 +172,7 @@ def check_export(
 
 
 def settings(predictor: HOIPredictor, size: tuple[int, int]) -> dict[str, Any]:
-    """The settings that the runner needs in addition to the graphs."""
+    """Returns the settings that the runner needs in addition to the graphs."""
     cfg, model = predictor.cfg, predictor.model
     generator = model.pair_generator
     return {

@@ -1,4 +1,4 @@
-"""RmLR as graphs: the detector with its map, and the interaction head for any number of pairs."""
+"""Exports RmLR: the detector with feature map, and the interaction head for any number of pairs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class RmLRHeadModule(nn.Module):
         """Computes the verb logits of the pairs of one image.
 
         Args:
-            feature_map, feature_mask: (1, C, h, w) and (1, h, w), of the detector.
+            feature_map, feature_mask: (1, C, h, w) and (1, h, w), from the detector.
             image_size: (2,) height and width of the image without padding.
             human_boxes, object_boxes: (M, 4) XYXY pixels of the detector's input.
             human_tokens, object_tokens: (M, d).
@@ -82,7 +82,7 @@ def rmlr_graphs(model: RmLR, size: tuple[int, int]) -> list[Graph]:
 
 
 def rmlr_settings(model: RmLR) -> dict[str, Any]:
-    """The settings of the head that a runner needs."""
+    """Returns the settings of the head that the runner needs."""
     return {"powers": [model.prior_exponents[1]] * 2, "score": "sigmoid", "temperature": 1.0}
 
 
@@ -90,7 +90,7 @@ def rmlr_settings(model: RmLR) -> dict[str, Any]:
 def example_pairs(
     detector: ExportableDetector, size: tuple[int, int], *, number: int
 ) -> tuple[Tensor, ...]:
-    """Inputs of the head with so many pairs."""
+    """Returns inputs of the head for that many pairs."""
     image, mask = example_image(size)
     found = DetectorModule(detector, with_map=True)(image, mask)
     tokens, feature_map, feature_mask = found[-len(MAP) :]

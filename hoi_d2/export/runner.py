@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Finds interactions with an exported model; needs onnxruntime, numpy and Pillow, nothing else.
+"""Finds interactions with an exported model; needs only onnxruntime, numpy and Pillow.
 
     python run_hoi.py photo.jpg folder [--score-threshold 0.2] > interactions.json
 
 The folder of this file holds image_decoding.py, model.json and the graphs: detector.onnx,
-head.onnx, and for a DEFR-Det encoder.onnx. Boxes are corners in pixels: left, top, right, bottom.
+head.onnx, and for a DEFR-Det encoder.onnx. Boxes are XYXY in pixels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-try:  # the copy next to an exported model
+try:  # a copy in the folder of an exported model
     from image_decoding import read_rgb, reason  # type: ignore[import-not-found]
 except ImportError:
     from hoi_d2.data.decoding import read_rgb, reason
@@ -28,14 +28,14 @@ Arrays = dict[str, np.ndarray]
 
 
 class ExportedModel:
-    """The graphs and what lies between them.
+    """The graphs of a model and the steps between them.
 
     Args:
-        folder: with model.json and the graphs.
-        providers: of onnxruntime.
+        folder: the folder with model.json and the graphs.
+        providers: execution providers of onnxruntime.
 
     Raises:
-        FileNotFoundError: the folder lacks a file.
+        FileNotFoundError: a file is missing in the folder.
     """
 
     def __init__(self, folder: str | Path, providers: tuple[str, ...] = ("CPUExecutionProvider",)):
@@ -83,26 +83,28 @@ class ExportedModel:
         return self.interactions(values, boxes, found["classes"], human, target)
 
     def scale(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 in the size that the model was trained for, or smaller where that does
-        not fit into the graph."""
+        """Resizes an image (H, W, 3) uint8 to the size that the model was trained for.
+
+        It is smaller if that size does not fit into the graph.
+        """
         old = height, width = image.shape[:2]
         new = trained_size(
             height, width, self.settings["shorter_side"], self.settings["longer_side"]
         )
-        if "detector_longer_side" not in self.settings:  # else `fit` resizes again
+        if "detector_longer_side" not in self.settings:  # otherwise `fit` resizes the image
             fit = min(1.0, *(room / side for room, side in zip(self.settings["size"], new)))
             new = tuple(max(1, round(side * fit)) for side in new)
         height, width = new
         if (height, width) == old:
             return image
-        # Bytes in between too, as Pillow has them, by which the model's images were resized.
+        # Rounded to bytes after each pass, as in Pillow, which resized the training images.
         for side in (width, height):
             stretched = stretch(image, side, curve="bilinear", precision=np.float64)
             image = np.floor(stretched + 0.5).clip(0, 255).astype(np.uint8)
         return image
 
     def fit(self, scaled: np.ndarray) -> np.ndarray:
-        """(h, w, 3) in the size that the detector itself wants, if it wants one."""
+        """Resizes an image to the fixed size of the detector, if it has one."""
         longer = self.settings.get("detector_longer_side")
         if longer is None:
             return scaled
@@ -113,8 +115,11 @@ class ExportedModel:
         return scaled
 
     def entities(self, scaled: np.ndarray) -> Arrays:
-        """What the detector finds: `boxes` XYXY pixels of (h, w, 3) `scaled`, `scores`, `classes`
-        and more, with a row for each entity that is kept."""
+        """Runs the detector on `scaled` (h, w, 3).
+
+        Returns `boxes` (XYXY pixels of `scaled`), `scores`, `classes` and more, with one row per
+        selected entity.
+        """
         image, mask = self.padded(scaled)
         names = [output.name for output in self.detector.get_outputs()]
         found = dict(zip(names, self.detector.run(None, {"image": image, "mask": mask})))
@@ -127,7 +132,7 @@ class ExportedModel:
         return found
 
     def padded(self, scaled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The detector's input (1, 3, H, W) and its mask (1, H, W)."""
+        """Returns the detector's input (1, 3, H, W) and its mask (1, H, W)."""
         height, width = scaled.shape[:2]
         mean, std = (
             np.asarray(self.settings[name], dtype=np.float32)
@@ -140,10 +145,10 @@ class ExportedModel:
         return image, mask
 
     def select(self, boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """Rows of the entities that are kept: humans, then objects, each by falling score."""
+        """Returns the rows of the selected entities: humans, then objects, by descending score."""
         order = np.argsort(-scores, kind="stable")
         order = order[scores[order] >= self.settings["detector_threshold"]]
-        if "detector_nms_threshold" in self.settings:  # the detector's own suppression
+        if "detector_nms_threshold" in self.settings:  # the detector's own NMS
             order = suppress(boxes, classes, order, self.settings["detector_nms_threshold"])
             order = order[: self.settings["detector_max"]]
         order = suppress(boxes, classes, order, self.settings["nms_threshold"])
@@ -156,7 +161,7 @@ class ExportedModel:
         return np.concatenate(kept)
 
     def pairs(self, scores: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Every human with every other entity; of too many those with the best scores."""
+        """Pairs every human with every other entity; the best pairs if there are too many."""
         humans = int((classes == self.person).sum())
         human, target = np.divmod(np.arange(humans * len(classes)), max(len(classes), 1))
         kept, most = np.flatnonzero(human != target), self.settings["max_pairs"]
@@ -173,8 +178,10 @@ class ExportedModel:
         human: np.ndarray,
         target: np.ndarray,
     ) -> Arrays:
-        """What the head reads of (M,) rows `human` and `target` of the entities, whose boxes are
-        in pixels of an image of (height, width) `size`."""
+        """Returns the inputs of the head for the pairs (`human`, `target`), rows of the entities.
+
+        The boxes are in pixels of an image of (height, width) `size`.
+        """
         boxes = found["boxes"]
         if self.settings["kind"] == "DEFR-Det":
             [tokens] = self.encoder.run(None, {"square": self.square(scaled)})
@@ -199,10 +206,12 @@ class ExportedModel:
                 "human_tokens": found["tokens"][human],
                 "object_tokens": found["tokens"][target],
             }
-        return {i.name: inputs[i.name] for i in self.head.get_inputs()}  # a graph may need less
+        return {
+            i.name: inputs[i.name] for i in self.head.get_inputs()
+        }  # a graph may not have all of them
 
     def square(self, scaled: np.ndarray) -> np.ndarray:
-        """(1, 3, R, R): the image squashed for the image encoder."""
+        """Resizes the image to the encoder's square input (1, 3, R, R)."""
         for _ in range(2):
             scaled = stretch(
                 scaled,
@@ -213,9 +222,10 @@ class ExportedModel:
         return np.rint(scaled).clip(0, 255).transpose(2, 0, 1)[None].astype(np.float32)
 
     def verb_scores(self, logits: np.ndarray, object_classes: np.ndarray) -> np.ndarray:
-        """The head's logits -> (M, K) scores of the verbs with each pair's object.
+        """Converts the head's logits to (M, K) scores of the verbs with each pair's object.
 
-        Not in the graph: onnxruntime's sigmoid ends at logits of -18, which still have an order.
+        This is not in the graph, because onnxruntime's sigmoid saturates at logits of -18, whose
+        order still matters.
         """
         logits = logits.astype(np.float64) / self.settings["temperature"]
         if "class_of" in self.settings:  # (M, C) classes with an object each, not yet verbs
@@ -239,7 +249,7 @@ class ExportedModel:
         human: np.ndarray,
         target: np.ndarray,
     ) -> list[dict[str, Any]]:
-        """The rows of (M, K) `values` that count, in words."""
+        """Converts (M, K) `values` to interactions with names, highest score first."""
         pair, verb = np.nonzero((values > 0) & (values >= self.settings["score_threshold"]))
         order = np.argsort(-values[pair, verb], kind="stable")
         order = order[: self.settings["max_detections"] or None]
@@ -256,10 +266,10 @@ class ExportedModel:
 
 
 def best_objects(values: np.ndarray, human: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """(M, K) bool: no other object of the class has a higher value with this person and verb."""
+    """Returns (M, K) bool: the pair has the best object of its class for the person and verb."""
     keys = np.stack([human, classes], axis=1)
     _, group = np.unique(keys, axis=0, return_inverse=True)
-    group = group.reshape(-1)  # numpy 2.0 gives it another shape
+    group = group.reshape(-1)  # its shape differs in numpy 2.0
     best = np.zeros((group.max() + 1, values.shape[1]), values.dtype)
     np.maximum.at(best, group, values)
     return values >= best[group]
@@ -268,7 +278,7 @@ def best_objects(values: np.ndarray, human: np.ndarray, classes: np.ndarray) -> 
 def suppress(
     boxes: np.ndarray, classes: np.ndarray, order: np.ndarray, threshold: float
 ) -> np.ndarray:
-    """Class-wise non-maximum suppression of rows `order`, best first; the rows that stay."""
+    """Applies NMS per class to rows `order` (best first); returns the remaining rows."""
     kept = []
     while len(order):
         best, order = order[0], order[1:]
@@ -279,7 +289,7 @@ def suppress(
 
 
 def trained_size(height: int, width: int, shorter: int, longer: int) -> tuple[int, int]:
-    """DETR's rule: the shorter side becomes `shorter` (0: stays), at most `longer` the longer."""
+    """Returns DETR's size: shorter side `shorter` (0: unchanged), longer side at most `longer`."""
     low, high = min(height, width), max(height, width)
     if not shorter:
         if high <= longer:
@@ -302,30 +312,30 @@ def _cubic(x: np.ndarray) -> np.ndarray:
 
 
 def _fused(a: np.ndarray, b: Any, c: Any) -> np.ndarray:
-    """a * b + c with one rounding to a's precision, as torch's compiled code has it."""
+    """Computes a * b + c with one rounding to a's precision, as torch's compiled code does."""
     return (a.astype(np.float64) * b + c).astype(a.dtype)
 
 
-# How far a pixel of the new image reaches, in pixels of the coarser one, and with what weights.
+# Radius of the filter, in pixels of the coarser image, and its weights.
 CURVES: dict[str, tuple[int, Callable[[np.ndarray], np.ndarray]]] = {
     "bilinear": (1, _triangle),
     "bicubic": (2, _cubic),
 }
-_ROWS = 16  # at a time: what fits into a processor's cache
+_ROWS = 16  # rows at a time, to stay within the processor's cache
 
 
 def stretch(image: np.ndarray, width: int, *, curve: str, precision: Any) -> np.ndarray:
-    """An image in another width, antialiased, and turned over its diagonal: (width, H, 3).
+    """Resizes the width of an image with antialiasing and transposes it: (width, H, 3).
 
-    Twice, and it is resized and as it was. OpenCV has nothing that gives the same: its bilinear and
-    bicubic skip pixels when they shrink. Rounded where torch rounds, because the values become
-    bytes, and many lie in the middle of two.
+    Calling it twice resizes both sides and restores the axes. OpenCV's bilinear and bicubic filters
+    do not antialias when they shrink. Values are rounded where torch rounds them, because they
+    become bytes, and many are halfway between two.
 
     Args:
         image: (H, W, 3).
-        width: the new one.
-        curve: a name of `CURVES`.
-        precision: of all numbers: np.float32 as torch has, np.float64 as Pillow.
+        width: the new width.
+        curve: a key of `CURVES`.
+        precision: of all numbers: np.float32 as in torch, np.float64 as in Pillow.
     """
     taps, weights = taps_and_weights(image.shape[1], width, curve=curve, precision=precision)
     columns = np.ascontiguousarray(image.transpose(1, 0, 2))
@@ -333,7 +343,7 @@ def stretch(image: np.ndarray, width: int, *, curve: str, precision: Any) -> np.
     for start in range(0, width, _ROWS):
         rows = slice(start, start + _ROWS)
         for tap, weight in zip(taps[:, rows], weights[:, rows]):
-            # The sum is rounded, the product in it is not.
+            # One rounding: of the sum, not of the product.
             result[rows] += columns[tap] * weight[:, None, None]
     return result
 
@@ -341,7 +351,7 @@ def stretch(image: np.ndarray, width: int, *, curve: str, precision: Any) -> np.
 def taps_and_weights(
     length: int, side: int, *, curve: str, precision: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which of `length` pixels make each of `side` new ones, with what weights: (taps, side)."""
+    """Returns the source pixels of each of `side` new pixels and their weights, (taps, side)."""
     reach, weight_at = CURVES[curve]
     step = precision(length / side)
     spread = max(step, precision(1))
@@ -355,7 +365,7 @@ def taps_and_weights(
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Over the last axis; 0 in a row where nothing is above minus infinity."""
+    """Computes softmax over the last axis; rows with only minus infinity become 0."""
     highest = logits.max(axis=-1, keepdims=True)
     powers = np.exp(logits - np.where(np.isfinite(highest), highest, 0))
     sums = powers.sum(axis=-1, keepdims=True)
@@ -365,10 +375,10 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def pair_patches(
     human: np.ndarray, target: np.ndarray, grid: tuple[int, int], mask: str
 ) -> np.ndarray:
-    """(M, rows * columns) bool: patches that a query may see of (M, 4) boxes, shares of an image.
+    """Returns (M, rows * columns) bool: the patches that each pair's query attends to.
 
-    `mask`: "human_or_object" = those that either box reaches into, "union" = those of the
-    rectangle around both, "image" = all.
+    Boxes are (M, 4), relative to the image. `mask` "human_or_object": patches that overlap either
+    box; "union": those that overlap the box around both; "image": all.
     """
     if mask == "image":
         return np.ones((len(human), grid[0] * grid[1]), dtype=bool)
@@ -379,10 +389,10 @@ def pair_patches(
 
 
 def box_patches(boxes: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """(M, rows * columns) bool: patches that boxes (M, 4), shares of the image, reach into."""
+    """Returns (M, rows * columns) bool: the patches that boxes (M, 4, relative) overlap."""
     rows, columns = grid
     edges = boxes * np.asarray([columns, rows] * 2, dtype=np.float64)
-    # A side that lies on a border of patches must not open the next one by a rounding error.
+    # A box side on the border of a patch must not add the next patch by a rounding error.
     edges = np.where(np.abs(edges - np.rint(edges)) < 1e-4, np.rint(edges), edges)
     (x1, y1), (x2, y2) = np.floor(edges[:, :2]).T, np.ceil(edges[:, 2:]).T
     row, column = np.arange(rows), np.arange(columns)
@@ -401,17 +411,15 @@ def _iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 def _needed(file: Path) -> Path:
     if not file.is_file():
-        raise FileNotFoundError(
-            f"{file} is not there; the files that were exported together must stay in one folder"
-        )
+        raise FileNotFoundError(f"{file} does not exist; keep all exported files in one folder")
     return file
 
 
 def read_image(file: str | Path) -> np.ndarray:
-    """An image as the predictor reads it, (H, W, 3) uint8 BGR.
+    """Reads an image as the predictor does, (H, W, 3) uint8 BGR.
 
     Raises:
-        OSError: it cannot be read; says why.
+        OSError: the image cannot be read; the message says why.
     """
     try:
         return np.ascontiguousarray(read_rgb(file)[:, :, ::-1])
@@ -420,7 +428,7 @@ def read_image(file: str | Path) -> np.ndarray:
 
 
 def images_of(names: list[str]) -> Iterator[str]:
-    """Files, and those of folders; hidden files of a folder are left out."""
+    """Returns the given files and the files in folders, except hidden ones."""
     for name in names:
         if not Path(name).is_dir():
             yield name
@@ -430,14 +438,16 @@ def images_of(names: list[str]) -> Iterator[str]:
 
 
 def rounded(row: dict[str, Any]) -> dict[str, Any]:
-    """Boxes with a tenth of a pixel, the score with four digits."""
+    """Rounds boxes to a tenth of a pixel and the score to four digits."""
     boxes = {k: [round(v, 1) for v in row[k]] for k in ("human_box", "object_box")}
     return row | boxes | {"score": round(row["score"], 4)}
 
 
 def main(arguments: list[str]) -> int:
-    """Prints the interactions of images as JSON; 1 where a file is no image, 2 where nothing
-    could be done."""
+    """Prints the interactions of images as JSON.
+
+    Returns 1 if a file is not an image, 2 if nothing was processed.
+    """
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="images or folders")

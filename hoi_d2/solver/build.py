@@ -31,7 +31,7 @@ _NORMS = (
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser of all parameters that require gradients.
+    """Builds the optimiser of all parameters that require gradients.
 
     Raises:
         ValueError: the name is unknown, or no parameter requires gradients.
@@ -121,9 +121,9 @@ def _trained_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.P
 
 
 def with_short_warmup(cfg: CfgNode) -> CfgNode:
-    """The config with a warm-up of a tenth of the run, if it is longer than an eighth of it.
+    """Shortens a warm-up that is longer than an eighth of the run to a tenth of it.
 
-    A short run on own data inherits the warm-up of a long recipe, and would end within it.
+    A short run on own data has the warm-up of a long recipe and would otherwise end within it.
     """
     warmup, longest = cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.MAX_ITER // 10
     if 8 * warmup <= cfg.SOLVER.MAX_ITER:

@@ -32,7 +32,7 @@ class CosineRestarts(ParamScheduler):
         self.cycle_factor, self.end_factor = cycle_factor, end_factor
 
     def __call__(self, where: float) -> float:
-        """The multiplier at `where`, the completed share of the run."""
+        """Returns the multiplier at `where`, the completed share of the run."""
         iteration = round(where * self.max_iter, 6)  # removes the rounding error of the share
         length = self.first_cycle
         while iteration >= length:

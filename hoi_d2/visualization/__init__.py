@@ -1,4 +1,4 @@
-"""Images of interactions, datasets and errors, and figures.
+"""Draws interactions, datasets, errors and figures.
 
 Start here: `visualizer` draws interactions on one image.
 

@@ -1,7 +1,7 @@
 """Drawing primitives with detectron2's VisImage interface, on OpenCV and Pillow.
 
-detectron2's own VisImage is a matplotlib figure: tens of milliseconds before the first line is
-drawn. Here a label costs the pixels it covers.
+detectron2's own VisImage is a matplotlib figure, which takes tens of milliseconds before the first
+line is drawn. Here the time of a label depends only on the pixels that it covers.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _QUALITY = 90  # of JPEGs
 
 @lru_cache(maxsize=64)
 def load_font(size: int, path: str | None = None) -> ImageFont.FreeTypeFont:
-    """A font of `size` pixels; by default DejaVu Sans, which matplotlib includes.
+    """Loads a font of `size` pixels; by default DejaVu Sans, which matplotlib includes.
 
     Raises:
-        FileNotFoundError: `path` is no font file.
+        FileNotFoundError: `path` is not a font file.
     """
     path = path or default_font()
     try:
@@ -43,7 +43,7 @@ def load_font(size: int, path: str | None = None) -> ImageFont.FreeTypeFont:
 
 @lru_cache(maxsize=512)
 def text_mask(text: str, font: ImageFont.FreeTypeFont, padding: int) -> np.ndarray:
-    """(h, w) uint8, the ink of one or more lines with `padding` pixels around; 255 = letter."""
+    """Renders one or more lines as (h, w) uint8 with a padding; 255 = letter."""
     lines = text.split("\n")
     ascent, descent = font.getmetrics()
     width = max(int(np.ceil(font.getlength(line))) for line in lines)
@@ -68,11 +68,11 @@ def wrap_text(text: str, font: ImageFont.FreeTypeFont, max_width: float) -> str:
 
 
 class HOIImage:
-    """An RGB image that is drawn on; detectron2's VisImage interface (`get_image`, `save`).
+    """An RGB image to draw on, with detectron2's VisImage interface (`get_image`, `save`).
 
     Args:
         image: (H, W, 3) uint8 RGB; copied.
-        scale: the canvas is that many times as large as the image.
+        scale: canvas size / image size.
     """
 
     def __init__(self, image: np.ndarray, scale: float = 1.0) -> None:
@@ -84,16 +84,16 @@ class HOIImage:
         self.height, self.width = self.canvas.shape[:2]
 
     def get_image(self) -> np.ndarray:
-        """(H, W, 3) uint8 RGB."""
+        """Returns (H, W, 3) uint8 RGB."""
         return self.canvas
 
     def save(self, path: str | Path) -> None:
-        """Writes the image (PNG, JPEG, ...: by the suffix), completely or not at all.
+        """Writes the image atomically; the suffix selects the format (PNG, JPEG, ...).
 
         Folders are created if needed.
 
         Raises:
-            ValueError: the suffix names no image format.
+            ValueError: the suffix is not that of an image format.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,8 +111,10 @@ class HOIImage:
     def polylines(
         self, lines: Sequence[np.ndarray], color: Color, width: int, *, closed: bool = False
     ) -> None:
-        """Anti-aliased lines, each (N, 2) x, y, with a thin dark rim, visible on any background."""
-        limit = 4.0 * max(self.width, self.height)  # far beyond the canvas, far below overflow
+        """Draws anti-aliased lines, each (N, 2) x, y, with a thin dark rim for any background."""
+        limit = 4.0 * max(
+            self.width, self.height
+        )  # outside any canvas, and without integer overflow
         scaled = [
             np.round(np.clip(line, -limit, limit) * 2**_SUBPIXEL_BITS).astype(np.int32)
             for line in lines
@@ -122,11 +124,11 @@ class HOIImage:
             cv2.polylines(self.canvas, scaled, closed, ink, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
 
     def rectangle(self, box: np.ndarray, color: Color, width: int) -> None:
-        """The outline of an XYXY box, kept inside the canvas."""
+        """Draws the outline of an XYXY box, inside the canvas."""
         self.polylines([_corners(self._inside(box, width))], color, width, closed=True)
 
     def dashed_rectangle(self, box: np.ndarray, colors: Sequence[Color], width: int) -> None:
-        """An outline of dashes in alternating colours; solid where it is too small for dashes."""
+        """Draws a dashed outline in alternating colours; a solid one if dashes do not fit."""
         dash = 5.0 * width
         if len(colors) == 1 and min(box[2:] - box[:2]) < 5 * dash:
             self.rectangle(box, colors[0], width)
@@ -139,23 +141,23 @@ class HOIImage:
             self.polylines(pieces[number :: len(colors)], color, width)
 
     def line(self, start: np.ndarray, end: np.ndarray, color: Color, width: int) -> None:
-        """A straight line."""
+        """Draws a straight line."""
         self.polylines([np.stack([start, end])], color, width)
 
     def dot(self, center: np.ndarray, color: Color, radius: int) -> None:
-        """A disc with a dark rim."""
+        """Draws a disc with a dark rim."""
         x, y = (round(float(v)) for v in center)
         cv2.circle(self.canvas, (x, y), radius + max(1, radius // 4), BLACK, -1, cv2.LINE_AA)
         cv2.circle(self.canvas, (x, y), radius, color, -1, cv2.LINE_AA)
 
     def label(self, mask: np.ndarray, x: int, y: int, color: Color) -> None:
-        """A filled label with dark text (a `text_mask`), cut off at the canvas' edge."""
+        """Draws a filled label with dark text (a `text_mask`), clipped to the canvas."""
         part = self.canvas[max(y, 0) : y + mask.shape[0], max(x, 0) : x + mask.shape[1]]
         ink = mask[max(-y, 0) :, max(-x, 0) :][: part.shape[0], : part.shape[1], None]
         part[...] = np.round((255 - ink) * (np.asarray(color, dtype=np.float32) / 255))
 
     def append_labels(self, masks: Sequence[np.ndarray], colors: Sequence[Color], gap: int) -> None:
-        """Makes the canvas higher and draws labels there, in as many columns as fit."""
+        """Extends the canvas at the bottom and draws labels there, in as many columns as fit."""
         cell_width = max(mask.shape[1] for mask in masks) + gap
         cell_height = max(mask.shape[0] for mask in masks) + gap
         columns = max(1, (self.width - gap) // cell_width)
@@ -169,7 +171,7 @@ class HOIImage:
             self.label(mask, gap + column * cell_width, top + row * cell_height, color)
 
     def _inside(self, box: np.ndarray, width: int) -> np.ndarray:
-        """Moves edges that touch the border inwards, so that half a line is not cut off."""
+        """Moves edges on the border inwards, so that their lines are drawn in full."""
         margin = width / 2 + 1
         size = np.array([self.width, self.height, self.width, self.height], dtype=np.float64)
         return np.clip(box, margin, np.maximum(size - margin, margin)) - 0.5
@@ -181,7 +183,7 @@ def _corners(box: np.ndarray) -> np.ndarray:
 
 
 def _dashes(start: np.ndarray, end: np.ndarray, dash: float) -> list[np.ndarray]:
-    """An odd number of dashes and gaps of about `dash`, so that both corners are inked."""
+    """Returns an odd number of dashes and gaps of about `dash`, so that both corners are drawn."""
     count = max(1, int(np.hypot(*(end - start)) / dash) // 2 * 2 + 1)
     stops = np.linspace(0, 1, count + 1)[:, None]
     points = start + stops * (end - start)

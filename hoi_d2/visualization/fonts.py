@@ -1,4 +1,4 @@
-"""Which font has the letters of a text: class names may be of any script."""
+"""Selects a font that has the letters of a text: class names can be in any script."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from PIL import ImageFont
 
 logger = logging.getLogger(__name__)
 
-_PLACEHOLDERS = ("lastresort", "adobeblank")  # these "have" every letter, as a box
+_PLACEHOLDERS = ("lastresort", "adobeblank")  # these fonts map every letter to a box
 _INVISIBLE = ("Cc", "Cf", "Zs", "Zl", "Zp")
 
 
 def default_font() -> str:
-    """DejaVu Sans Bold, which matplotlib includes: Latin, Greek, Cyrillic, Arabic, ..."""
+    """Returns DejaVu Sans Bold, which matplotlib includes: Latin, Greek, Cyrillic, Arabic, ..."""
     return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf")
 
 
 @lru_cache(maxsize=1024)
 def font_for(text: str, wanted: str | None = None) -> str:
-    """A font file for a text: the first one that has all of its letters, else the one with most.
+    """Returns the first font file with all letters of a text, else the one with most of them.
 
-    Letters that are drawn as boxes are warned of, once each.
+    A warning names letters that are drawn as boxes, once each.
 
     Args:
-        text: what is to be drawn.
-        wanted: a font file that is taken in any case; None = DejaVu Sans, or a font of this
-            machine where that lacks letters.
+        text: the text to draw.
+        wanted: a font file to use in any case; None = DejaVu Sans, or an installed font if letters
+            are missing in it.
     """
     letters = {ord(c) for c in text if unicodedata.category(c) not in _INVISIBLE}
     path = wanted or default_font()
@@ -51,13 +51,13 @@ def _missing(letters: Iterable[int], path: str) -> set[int]:
 
 
 def _candidates(missing: set[int]) -> list[str]:
-    """Fonts of this machine with some of the letters."""
+    """Returns installed fonts that have some of the letters."""
     return [font for font in system_fonts() if missing & letters_of(font)] + [default_font()]
 
 
 @lru_cache(maxsize=1)
 def system_fonts() -> tuple[str, ...]:
-    """The font files of this machine, in a fixed order."""
+    """Returns the installed font files, in a fixed order."""
     from matplotlib.font_manager import findSystemFonts
 
     fonts = sorted(findSystemFonts(), key=lambda f: ("bold" not in Path(f).name.lower(), f))
@@ -66,7 +66,7 @@ def system_fonts() -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def letters_of(path: str) -> frozenset[int]:
-    """Code points that a font file has letters for; none if it cannot be read at any size."""
+    """Returns the code points of a font file; none if it cannot be read at any size."""
     from matplotlib.ft2font import FT2Font
 
     try:

@@ -1,8 +1,8 @@
 """Places labels greedily, each at the cheapest free place of the image.
 
-The image is a coarse grid of costs (faces dear, small objects dear, bodies cheap, background
-free). The cost of every position of a label is a window sum over that grid, read from an integral
-image, plus its distance from what it names; so one label costs a few array operations.
+The image is a coarse grid of costs (high for faces and small objects, low for bodies, zero for the
+background). The cost of a position of a label is a window sum over that grid, from an integral
+image, plus the distance to the box that it names. One label takes a few array operations.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FACE, OBJECT, BODY, LINE = 20.0, 3.0, 0.5, 1.5
-"""Costs of a label that completely covers such a thing."""
+"""Costs of a label that completely covers the obstacle."""
 _CELLS_PER_LABEL_HEIGHT = 4
 _HEIGHTS_PER_DISTANCE_UNIT = 4.0
 _FOCUS_SHARE = 0.15
@@ -32,10 +32,11 @@ class LabelRequest:
     """A label to be placed.
 
     Args:
-        size: (width, height) in canvas pixels, margin included.
-        short_size: of what stands for it where it finds no room; None = nothing does.
-        target: (4,) XYXY; the box it names, which it should touch or be near.
-        focus: (2,) the point it should be nearest to, other things equal.
+        size: (width, height) in canvas pixels, including the margin.
+        short_size: size of the short form that replaces it if there is no space; None = no short
+            form.
+        target: (4,) XYXY of the box that it names, which it should touch or be close to.
+        focus: (2,) the point that it should be close to, at equal cost.
     """
 
     size: tuple[int, int]
@@ -46,7 +47,7 @@ class LabelRequest:
 
 @dataclass(frozen=True)
 class Place:
-    """Left upper corner in canvas pixels; `short` where only the short form fits."""
+    """Upper left corner in canvas pixels; `short` if only the short form fits."""
 
     x: int
     y: int
@@ -54,7 +55,7 @@ class Place:
 
 
 def head_region(box: np.ndarray) -> np.ndarray:
-    """The likely region of a person's face, for a box of the whole or the upper body.
+    """Estimates the region of a person's face from a box of the whole or the upper body.
 
     A head is about half as high as the shoulders are wide: for a standing person that is the top
     fifth of the box, for a portrait up to its upper half.
@@ -75,7 +76,7 @@ class _CostGrid:
         self.taken = np.zeros(self.costs.shape)
 
     def add(self, grid: np.ndarray, box: np.ndarray, value: float) -> None:
-        """Raises every cell that the box touches to at least `value`."""
+        """Sets every cell that the box touches to at least `value`."""
         rows, columns = grid.shape
         low = np.clip(np.floor(box[:2] / self.cell), 0, (columns, rows)).astype(int)
         high = np.clip(np.ceil(box[2:] / self.cell), 0, (columns, rows)).astype(int)
@@ -83,7 +84,7 @@ class _CostGrid:
         np.maximum(part, value, out=part)
 
     def window_sums(self, grid: np.ndarray, rows: int, columns: int) -> np.ndarray:
-        """Sum under a rows x columns label at every position it fits in."""
+        """Returns the sum under a label of rows x columns cells at every position."""
         table = np.zeros((grid.shape[0] + 1, grid.shape[1] + 1))
         np.cumsum(np.cumsum(grid, axis=0), axis=1, out=table[1:, 1:])
         total = table[rows:, columns:] - table[:-rows, columns:]
@@ -97,17 +98,17 @@ def place_labels(
     obstacles: Sequence[Obstacle],
     max_cost: float = 5.0,
 ) -> list[Place | None]:
-    """Places for the labels; earlier ones choose first.
+    """Places labels, in the order given.
 
     Args:
         requests: the labels.
         canvas_size: (height, width).
-        obstacles: what they should leave free; where two lie on each other, the dearer counts.
-        max_cost: a label that has a short form and finds no cheaper place is shortened.
+        obstacles: regions to keep free; where two overlap, the higher cost counts.
+        max_cost: a label with a short form is shortened if every place costs more.
 
     Returns:
-        One per request, None where nothing fits any more. No two placed labels overlap, and none
-        leaves the canvas.
+        One place per request, None if there is no space. Placed labels do not overlap and are
+        inside the canvas.
     """
     if not requests:
         return []
@@ -132,7 +133,7 @@ def _place(grid: _CostGrid, request: LabelRequest, max_cost: float) -> Place | N
 def _cheapest(
     grid: _CostGrid, request: LabelRequest, size: tuple[int, int], max_cost: float
 ) -> tuple[int, int] | None:
-    """Takes the cheapest free place for `size`, if there is one below `max_cost`."""
+    """Reserves the cheapest free place for `size`, if there is one below `max_cost`."""
     columns, rows = (-(-side // grid.cell) for side in size)
     if rows > grid.costs.shape[0] or columns > grid.costs.shape[1]:
         return None
@@ -149,7 +150,7 @@ def _cheapest(
 def _distance_cost(
     grid: _CostGrid, request: LabelRequest, size: tuple[int, int], shape: tuple[int, int]
 ) -> np.ndarray:
-    """Distance of the label from its target's box, and a little of that from its focus."""
+    """Returns the distance to the target's box, plus a fraction of the distance to the focus."""
     x = np.arange(shape[1])[None, :] * grid.cell
     y = np.arange(shape[0])[:, None] * grid.cell
     left, top, right, bottom = request.target

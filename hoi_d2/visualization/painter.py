@@ -45,7 +45,7 @@ PERSON_COLORS: tuple[Color, ...] = (
     (190, 235, 40),
     (225, 180, 140),
 )
-"""One per person, in the order in which they appear; all light, as the text on them is dark."""
+"""One colour per person, in order of appearance; all are light, because the text is dark."""
 
 STATE_COLORS: dict[str, Color] = {
     HIT: (90, 220, 110),
@@ -86,11 +86,11 @@ class ScenePainter:
     """Draws a scene on an image.
 
     Args:
-        output: what is drawn on.
-        scene: boxes in the pixels of the image before `output.scale`.
-        vocabulary: names.
+        output: the image to draw on.
+        scene: boxes in pixels of the image before `output.scale`.
+        vocabulary: class names.
         legend: see `HOIVisualizer`.
-        font: a font file, None = DejaVu Sans, or one of this machine where that lacks letters.
+        font: font file; None = DejaVu Sans, or an installed font if letters are missing in it.
     """
 
     def __init__(
@@ -114,19 +114,19 @@ class ScenePainter:
         self.padding = max(2, self.style.font // 4)
 
     def paint(self) -> None:
-        """Boxes below lines below labels; the legend last, because it makes the canvas larger."""
+        """Draws boxes, then lines, then labels; the legend last, because it extends the canvas."""
         self._draw_boxes()
         self._draw_lines()
         self._draw_labels()
 
     def color_of(self, pair: Pair) -> Color:
-        """By state where there is one, else by person."""
+        """Returns the colour of the state if there is one, else of the person."""
         if pair.state:
             return STATE_COLORS[pair.state]
         return PERSON_COLORS[self.entities[pair.human].person % len(PERSON_COLORS)]
 
     def _draw_boxes(self) -> None:
-        """Large boxes first; solid for humans, dashed for objects."""
+        """Draws boxes, large ones first; solid for humans, dashed for objects."""
         order = sorted(range(len(self.boxes)), key=lambda i: -_area(self.boxes[i]))
         colors: list[list[Color]] = [[] for _ in self.entities]
         solid = {}
@@ -151,8 +151,11 @@ class ScenePainter:
                 self.output.dot(end, self.color_of(pair), round(1.5 * self.style.line) + 1)
 
     def _line_of(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-        """From the middle of the person to where the object is near: halfway between its middle
-        and its nearest point, so that people on one long bench do not share one end."""
+        """Returns the line from the person's centre to the object.
+
+        It ends halfway between the object's centre and its nearest point, so that the lines of
+        people on a long bench do not all end at its centre.
+        """
         start, box = _center(self.boxes[pair.human]), self.boxes[pair.object]
         nearest = np.clip(start, box[:2], box[2:])
         return start, (nearest + _center(box)) / 2
@@ -174,17 +177,17 @@ class ScenePainter:
             self._draw_count(places.count(None))
 
     def _mask(self, text: str, widest: float) -> np.ndarray:
-        """A label in a font that has its letters."""
+        """Renders a label in a font that has its letters."""
         font = load_font(self.style.font, font_for(text, self.font_file))
         return text_mask(wrap_text(text, font, widest), font, self.padding)
 
     def _draw_count(self, num_left: int) -> None:
-        """Writes into the corner how many labels did not fit."""
+        """Draws the number of labels that did not fit into the corner."""
         mask = text_mask(f"+{num_left}", self.font, self.padding)
         self.output.label(mask, 0, self.output.height - mask.shape[0], WHITE)
 
     def _labels(self) -> list[_Label]:
-        """One per pair; in a crowd one for all objects with which a person does the same."""
+        """Returns one label per pair; in a crowd, one per person and verb for all objects."""
         groups: dict[tuple, list[Pair]] = {}
         for pair in self.pairs:
             same = (pair.human, pair.object_class, pair.state, *pair.verbs)
@@ -209,12 +212,12 @@ class ScenePainter:
         self.output.label(mask, x, y, label.color)
 
     def _append_legend(self, labels: list[_Label]) -> None:
-        """Numbered labels in columns below the image."""
+        """Draws numbered labels in columns below the image."""
         rows = [(f"{number} {label.text}", label.color) for number, label in enumerate(labels, 1)]
         paint_list(self.output, rows, style=self.style, font=self.font_file)
 
     def _smaller_end(self, pair: Pair) -> int:
-        """The entity of the pair that the label is placed at."""
+        """Returns the entity of the pair at which the label is placed."""
         ends = [i for i in (pair.object, pair.human) if i >= 0]
         return min(ends, key=lambda i: _area(self.boxes[i]))
 
@@ -246,7 +249,7 @@ class ScenePainter:
         return found
 
     def _object_cost(self, box: np.ndarray) -> float:
-        """A label may lie on a table, not on a ball."""
+        """Returns the cost of covering an object: a label may cover a table, but not a ball."""
         label_area = 8.0 * self.style.font * self.style.font
         return max(BODY, OBJECT * min(1.0, 4 * label_area / max(_area(box), 1.0)))
 
@@ -265,7 +268,7 @@ def paint_list(
     style: Style | None = None,
     font: str | None = None,
 ) -> None:
-    """Labels without a place in the image, in columns below it."""
+    """Draws labels that have no box in columns below the image."""
     if not rows:
         return
     style = style or Style.of(height=output.height, width=output.width, num_labels=len(rows))

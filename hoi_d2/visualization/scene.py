@@ -1,7 +1,7 @@
 """The content of a drawing, without pixels: entities, and one entry per pair.
 
-Everything an image can come from (a model's output, a dataset dict, a comparison of the two)
-becomes a list of `Interaction`; `build_scene` merges the verbs of one pair and the near-identical
+All inputs (a model's output, a dataset dict, a comparison of the two) are converted to a list of
+`Interaction`; `build_scene` merges the verbs of one pair and the near-identical
 boxes of one person.
 """
 
@@ -26,11 +26,11 @@ class Interaction:
     Args:
         human_box: (4,) XYXY, absolute pixels of the image.
         verb: verb id.
-        object_box: (4,), or None where there is no visible object.
-        object_class: entity class, -1 without object.
+        object_box: (4,), or None if there is no visible object.
+        object_class: entity class, -1 = no object.
         score: None for ground truth.
         state: "" or one of HIT, MISS, FALSE_ALARM.
-        person: number of the person over the frames of a video, -1 = nobody is followed.
+        person: number of the person in a tracked video, -1 = not tracked.
     """
 
     human_box: np.ndarray
@@ -55,7 +55,8 @@ class Entity:
 @dataclass
 class Pair:
     """A human, an object (-1 = none) and the label of all verbs between them;
-    `person` is the number of a human who is tracked over frames."""
+    `person` is the number of a tracked human.
+    """
 
     human: int
     object: int
@@ -67,7 +68,8 @@ class Pair:
 
     def text(self, vocabulary: Vocabulary, *, times: int = 1) -> str:
         """`"ride and straddle bicycle 0.87"`; the score is that of the best verb. `times` counts
-        the objects that one label stands for: `"herd cow ×5"`."""
+        the objects that one label stands for: `"herd cow ×5"`.
+        """
         words = joined_words([readable_verbs(vocabulary)[v] for v in self.verbs])
         if self.object_class >= 0:
             words += " " + vocabulary.objects[self.object_class].replace("_", " ")
@@ -95,7 +97,8 @@ def joined_words(words: Sequence[str]) -> str:
 @lru_cache(maxsize=16)
 def readable_verbs(vocabulary: Vocabulary) -> tuple[str, ...]:
     """Verb names for display: `sit_on` -> `sit on`; V-COCO's `hit_obj` / `hit_instr` -> `hit` /
-    `hit with`, and `ride_instr` -> `ride`, as there is no `ride_obj`."""
+    `hit with`, and `ride_instr` -> `ride`, as there is no `ride_obj`.
+    """
     words = []
     for verb in vocabulary.verbs:
         base, _, role = verb.rpartition("_")
@@ -126,7 +129,7 @@ def box_iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 class _EntityPool:
-    """Finds the entity of a box, or adds it; near-identical boxes of one class are one entity."""
+    """Finds or adds the entity of a box; near-identical boxes of one class are one entity."""
 
     def __init__(self, *, merge_iou: float) -> None:
         self.entities: list[Entity] = []
@@ -155,15 +158,16 @@ def build_scene(
     """Merges verbs of one pair and boxes of one thing.
 
     Args:
-        interactions: in the order of importance; the first box of a person is the one drawn.
-        vocabulary: names and the person class.
+        interactions: by descending importance; the first box of a person is drawn.
+        vocabulary: class names and the person class.
         merge_iou: boxes of one class with at least this IoU are one entity. HICO-DET's annotators
-            drew a person's box again for each of its HOIs; the IoUs of the human boxes of a
-            test image have their valley at 0.4. More than 1 merges identical boxes only.
+            drew a person's box again for each of its HOIs; the distribution of the
+            IoUs of human boxes in a test image has its minimum at 0.4. More than 1 merges only
+            identical boxes.
         other_boxes: (box, class) of entities without interaction.
 
     Raises:
-        ValueError: a human or object box is not finite; says which interaction.
+        ValueError: a human or object box is not finite; the message names the interaction.
     """
     pool = _EntityPool(merge_iou=merge_iou)
     pairs: dict[tuple[int, int, int, str], Pair] = {}
@@ -194,8 +198,11 @@ def _finite(box: np.ndarray, row: int, role: str) -> np.ndarray:
 
 
 def _number_people(entities: list[Entity], pairs: Sequence[Pair]) -> None:
-    """Colour numbers: of tracked persons their own, so that a person keeps the colour;
-    else 0, 1, ... for those who act, in the order in which they appear."""
+    """Assigns colour numbers to people.
+
+    Tracked persons keep their own number over frames; otherwise persons with interactions get 0, 1,
+    ... in order of appearance.
+    """
     acting: dict[int, int] = {}
     for pair in pairs:
         acting[pair.human] = max(pair.person, acting.get(pair.human, -1))

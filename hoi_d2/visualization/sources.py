@@ -1,4 +1,4 @@
-"""`Interaction` lists from a model's output and from dataset dicts."""
+"""Converts model outputs and dataset dicts to lists of `Interaction`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from hoi_d2.visualization.scene import Interaction, hoi_text
 if TYPE_CHECKING:
     from detectron2.structures import Instances
 
-_XYXY_ABS = 0  # detectron2's BoxMode.XYXY_ABS; figures of a log need neither detectron2 nor torch
+_XYXY_ABS = (
+    0  # detectron2's BoxMode.XYXY_ABS, so that plots of a log import neither detectron2 nor torch
+)
 
 
 def interactions_from_instances(
     hoi_instances: Instances, *, score_threshold: float = 0.0, top_k: int | None = None
 ) -> list[Interaction]:
-    """The best rows of a model's `hoi_instances`, highest score first.
+    """Returns the best rows of a model's `hoi_instances`, highest score first.
 
     Args:
-        hoi_instances: fields as `structures.make_hoi_instances` makes them, on any device; of a
-            video perhaps also `person_ids`.
-        score_threshold: rows below are left out.
-        top_k: at most that many; None = all.
+        hoi_instances: Instances from `structures.make_hoi_instances`, on any device; for a video
+            optionally with `person_ids`.
+        score_threshold: minimum score.
+        top_k: maximum number; None = all.
     """
     scores = hoi_instances.scores.detach().float().cpu().numpy()
     order = np.argsort(-scores, kind="stable")
@@ -52,13 +54,13 @@ def interactions_from_instances(
 def interactions_from_record(
     dataset_dict: Mapping[str, Any],
 ) -> tuple[list[Interaction], list[tuple[np.ndarray, int]]]:
-    """The annotations of a dataset dict.
+    """Returns the annotations of a dataset dict.
 
     Returns:
-        The interactions, and (box, class) of the entities that no interaction names.
+        The interactions, and (box, class) of the entities without interaction.
 
     Raises:
-        ValueError: an index is out of range; names the image and the entry.
+        ValueError: an index is out of range; the message names the image and the entry.
     """
     annotations = dataset_dict.get("annotations", ())
     boxes = [np.array(_xyxy(a), dtype=np.float64) for a in annotations]
@@ -88,7 +90,7 @@ def interactions_from_record(
 def image_label_texts(
     image_labels: Sequence[int], vocabulary: Vocabulary
 ) -> list[tuple[str, bool]]:
-    """Image-level ground truth (HICO, MPII) as text.
+    """Returns image-level ground truth (HICO, MPII) as text.
 
     Args:
         image_labels: (C,) 1 = positive, 0 = ambiguous, anything below = not.

@@ -11,20 +11,20 @@ import numpy as np
 
 
 class VideoFile:
-    """A video that is being written; the file is there when it is closed.
+    """Writes a video; the file is complete after `close`.
 
-    OpenCV writes MPEG-4 of a constant rate without sound. A frame may say from which second on it
-    is seen: it is repeated until the next one, and of two in the same slot the later one stays.
-    Where ffmpeg is installed, `close` makes it H.264, which browsers play, with the sound of the
-    original.
+    OpenCV writes MPEG-4 with a constant frame rate and without sound. A frame can have a start
+    time: it is repeated until the next frame starts, and of two frames in one slot the later one is
+    kept. If ffmpeg is installed, `close` converts the file to H.264, which browsers can play, with
+    the sound of the original.
 
     Args:
-        path: of the .mp4.
-        frame_rate: frames a second.
-        sound_of: a video whose sound is taken over, None = none.
+        path: the path of the .mp4 file.
+        frame_rate: frames per second.
+        sound_of: a video whose sound is copied; None = no sound.
 
     Attributes:
-        frames: how many the file has so far.
+        frames: number of frames in the file so far.
     """
 
     def __init__(
@@ -37,14 +37,14 @@ class VideoFile:
         self.frames = 0
 
     def write(self, frame: np.ndarray, *, seconds: float | None = None) -> None:
-        """Adds a frame, (H, W, 3) uint8 BGR; all of one size.
+        """Adds a frame, (H, W, 3) uint8 BGR; all frames must have the same size.
 
-        MPEG-4 and H.264 want even sides: an odd one has its last row or column twice.
+        MPEG-4 and H.264 need even sides: the last row or column of an odd side is repeated.
 
         Args:
             frame: the pixels.
-            seconds: from when on it is seen; None = right after the one before. The first frame
-                is seen from the start.
+            seconds: start time; None = right after the previous frame. The first frame always
+                starts at 0.
 
         Raises:
             OSError: the file cannot be written.
@@ -68,13 +68,13 @@ class VideoFile:
             self.frames += 1
 
     def close(self, *, seconds: float | None = None) -> str:
-        """Finishes the file.
+        """Completes the file.
 
         Args:
-            seconds: until when the last frame is seen; None = for one frame.
+            seconds: end time of the last frame; None = after one frame interval.
 
         Returns:
-            A message about its format and sound.
+            A message about the format and the sound.
         """
         if self._held is None:
             return "no frame"
@@ -88,7 +88,7 @@ class VideoFile:
         return message
 
     def _with_sound(self) -> str:
-        """Lets ffmpeg write the finished file; the picture is never cut to the sound."""
+        """Writes the final file with ffmpeg; the video is never shortened to the sound."""
         if shutil.which("ffmpeg") is None:
             return "without sound: ffmpeg is not installed"
         finished = self._raw.with_suffix(".h264.mp4")
@@ -107,13 +107,13 @@ class VideoFile:
         command = ["ffmpeg", "-y", "-nostdin", "-loglevel", "error", "-i", str(self._raw)]
         if self.sound_of is not None:
             command += ["-i", str(self.sound_of), "-map", "0:v", "-map", "1:a?", "-c:a", "aac"]
-        # As long as the picture: sound beyond it is left out, a short sound ends earlier.
+        # As long as the video: longer sound is cut, shorter sound ends earlier.
         command += ["-t", f"{self.frames / self.frame_rate:.3f}"]
         return [*command, "-c:v", "libx264", "-pix_fmt", "yuv420p", str(finished)]
 
 
 def count_frames(path: Path) -> int:
-    """How many frames a video file says that it has; 0 = it cannot be opened."""
+    """Returns the number of frames in a video file's header; 0 = it cannot be opened."""
     capture = cv2.VideoCapture(str(path))
     try:
         return max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0) if capture.isOpened() else 0

@@ -19,32 +19,32 @@ from hoi_d2.visualization.sources import (
 
 _SMALL_IMAGE = 480
 DRAW_THRESHOLD = 0.3
-"""Minimum score of the interactions that are drawn, where none is given."""
+"""Default minimum score of the interactions that are drawn."""
 NOTHING_FOUND = "no interaction found (minimum score {:.2f})"
 
 
 class HOIVisualizer:
     """Draws human-object interactions on one image.
 
-    People have a solid box in a colour of their own, objects a dashed box in the colours of those
-    who use them; a line goes from the one to the other. The verbs of a pair share one label. Labels
-    keep off faces, small objects and one another; those that find no room are numbered and listed
+    Each person has a solid box in its own colour; an object has a dashed box in the colours of the
+    persons who interact with it, and a line connects them. The verbs of a pair share one label.
+    Labels avoid faces, small objects and other labels; labels without space are numbered and listed
     below the image. Results are `HOIImage`s (detectron2's VisImage interface).
 
     Args:
         image: (H, W, 3) RGB, uint8 or 0..255; (H, W) grey is accepted.
-        metadata: unused; detectron2's Visualizer has it in this place.
-        scale: canvas size / image size. None: 1, but images below 480 pixels are enlarged by a
-            whole number so that text on them can be read.
-        legend: False keeps the size of the image (video): a number in the corner says how many
-            labels found no room.
+        metadata: unused; detectron2's Visualizer has this argument in the same position.
+        scale: canvas size / image size. None: 1, but images below 480 pixels are enlarged by an
+            integer factor so that text can be read.
+        legend: False keeps the size of the image (video): a number in the corner shows how many
+            labels had no space.
         merge_iou: see `build_scene`.
-        font: a font file for the class names; None = DejaVu Sans, or for letters that it lacks a
-            font of this machine that has them. Letters that no font has are warned of.
+        font: font file for class names; None = DejaVu Sans, or an installed font if letters are
+            missing in it. A warning names letters that no font has.
         note: a line below the image, if there is a legend.
 
     Raises:
-        ValueError: the image is not an image.
+        ValueError: the array does not have the shape of an image.
     """
 
     def __init__(
@@ -75,13 +75,13 @@ class HOIVisualizer:
         score_threshold: float = DRAW_THRESHOLD,
         top_k: int | None = 20,
     ) -> HOIImage:
-        """A model's output; an image without interactions says so below it.
+        """Draws a model's output; an image without interactions says so below it.
 
         Args:
-            hoi_instances: Instances with the fields of a result, on this image's size.
-            vocabulary: of the model.
-            score_threshold: triplets below are left out.
-            top_k: at most that many triplets, best first; None = all.
+            hoi_instances: Instances with the fields of a result, for the size of this image.
+            vocabulary: vocabulary of the model.
+            score_threshold: minimum score.
+            top_k: maximum number of triplets, best first; None = all.
         """
         interactions = interactions_from_instances(
             hoi_instances, score_threshold=score_threshold, top_k=top_k
@@ -96,11 +96,13 @@ class HOIVisualizer:
     def draw_ground_truth(
         self, dataset_dict: Mapping[str, Any], vocabulary: Vocabulary
     ) -> HOIImage:
-        """The annotations of a dataset dict; entities without interaction get a thin grey box, and
-        image-level labels (HICO, MPII) are listed below the image, ambiguous ones in grey.
+        """Draws the annotations of a dataset dict.
+
+        Entities without interaction get a thin grey box. Image-level labels (HICO, MPII) are listed
+        below the image, ambiguous ones in grey.
 
         Raises:
-            ValueError: an index or box is wrong; names the image and the entry.
+            ValueError: an index or box is wrong; the message names the image and the entry.
         """
         interactions, others = interactions_from_record(dataset_dict)
         output = self.draw_interactions(interactions, vocabulary, other_boxes=others)
@@ -120,10 +122,10 @@ class HOIVisualizer:
         """Lists the scores of a recognition model below the image, best first.
 
         Args:
-            hoi_scores: (C,) of each HOI class.
+            hoi_scores: (C,) score of each HOI class.
             vocabulary: its C HOI classes.
-            score_threshold: classes below are left out.
-            top_k: at most that many, None = all.
+            score_threshold: minimum score.
+            top_k: maximum number; None = all.
         """
         scores = np.asarray(hoi_scores, dtype=np.float64)
         best = np.argsort(-scores, kind="stable")
@@ -140,7 +142,7 @@ class HOIVisualizer:
         *,
         other_boxes: Sequence[tuple[np.ndarray, int]] = (),
     ) -> HOIImage:
-        """Any list of interactions; those with a state are coloured by it, not by person."""
+        """Draws a list of interactions; those with a state are coloured by it, not by person."""
         scene = build_scene(
             interactions, vocabulary, merge_iou=self.merge_iou, other_boxes=other_boxes
         )

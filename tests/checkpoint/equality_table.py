@@ -29,7 +29,7 @@ from tests.checkpoint.reference_weights import reference_weights
 
 LIMIT = 1e-4
 DEPTHS = {"R50": (3, 4, 6, 3), "R101": (3, 4, 23, 3)}
-HEADERS = ("model", "against", "image", "tokens", "logits", "scores", "boxes (shares)", "pixels")
+HEADERS = ("model", "against", "image", "tokens", "logits", "scores", "boxes (relative)", "pixels")
 
 
 def main() -> int:

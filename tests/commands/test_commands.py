@@ -174,6 +174,18 @@ def test_models_are_registered_by_the_public_names():
     assert done.stdout.endswith("True True\n")
 
 
+def test_benchmarks_know_the_datasets_that_configs_name():
+    code = (
+        "from hoi_d2.benchmark import infer\n"
+        "from hoi_d2.commands.main import main\n"
+        "from detectron2.data import DatasetCatalog\n"
+        "infer.main = lambda argv: print('hico_det_train' in DatasetCatalog.list())\n"
+        "main(['benchmark', 'infer'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
 def test_a_terminal_that_cannot_show_a_name(tmp_path):
     """The name is escaped; nothing ends with UnicodeEncodeError."""
     file = tmp_path / "mine.json"

@@ -12,9 +12,9 @@ from hoi_d2.data.datasets.records import DataFormatError
 def test_registered_datasets():
     toy = open_dataset("toy_hoi_val")
     assert toy.rare_hois and toy.evaluated_hois and toy.evaluator_type == "hico_det"
-    with pytest.raises(KeyError, match="did you mean toy_hoi_val"):
+    with pytest.raises(KeyError, match="Did you mean toy_hoi_val"):
         open_dataset("toy_hoi_va")
-    with pytest.raises(ValueError, match="is no HOI dataset"):
+    with pytest.raises(ValueError, match="is not an HOI dataset"):
         from detectron2.data import DatasetCatalog
 
         DatasetCatalog.register("plain_boxes", list)

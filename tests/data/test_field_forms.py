@@ -204,8 +204,8 @@ SUSPECTED = [
     (own(boxes=SMALL, size=(1000, 1000)), True, "smaller copy"),
     (own(boxes=SMALL, size=(30, 30)), True, ""),
     (own(boxes=[[90, 5, 60, 30], [70, 60, 25, 90]]), False, "larger copy"),
-    (own(names=("person", "birthday cake")), True, "did you mean 'cake'?"),
-    (own(names=("person", "cellphone", "mug")), True, "did you mean 'cell phone'?"),
+    (own(names=("person", "birthday cake")), True, "Did you mean 'cake'?"),
+    (own(names=("person", "cellphone", "mug")), True, "Did you mean 'cell phone'?"),
     (own(names=("Person", "Cell_Phone")), True, ""),
 ]  # fmt: skip
 

@@ -3,7 +3,7 @@
 python -m tests.engine.equalities
 
 RmLR on the toy world (configs/toy/rmlr.yaml, 6 iterations of 4 images, evaluated on 5), float32
-on the CPU. Prints a table of the largest relative difference to one process and one piece.
+on the CPU. Prints a table of the largest relative difference to one process with the whole batch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.engine.processes import run_alone, run_by_torchrun
 
 OPTIONS = "SOLVER.MAX_ITER 6 SOLVER.IMS_PER_BATCH 4 SOLVER.LOG_PERIOD 1".split()
 RUNS = {  # name -> (processes, micro-batches)
-    "1 process, batch in one piece": (1, 1),
+    "1 process, whole batch": (1, 1),
     "1 process, 2 micro-batches": (1, 2),
     "1 process, 4 micro-batches": (1, 4),
     "2 processes": (2, 1),

@@ -1,4 +1,4 @@
-"""Kills a run with SIGKILL at random points, resumes it, and compares it with one left alone.
+"""Kills a run with SIGKILL at random points, resumes it, and compares it with an uninterrupted run.
 
 python tests/engine/kill_and_resume.py --kills 10 --seed 0
 
@@ -174,12 +174,12 @@ def main() -> int:
             path.mkdir()
         run_with_kills(whole, [])
         rows = run_with_kills(killed, random_kills(args.kills, args.seed))
-        print("| kill at iteration | while | ended with | had started at |")
+        print("| killed at iteration | during | ended with | started at iteration |")
         print("|---|---|---|---|")
         for row in rows:
             print("| " + " | ".join(row) + " |")
         found = compare(whole, killed)
-    print(f"different from the run left alone: {', '.join(found) or 'nothing, bit for bit'}")
+    print(f"differences from the uninterrupted run: {', '.join(found) or 'nothing, bit for bit'}")
     return 1 if found else 0
 
 

@@ -78,7 +78,7 @@ def test_a_requeue_that_submitit_did_not_make_resumes_too(
 def test_without_slurm_nothing_starts_here(tool, submitit, monkeypatch, capsys):
     monkeypatch.setattr(submitit.AutoExecutor, "cluster", "local")
     assert main(["slurm", "--", "SEED", "1"]) == 2
-    assert "no SLURM here" in capsys.readouterr().err and "function" not in submitit.told
+    assert "SLURM is not available" in capsys.readouterr().err and "function" not in submitit.told
 
 
 def test_without_submitit_the_remedy_is_named(tool, monkeypatch):

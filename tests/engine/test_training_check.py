@@ -43,9 +43,9 @@ def check(module: nn.Module, records: list[dict], **options) -> None:
         (("person", "cake"), (), [record()], "defines no verbs.*verb_categories"),
         (("person", "cake"), ("hold",), [record((0, -1))], "no interaction with a visible object"),
         (("person", "cake"), ("hold",), [record((0, 1))], ""),
-        (("person", "birthday cake"), ("hold",), [record((0, 1))], r"did you mean 'cake'\?"),
+        (("person", "birthday cake"), ("hold",), [record((0, 1))], r"Did you mean 'cake'\?"),
         (("person", "birthday cake"), ("hold",), [record((0, 0))], ""),  # never in a pair
-        (("person", "bicycl"), ("hold",), [record((0, 1))], r"1 interactions; did you mean 'bicyc"),
+        (("person", "bicycl"), ("hold",), [record((0, 1))], r"1 interactions. Did you mean 'bicyc"),
         (("person", "drone"), ("hold",), [record((0, 1), (0, 1))], r"'drone' \(2 interactions\)"),
         (("Person", "Cake"), ("hold",), [record((0, 1))], ""),
     ],

@@ -12,6 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from hoi_d2.data.vocabulary import hico_det_vocabulary
 from hoi_d2.evaluation.evaluators import HICODetEvaluator
 from hoi_d2.evaluation.result_files import read_results
+from hoi_d2.evaluation.scorers import HICODetScorer
 from hoi_d2.structures import empty_hoi_instances, make_hoi_instances
 
 VOCABULARY = hico_det_vocabulary()
@@ -96,6 +97,21 @@ def test_metrics(dataset, outputs, full, rare, nonrare):
     assert metrics["mAP_default_full"] == pytest.approx(full)
     assert metrics["mAP_default_rare"] == pytest.approx(rare)
     assert metrics["mAP_default_nonrare"] == pytest.approx(nonrare)
+
+
+@pytest.mark.parametrize(
+    ("hois", "evaluated", "annotated"),
+    [
+        ([], None, None),  # nothing is annotated: there is no mean
+        ([3, 4], [3, 4], None),  # nothing lacks: it would be the mean over all
+        ([3, 4], [3, 4, 5, 6], 2),
+        ([3, 4], None, 2),
+    ],
+)
+def test_classes_without_ground_truth_get_a_mean_without_them(hois, evaluated, annotated):
+    scorer = HICODetScorer([dataset_dict(1, hois)], VOCABULARY, evaluated_hois=evaluated)
+    assert scorer.masks.get("annotated", np.zeros(0)).sum() == (annotated or 0)
+    assert any("the means over the other 2" in w for w in scorer.warnings) == bool(annotated)
 
 
 def test_known_object_ignores_images_without_the_object(dataset):

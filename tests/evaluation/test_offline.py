@@ -83,6 +83,7 @@ def test_hico_det(files, tmp_path, capsys):
     assert call(files, "--output", output, "--per-class", table) == 0
     metrics = json.loads(output.read_text())
     assert metrics["hico_det/mAP_default_full"] == pytest.approx(100 * len(HOIS) / 600)
+    assert metrics["hico_det/mAP_default_annotated"] == pytest.approx(100)
     out, err = capsys.readouterr()
     assert "hico_det/mAP_default_full" in out
     assert "objects are taken from the annotated pairs" in err
@@ -97,7 +98,9 @@ def test_only_annotated_classes_and_image_ids(files, tmp_path, capsys):
     ids.write_text("1\n2\n")
     options = ["--only-annotated-classes", "--image-ids", ids, "--output", output]
     assert call(files, *options) == 0
-    assert json.loads(output.read_text())["hico_det/mAP_default_full"] == 100
+    metrics = json.loads(output.read_text())
+    assert metrics["hico_det/mAP_default_full"] == 100
+    assert "hico_det/mAP_default_annotated" not in metrics  # the same classes
     ids.write_text("1\n77\n")
     assert call(files, *options) == 2
     message = f"{ids}: 1 of its 2 images are not in the annotations of"

@@ -85,7 +85,7 @@ def test_visualize_data_exit_codes(own_json, tmp_path, capsys):
     assert run("visualize_data", argv) == 1
     assert "scene_2.png" in capsys.readouterr().err
     assert run("visualize_data", [*argv, "--verb", "rode"]) == 2
-    assert "did you mean ride" in capsys.readouterr().err
+    assert "Did you mean ride" in capsys.readouterr().err
     assert run("visualize_data", ["no_such_name", "--output", str(tmp_path)]) == 2
     (tmp_path / "own.json").write_text("{")
     assert run("visualize_data", argv) == 2

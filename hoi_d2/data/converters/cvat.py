@@ -10,7 +10,7 @@ CVAT has no relations, so interactions are written in one of two ways, which may
   group of persons only, on each of the others.
 
 Names of attributes may have capital letters, `__undefined__` is CVAT's word for an empty value, and
-punctuation may be full-width. What is no upright box becomes its bounding box.
+punctuation may be full-width. Shapes that are not upright boxes become their bounding boxes.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def convert_cvat(path: str | os.PathLike, builder: DocumentBuilder) -> None:
 
 @dataclass
 class _Shape:
-    """One shape of an image: its entity, group and attributes (names in small letters)."""
+    """One shape of an image: its entity, group and attributes (names in lower case)."""
 
     at: str
     entity: int
@@ -76,11 +76,11 @@ class _Shape:
     attributes: dict[str, str]
 
     def value(self, names: tuple[str, ...]) -> str:
-        """The value of the first of these attributes that has one."""
+        """Returns the value of the first of these attributes that has one."""
         return next((self.attributes[n] for n in names if self.attributes.get(n)), "")
 
     def verbs(self) -> list[str]:
-        """The verbs of the attribute `verb`."""
+        """Returns the verbs of the attribute `verb`."""
         return [v.strip() for v in re.split("[,;]", self.value(_VERBS)) if v.strip()]
 
 
@@ -116,7 +116,7 @@ def _add_shape(
     builder: DocumentBuilder,
     findings: Findings,
 ) -> _Shape | None:
-    """The shape as an entity; None if it was left out, or has a problem."""
+    """Adds the shape as an entity; returns None if it was left out or has a problem."""
     label = (element.get("label") or "").strip()
     why = why_left_out(element)
     if why:
@@ -144,7 +144,7 @@ def _group(element: ElementTree.Element) -> str:
 
 
 def _attributes(element: ElementTree.Element) -> dict[str, str]:
-    """Attribute name in small letters -> value; `__undefined__` is none."""
+    """Returns lower-case attribute name -> value; the value `__undefined__` is empty."""
     found = {}
     for attribute in element.iterfind("attribute"):
         value = (attribute.text or "").translate(_HALF_WIDTH).strip()

@@ -19,7 +19,7 @@ _CUBOID = ("xtl1", "xbl1", "xtr1", "xbr1", "xtl2", "xbl2", "xtr2", "xbr2")
 
 
 def number(value: Any) -> Any:
-    """A finite number, or the value as it is."""
+    """Returns a finite number, or the value as it is."""
     try:
         found = float(value)
     except (TypeError, ValueError):
@@ -43,7 +43,7 @@ def why_left_out(element: Element) -> str:
 
 
 def corners_of(element: Element, at: str, findings: Findings) -> tuple[Corners, bool] | None:
-    """The corners, and whether they surround another shape; None after a problem."""
+    """Returns the corners, and whether they surround another shape; None after a problem."""
     found = SHAPES[element.tag](element, at, findings)
     if found is None:
         return None
@@ -91,7 +91,7 @@ def _polygon(element: Element, at: str, findings: Findings) -> Corners | None:
 
 
 def _skeleton(element: Element, at: str, findings: Findings) -> Corners | None:
-    """The box of the joints that are in the image."""
+    """Returns the box of the joints that are in the image."""
     joints = [j for j in element.iterfind("points") if j.get("outside") != "1"]
     points = [p for joint in joints for p in (_points(joint) or [])]
     if not points or not all(map(_points, joints)):

@@ -21,8 +21,8 @@ class DocumentBuilder:
             that a training and a validation file have the same ids.
 
     Attributes:
-        left_out: what the export has and the document cannot, one line each.
-        notes: what was changed or not used, and how often.
+        left_out: annotations that the document cannot represent, one line each.
+        notes: what was changed or not used -> how often.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class DocumentBuilder:
         return ident
 
     def category(self, label: str) -> str:
-        """The category name of a label."""
+        """Returns the category name of a label."""
         return PERSON if same_name(label) in self.persons else self._spelled("label", label)
 
     def is_person(self, entity_id: int) -> bool:
-        """Whether an entity is a person."""
+        """Returns whether an entity is a person."""
         return self.entities[entity_id - 1]["category_id"] == PERSON
 
     def add_interaction(self, image_id: int, human: int, target: int | None, verb: str) -> None:
@@ -94,11 +94,11 @@ class DocumentBuilder:
         )
 
     def leave_out(self, findings: Findings, at: str, why: str) -> None:
-        """Notes something that the document cannot hold."""
+        """Records an annotation that the document cannot represent."""
         self.left_out.append(f"{findings.file}: {findings.record}: {at}: {why}")
 
     def _spelled(self, kind: str, name: str) -> str:
-        """The first spelling of a name."""
+        """Returns the first spelling of a name."""
         name = name.strip()
         first = self._spelling.setdefault((kind, same_name(name)), name)
         if first != name:

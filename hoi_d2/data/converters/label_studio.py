@@ -2,8 +2,8 @@
 
 A relation goes from the person to the object (its direction arrow may point either way) and its
 labels are the verbs; a relation of a person with itself is a verb without a visible object.
-Between two persons the arrow says who acts; an arrow both ways is two interactions. Shapes are
-percentages of the image; what is no upright rectangle becomes its bounding box.
+Between two persons the arrow says who acts; an arrow in both directions is two interactions. Shapes
+are in percent of the image; those that are not upright rectangles become their bounding boxes.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _check_export(data: Any, path: str | os.PathLike) -> None:
 
 
 def _annotation(task: dict, builder: DocumentBuilder, findings: Findings) -> dict | None:
-    """The only annotation of a task that is not cancelled; None if the task is left out."""
+    """Returns the only annotation of a task that is not cancelled; None if the task is left out."""
     key = "annotations" if "annotations" in task else "completions"  # the name before 1.0
     annotations = findings.list_of(task.get(key, []), dict, key)
     done = [a for a in annotations if not a.get("was_cancelled")]
@@ -106,7 +106,7 @@ def _convert_task(
 
 
 def _image_size(regions: dict[str, Region], findings: Findings) -> tuple[int, int] | None:
-    """The size that the shapes agree on; None if there are none, or a problem was noted."""
+    """Returns the size that the shapes agree on; None if there are none, or a problem was noted."""
     sizes: dict[tuple[int, int], str] = {}
     for region in regions.values():
         if not region.shape:
@@ -130,7 +130,7 @@ def _add_region(
     builder: DocumentBuilder,
     findings: Findings,
 ) -> int:
-    """The id of the new entity, `_LEFT_OUT` or `_BROKEN`."""
+    """Returns the id of the new entity, `_LEFT_OUT` or `_BROKEN`."""
     why = why_left_out(region)
     if why:
         shown = f"{region.at} ({', '.join(map(str, region.labels))})"
@@ -187,7 +187,7 @@ def _is_verb(value: Any) -> bool:
 def _directions(
     start: int, end: int, relation: dict, builder: DocumentBuilder, findings: Findings, at: str
 ) -> list[tuple[int, int]]:
-    """Who acts on whom: the person, and between persons the arrow says it."""
+    """Returns who acts on whom: the person; between two persons the direction of the arrow."""
     persons = builder.is_person(start), builder.is_person(end)
     if not any(persons):
         names = [builder.entities[e - 1]["category_id"] for e in (start, end)]

@@ -23,7 +23,7 @@ _DRIVE = re.compile(r"^[A-Za-z]:/")
 def image_name(
     data: Any, tags: Collection[str], findings: Findings, *, field: str = ""
 ) -> str | None:
-    """The file name, with its folders, of the image of a task.
+    """Returns the file name, with its folders, of the image of a task.
 
     Args:
         data: of the task.
@@ -66,7 +66,7 @@ def _suffix(name: str) -> str:
 
 
 def file_name(address: str) -> str:
-    """The file name in an address, with its folders.
+    """Returns the file name in an address, with its folders.
 
     | address | name |
     |---|---|

@@ -25,15 +25,15 @@ _NO_BOX = {
 
 @dataclass
 class Region:
-    """What the results of one id say.
+    """The results of one region id.
 
     Attributes:
-        at: the place of the shape in the task.
+        at: where the shape is in the task.
         shape: `rectangle`, `polygon`, ...; "" = no result of this id has a shape.
-        value: of the shape.
-        size: of the image, as the result has it.
-        turned: degrees by which the image was turned when the region was drawn.
-        labels: of all its results.
+        value: the values of the shape.
+        size: the image size in the result.
+        turned: rotation of the image in degrees when the region was drawn.
+        labels: the labels of all its results.
     """
 
     at: str
@@ -47,7 +47,7 @@ class Region:
 def read_regions(
     results: list[dict], builder: DocumentBuilder, findings: Findings
 ) -> dict[str, Region]:
-    """Region id -> region; a rectangle and its label may be two results of the same id."""
+    """Returns region id -> region; a rectangle and its label can be two results of one id."""
     regions: dict[str, Region] = {}
     for i, result in enumerate(results):
         kind, value, at = result.get("type"), result.get("value"), f"result[{i}]"
@@ -73,13 +73,13 @@ def read_regions(
 def _sets_shape(
     region: Region, shape: str, value: dict, at: str, ident: Any, findings: Findings
 ) -> bool:
-    """Gives a region its shape; a second, different one of the same id is a problem."""
+    """Sets the shape of a region; a second, different shape of the same id is a problem."""
     plain = {k: v for k, v in value.items() if not k.endswith("labels")}
     if not region.shape:
         region.at, region.shape, region.value = at, shape, plain
         return True
     if (region.shape, region.value) != (shape, plain):
-        findings.add(f"{at}.id", ident, f"an id of its own; {region.at} has the same")
+        findings.add(f"{at}.id", ident, f"a unique id; {region.at} has the same")
     return False
 
 
@@ -152,7 +152,7 @@ def _brush(value: dict, size: Size, at: str, findings: Findings) -> Corners | No
 
 
 def _no_shape(value: dict, size: Size, at: str, findings: Findings) -> None:
-    raise AssertionError("left out before")
+    raise AssertionError("regions without a shape are left out earlier")
 
 
 SHAPES: dict[str, Callable[[dict, Size, str, Findings], Corners | None]] = {

@@ -15,7 +15,7 @@ Corners = tuple[float, float, float, float]
 
 
 def box_of_points(points: Iterable[Sequence[float]]) -> Corners:
-    """The box of one point or more, given as (x, y)."""
+    """Returns the box of one point or more, given as (x, y)."""
     xs, ys = zip(*points)
     return min(xs), min(ys), max(xs), max(ys)
 
@@ -35,7 +35,7 @@ def box_of_turned_rectangle(
 def box_of_ellipse(
     center: tuple[float, float], radii: tuple[float, float], degrees: float
 ) -> Corners:
-    """The upright box around an ellipse that is turned about its center."""
+    """Returns the upright box around an ellipse that is turned about its center."""
     cos, sin = _cos_sin(degrees)
     width = math.hypot(radii[0] * cos, radii[1] * sin)
     height = math.hypot(radii[0] * sin, radii[1] * cos)
@@ -51,7 +51,7 @@ def _cos_sin(degrees: float) -> tuple[float, float]:
 
 
 def box_of_brush(rle: Sequence[int], width: int, height: int) -> Corners | None:
-    """The box of the painted pixels of Label Studio's brush; None if nothing is painted.
+    """Returns the box of the painted pixels of Label Studio's brush; None if nothing is painted.
 
     The bytes are a bit stream (the format of rle-pack): the number of values in 32 bits, the bits
     of a value less 1 in 5, four lengths less 1 in 4 bits each; then, until all values are read, 1
@@ -82,7 +82,7 @@ def box_of_brush(rle: Sequence[int], width: int, height: int) -> Corners | None:
 
 
 def _box_of_run(start: int, end: int, width: int) -> Corners | None:
-    """The box of the pixels whose alpha byte lies in a run of RGBA bytes."""
+    """Returns the box of the pixels whose alpha byte lies in a run of RGBA bytes."""
     first, last = start // 4, end // 4 - 1
     if last < first:
         return None
@@ -108,7 +108,7 @@ class _Bits:
         self._position = 0
 
     def read(self, count: int) -> int:
-        """The next number of so many bits."""
+        """Returns the next number of so many bits."""
         first, end = self._position // 8, self._position + count
         if end > 8 * len(self._bytes):
             raise ValueError("the mask ends early")

@@ -33,17 +33,17 @@ def dataset_of(names: Iterable[Any]) -> str:
 
 
 def names_in_records(data: list) -> list[Any]:
-    """The file names of the first records of a list."""
+    """Returns the file names of the first records of a list."""
     return [r.get("file_name") for r in data[:50] if isinstance(r, dict)]
 
 
 def names_in_odgt(text: str) -> list[Any]:
-    """The file names of the first lines of an odgt file."""
+    """Returns the file names of the first lines of an odgt file."""
     return [image_name(record) for record in odgt_lines(text, 50)]
 
 
 def odgt_lines(text: str, count: int) -> list[dict]:
-    """Those of the first lines that are objects."""
+    """Returns those of the first lines that are objects."""
     found = []
     for line in text.lstrip().split("\n", count)[:count]:
         try:
@@ -56,19 +56,19 @@ def odgt_lines(text: str, count: int) -> list[dict]:
 
 
 def image_name(record: dict) -> Any:
-    """The file name of a line of odgt; HICO-DET's has another key."""
+    """Returns the file name of a line of odgt; HICO-DET's has another key."""
     return record.get("file_name", record.get("hico_image_name"))
 
 
 def is_swig(data: Any) -> bool:
-    """Whether data are SWiG-HOI's list of images with `box_annotations`."""
+    """Returns whether data are SWiG-HOI's list of images with `box_annotations`."""
     return isinstance(data, list) and any(
         isinstance(r, dict) and "box_annotations" in r for r in data[:50]
     )
 
 
 def is_plain_coco(data: Any) -> bool:
-    """Whether data are COCO's boxes, without interactions."""
+    """Returns whether data are COCO's boxes, without interactions."""
     return isinstance(data, dict) and {"images", "annotations"} <= data.keys()
 
 

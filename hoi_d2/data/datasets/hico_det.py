@@ -97,7 +97,7 @@ def read_hico_det(
 
 
 def missing_test_images(records: list[dict], image_root: str = "") -> list[dict]:
-    """The 112 test images without a visible pair, which the QPIC file lacks.
+    """Returns the 112 test images without a visible pair, which the QPIC file lacks.
 
     The official metric includes them: every detection in them is a false positive.
     """
@@ -109,12 +109,12 @@ def missing_test_images(records: list[dict], image_root: str = "") -> list[dict]
 
 
 def is_qpic_form(data: Any) -> bool:
-    """Whether data are a list of images with `hoi_annotation`; the list may be empty."""
+    """Returns whether data are a list of images with `hoi_annotation`; the list may be empty."""
     if not isinstance(data, list):
         return False
     return not data or any(isinstance(r, dict) and "hoi_annotation" in r for r in data[:50])
 
 
 def is_upt_form(data: Any) -> bool:
-    """Whether data are an object with `correspondence` and parallel lists."""
+    """Returns whether data are an object with `correspondence` and parallel lists."""
     return isinstance(data, dict) and "correspondence" in data and "filenames" in data

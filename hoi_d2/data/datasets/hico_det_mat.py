@@ -79,7 +79,7 @@ def _read_image(
 
 
 def _read_hoi(hoi: np.void, findings: Findings, at: str, table: EntityTable) -> dict[str, dict]:
-    """The interactions of one HOI, by their place in the file."""
+    """Returns the interactions of one HOI, by their place in the file."""
     vocabulary = hico_det_vocabulary()
     count = len(vocabulary.hois)
     hoi_id = findings.integer(integer(member(hoi, "id")), 1, count + 1, f"{at}.id", "an HOI id")

@@ -108,7 +108,7 @@ def _check(
 
 
 def is_hoi_json(data: Any) -> bool:
-    """Whether data are an object with `hoi_annotations` or `verb_categories`."""
+    """Returns whether data are an object with `hoi_annotations` or `verb_categories`."""
     return isinstance(data, dict) and bool({"hoi_annotations", "verb_categories"} & data.keys())
 
 
@@ -253,5 +253,5 @@ def _add_pair(
 
 
 def occurring_hois(records: list[dict]) -> list[int]:
-    """The ids of the HOI classes that occur in dataset dicts, ascending."""
+    """Returns the ids of the HOI classes that occur in dataset dicts, ascending."""
     return sorted({p["hoi"] for r in records for p in r["hoi_annotations"] if p["hoi"] >= 0})

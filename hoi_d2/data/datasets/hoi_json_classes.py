@@ -16,7 +16,7 @@ PERSON = "person"
 
 
 def same_name(name: str) -> str:
-    """What names that mean the same have in common: small letters, single blanks for `_`."""
+    """Normalises a name: lower case, single blanks for `_`."""
     return " ".join(name.replace("_", " ").split()).casefold()
 
 
@@ -56,7 +56,7 @@ class HOIClasses:
         )
 
     def _hois(self, data: dict, findings: Findings) -> np.ndarray:
-        """(C, 2) object and verb of each class."""
+        """Returns object and verb (C, 2) of each class."""
         if data.get("hoi_categories") is None:
             objects, verbs = sorted(self.object_of.values()), range(len(self.verb_of))
             every = [(o, v) for o in objects for v in verbs]
@@ -101,7 +101,7 @@ def _suggest_classes(names: list[str], findings: Findings) -> None:
     for name in others:
         near = similar_class(name, classes)
         if near or len(names) - len(others) > 1:
-            hint = f"; did you mean {near!r}?" if near else ""
+            hint = f". Did you mean {near!r}?" if near else ""
             what = f"a COCO class, if a detector trained on COCO is to find it{hint}"
             findings.add("categories: name", name, what, level="warning")
 
@@ -121,7 +121,7 @@ def _sort_key(value: Any) -> int:
 
 
 def _named(data: dict, key: str, findings: Findings) -> list[dict]:
-    """The members of a list with a unique id and a unique name, by ascending id."""
+    """Returns the members of a list with a unique id and a unique name, by ascending id."""
     sound: list[dict] = []
     ids: set[int] = set()
     names: dict[str, str] = {}
@@ -149,7 +149,7 @@ def _ing_form(verb: dict, findings: Findings) -> str:
 
 
 def new_id(raw: dict, seen: set[int], findings: Findings) -> int | None:
-    """The `id` of a member, which must be unique."""
+    """Returns the `id` of a member, which must be unique."""
     ident = raw.get("id")
     if type(ident) is not int or abs(ident) >= ID_LIMIT or ident in seen:
         findings.add("id", ident, "a unique integer")
@@ -159,7 +159,7 @@ def new_id(raw: dict, seen: set[int], findings: Findings) -> int | None:
 
 
 def lookup(raw: dict, key: str, table: dict, findings: Findings, what: str) -> Any:
-    """The member of a table that an id in a field refers to."""
+    """Returns the member of a table that an id in a field refers to."""
     value = raw.get(key)
     found = table.get(value) if type(value) is int else None
     if found is None:

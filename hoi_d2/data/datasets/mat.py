@@ -32,7 +32,7 @@ def load_mat(path: str | os.PathLike, names: list[str]) -> dict[str, np.ndarray]
 
 
 def mat_variables(path: str | os.PathLike) -> list[str]:
-    """The names of the variables of a .mat file.
+    """Returns the names of the variables of a .mat file.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -42,7 +42,7 @@ def mat_variables(path: str | os.PathLike) -> list[str]:
 
 
 def _parse(path: str | os.PathLike, names: list[str]) -> dict[str, Any]:
-    """What `mat_reader` gives; the process that it runs in may crash."""
+    """Returns the output of `mat_reader`, which runs in a separate process that may crash."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no such annotation file: {os.fspath(path)}")
     with tempfile.TemporaryDirectory() as folder:
@@ -58,38 +58,38 @@ def _parse(path: str | os.PathLike, names: list[str]) -> dict[str, Any]:
 
 
 def elements(value: Any) -> list[np.void]:
-    """The members of a struct array, in MATLAB's order; none for anything else."""
+    """Returns the members of a struct array, in MATLAB's order; none for anything else."""
     if isinstance(value, np.ndarray) and value.dtype.names:
         return list(value.ravel(order="F"))
     return []
 
 
 def member(struct: np.void, name: str) -> Any:
-    """A field of one struct, or None if the struct has no such field."""
+    """Returns a field of one struct, or None if the struct has no such field."""
     return struct[name] if name in (struct.dtype.names or ()) else None
 
 
 def numbers(value: Any) -> np.ndarray:
-    """A numeric array as float64 (n,); empty for anything else."""
+    """Converts a numeric array to float64 (n,); empty for anything else."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "iufb":
         return value.astype(np.float64).ravel(order="F")
     return np.zeros(0)
 
 
 def number(value: Any) -> float | None:
-    """A numeric array with one member as a number."""
+    """Converts a numeric array with one member to a number."""
     array = numbers(value)
     return float(array[0]) if array.size == 1 else None
 
 
 def integer(value: Any) -> int | None:
-    """A numeric array with one whole member as an integer."""
+    """Converts a numeric array with one whole member to an integer."""
     found = number(value)
     return int(found) if found is not None and found.is_integer() else None
 
 
 def text(value: Any) -> str | None:
-    """A char array, or a cell with one, as a string."""
+    """Converts a char array, or a cell with one, to a string."""
     while isinstance(value, np.ndarray) and value.dtype == object and value.size == 1:
         value = value.ravel()[0]
     if isinstance(value, np.ndarray) and value.dtype.kind == "U" and value.size <= 1:

@@ -1,4 +1,4 @@
-"""Parses a .mat file in a process of its own: a damaged file can crash scipy's parser.
+"""Parses a .mat file in a separate process: a damaged file can crash scipy's parser.
 
     python hoi_d2/data/datasets/mat_reader.py FILE OUTPUT VARIABLE ...
 

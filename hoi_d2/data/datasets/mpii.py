@@ -73,7 +73,7 @@ def load_mpii(
 
 
 def mpii_vocabulary(file: str | os.PathLike) -> Vocabulary:
-    """A file's activities as verbs of the one object `person`; class c is activity c."""
+    """Returns a file's activities as verbs of the one object `person`; class c is activity c."""
     findings = Findings(file)
     activities = read_mpii(findings, "")[0]
     findings.raise_errors()
@@ -82,7 +82,7 @@ def mpii_vocabulary(file: str | os.PathLike) -> Vocabulary:
 
 
 def read_mpii(findings: Findings, image_root: str) -> tuple[list[str], list[dict]]:
-    """The activity names and all records; notes problems in `findings`."""
+    """Returns the activity names and all records; notes problems in `findings`."""
     with paused_gc():
         if findings.file.lower().endswith(".mat"):
             activities, rows = _read_mat(findings)

@@ -4,8 +4,8 @@
  "hoi": [{"subject_id", "object_id", "category_id", "interaction": the name of the verb}]}
 
 V-COCO's `category_id` is the verb in PPDM's order, from 0; object -1 = none. HICO-DET's files have
-`hico_image_name`, and the name of the verb says it; a `category_id` beside it may count from 1.
-Boxes are continuous in V-COCO; those of HICO-DET are taken as such, which may be a pixel off.
+`hico_image_name`, and the verb is given by its name; their `category_id` may count from 1.
+Boxes are continuous in V-COCO; those of HICO-DET are read as continuous, which may be a pixel off.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PPDM_VERBS = (
 
 
 def is_odgt(text: str) -> bool:
-    """Whether one of the first lines is a JSON object with `gtboxes`."""
+    """Returns whether one of the first lines is a JSON object with `gtboxes`."""
     head = text.lstrip()[:1]  # several lines, because the first one may be broken
     return head == "{" and any("gtboxes" in record for record in odgt_lines(text, 5))
 
@@ -135,7 +135,7 @@ def _hico_verb(item: dict, findings: Findings, at: str) -> int | None:
 
 
 def _hico_hoi(category: int | None, verb: int, findings: Findings, at: str) -> int | None:
-    """The HOI class of an object and verb; None if there is none."""
+    """Returns the HOI class of an object and verb; None if there is none."""
     vocabulary = hico_det_vocabulary()
     if category is None:
         return None  # the entity was already reported

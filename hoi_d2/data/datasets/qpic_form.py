@@ -70,7 +70,7 @@ def read_qpic_vcoco(data: list, findings: Findings, root: str) -> list[dict]:
 
 
 def counts_from_one(data: list) -> bool:
-    """Whether the boxes of a HICO-DET file are 1-based.
+    """Returns whether the boxes of a HICO-DET file are 1-based.
 
     Those of the test file are, those of the training file are not. The smallest coordinate, 0 or 1,
     shows which. If part of a file has neither, `hoi_category_id` does, which only the training file
@@ -86,7 +86,7 @@ def counts_from_one(data: list) -> bool:
 
 
 def _members(record: Any, key: str) -> list[dict]:
-    """The objects in a list of a record; empty if the record is broken."""
+    """Returns the objects in a list of a record; empty if the record is broken."""
     value = record.get(key) if isinstance(record, dict) else None
     return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
 
@@ -157,7 +157,7 @@ def _entities(raw: dict, findings: Findings, shifts: tuple[int, int]) -> list[di
 def _pairs(
     raw: dict, findings: Findings, entities: list[dict], dialect: _Dialect
 ) -> tuple[list[dict], list[str]]:
-    """The interactions, and the place of each in the record."""
+    """Returns the interactions, and the place of each in the record."""
     pairs, fields, count = [], [], len(entities)
     vocabulary, first = dialect.vocabulary, dialect.first_verb
     verbs, where = len(vocabulary.verbs), "an index into annotations"
@@ -190,7 +190,7 @@ def _pairs(
 def _hoi(
     item: dict, target: int, verb: int, findings: Findings, at: str, vocabulary: Vocabulary
 ) -> int:
-    """The HOI class of an object and verb; notes a problem if the file has another one."""
+    """Returns the HOI class of an object and verb; notes a problem if the file has another one."""
     if not len(vocabulary.hois):
         return -1
     hoi = int(vocabulary.hoi_of[target, verb])

@@ -64,12 +64,12 @@ class Problem:
         return printable(f"{place}: {self.field} = {value}; expected {self.expected}")
 
     def as_dict(self) -> dict[str, str]:
-        """All fields as strings, for JSON."""
+        """Returns all fields as strings, for JSON."""
         return {**vars(self), "value": shown(self.value)[:200]}
 
 
 def shown(value: Any) -> str:
-    """A value in a message, however deep or long it is."""
+    """Formats a value for a message, however deep or long it is."""
     try:
         return repr(value)
     except RecursionError:
@@ -186,7 +186,7 @@ def file_problem(file: str | os.PathLike, field: str, value: Any, expected: str)
 
 
 def read_text(path: str | os.PathLike) -> str:
-    """The text of a UTF-8 file.
+    """Returns the text of a UTF-8 file.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -228,7 +228,7 @@ def read_json(path: str | os.PathLike) -> Any:
 
 
 def image_head(root: str, name: str, image_id: int) -> dict[str, Any]:
-    """The first fields of a record, for images annotated without their EXIF orientation."""
+    """Returns the first fields of a record, for images annotated without their EXIF orientation."""
     return {"file_name": os.path.join(root, name), "image_id": image_id, "ignore_exif": True}
 
 
@@ -243,7 +243,7 @@ def entity(box: Sequence[float], category_id: int | None, iscrowd: int = 0) -> d
 
 
 def number_in_name(name: str) -> int | None:
-    """The last number of a file name: 42 of `HICO_test2015_00000042.jpg`."""
+    """Returns the last number of a file name: 42 of `HICO_test2015_00000042.jpg`."""
     stem = os.path.splitext(os.path.basename(name))[0]
     digits = stem[len(stem.rstrip("0123456789")) :]
     return int(digits) if digits.isascii() and 0 < len(digits) < 19 else None

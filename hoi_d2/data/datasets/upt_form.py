@@ -38,14 +38,14 @@ class EntityTable:
         self.fields: list[str] = []
 
     def row(self, category_id: int, box: tuple[float, ...], field: str) -> int:
-        """The index of an entity; it is added if it is new."""
+        """Returns the index of an entity; it is added if it is new."""
         row = self.rows.setdefault((category_id, *box), len(self.rows))
         if row == len(self.fields):
             self.fields.append(field)
         return row
 
     def entities(self) -> list[dict]:
-        """The entities in the order of their indices."""
+        """Returns the entities in the order of their indices."""
         return [entity(key[1:], key[0]) for key in self.rows]
 
 
@@ -182,7 +182,7 @@ def _is_hoi(
 
 
 def _vcoco_verbs(data: dict, findings: Findings) -> list[int]:
-    """The verb id of each of the file's `classes`; `hold obj` is our `hold_obj`."""
+    """Returns the verb id of each of the file's `classes`; `hold obj` is our `hold_obj`."""
     verbs = vcoco_vocabulary().verbs
     names = [n.replace(" ", "_") for n in findings.list_of(data.get("classes"), str, "classes")]
     unknown = [n for n in names if n not in verbs]

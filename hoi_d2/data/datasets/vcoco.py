@@ -106,7 +106,7 @@ def read_image_ids(path: str | os.PathLike) -> list[int]:
 def select_images(
     records: list[dict], image_ids: str | os.PathLike | Sequence[int], file: str
 ) -> list[dict]:
-    """The records of these images, in this order; an id without a record is an error."""
+    """Returns the records of these images, in this order; an id without a record is an error."""
     if isinstance(image_ids, str | os.PathLike):
         image_ids = read_image_ids(image_ids)
     by_id = {r["image_id"]: r for r in records}
@@ -149,5 +149,5 @@ def _keys(value: Any) -> Sequence[str]:
 
 
 def is_official_form(data: Any) -> bool:
-    """Whether data are a list of actions with `role_name`."""
+    """Returns whether data are a list of actions with `role_name`."""
     return isinstance(data, list) and bool(data) and "role_name" in _keys(data[0])

@@ -67,7 +67,7 @@ class TrainLoader(CountsBadImages):
         self._micro_batches = 0  # yielded since `stream.first_batch`
 
     def state_dict(self) -> dict[str, Any]:
-        """The position in the stream; call this between two steps."""
+        """Returns the position in the stream; call this between two steps."""
         done = self._micro_batches // self.stream.micro_batches
         return self.stream.description() | {"next_batch": self.stream.first_batch + done}
 
@@ -160,7 +160,7 @@ class TestLoader(CountsBadImages):
 
 
 def load_records(names: tuple[str, ...], *, filter_empty: bool = False) -> list[dict[str, Any]]:
-    """The dataset dicts of several datasets, concatenated.
+    """Returns the dataset dicts of several datasets, concatenated.
 
     This replaces detectron2's `get_detection_dataset_dicts`, whose class histogram needs
     numpy < 1.24, and which drops images without annotations by default.
@@ -193,7 +193,7 @@ def load_records(names: tuple[str, ...], *, filter_empty: bool = False) -> list[
 
 
 def build_mapper(cfg: CfgNode, *, is_train: bool) -> Callable[[dict], dict]:
-    """The mapper that `cfg.DATALOADER.MAPPER` names.
+    """Returns the mapper that `cfg.DATALOADER.MAPPER` names.
 
     Raises:
         ValueError: there is no mapper of that name.
@@ -215,7 +215,7 @@ def build_mapper(cfg: CfgNode, *, is_train: bool) -> Callable[[dict], dict]:
 def build_train_loader(
     cfg: CfgNode, *, mapper: Callable[[dict], dict] | None = None, seed: int | None = None
 ) -> TrainLoader:
-    """The training loader of this process.
+    """Returns the training loader of this process.
 
     Args:
         cfg: the whole config.
@@ -253,7 +253,7 @@ def build_train_loader(
 def build_test_loader(
     cfg: CfgNode, dataset_name: str, *, mapper: Callable[[dict], dict] | None = None
 ) -> TestLoader:
-    """The test loader of this process over its share of the dataset."""
+    """Returns the test loader of this process over its share of the dataset."""
     records = DatasetFromList(load_records((dataset_name,)), copy=False)
     loader = build_detection_test_loader(
         EvaluationDataset(records, mapper or build_mapper(cfg, is_train=False)),

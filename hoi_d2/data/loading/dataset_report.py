@@ -82,7 +82,7 @@ def _is_labelled(record: dict[str, Any]) -> bool:
 def _of_interest(
     vocabulary: Vocabulary, hois: Iterable[int], *, column: int, number: int
 ) -> list[int]:
-    """The objects or verbs of the HOIs to check; all if there are no HOI classes."""
+    """Returns the objects or verbs of the HOIs to check; all if there are no HOI classes."""
     if not len(vocabulary.hois):
         return list(range(number))
     return sorted({int(vocabulary.hois[hoi][column]) for hoi in hois})

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def record_name(record: dict[str, Any]) -> str:
-    """The name of a record in messages."""
+    """Returns the name of a record in messages."""
     return str(record.get("file_name") or f"image {record.get('image_id')}")
 
 
@@ -79,7 +79,7 @@ class SampleDataset(Dataset):
         raise OSError(f"{len(bad)} consecutive images could not be read: {bad}")
 
     def being_read(self) -> list[str]:
-        """Names of the records that the workers are reading."""
+        """Returns names of the records that the workers are reading."""
         return [record_name(self.records[i]) for i in self._reading.tolist() if i >= 0]
 
     def _candidates(self, sample: Sample) -> list[int]:

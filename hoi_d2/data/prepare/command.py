@@ -12,7 +12,7 @@ from hoi_d2.utils.arguments import CommandParser
 
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with the arguments that every preparation has."""
+    """Returns a parser with the arguments that every preparation has."""
     parser = CommandParser(description=description)
     parser.add_argument(
         "--root", type=Path, default=datasets_root(), help="default: DETECTRON2_DATASETS"

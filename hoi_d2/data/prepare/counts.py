@@ -82,7 +82,7 @@ class Found:
 
 
 def count_table(found: dict[str, Found]) -> str:
-    """A table that compares the counts on disk with the published ones."""
+    """Returns a table that compares the counts on disk with the published ones."""
     rows = []
     for name, counts in found.items():
         expected = EXPECTED[name]

@@ -25,7 +25,7 @@ class PreparationError(UserError, RuntimeError):
 
 
 def sha256_of(file: str | os.PathLike) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Returns the SHA-256 of a file, in hexadecimal."""
     with open(file, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -78,7 +78,7 @@ def download(url: str, target: Path, *, sha256: str | None = None, attempts: int
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether another attempt is useless because the server refused."""
+    """Returns whether another attempt is useless because the server refused."""
     return isinstance(error, urllib.error.HTTPError) and error.code in (401, 403, 404, 410)
 
 

@@ -14,7 +14,7 @@ _KEPT = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
 
 
 def labelled_images(label_files: Iterable[Path]) -> set[int]:
-    """The ids of the images in official label files.
+    """Returns the ids of the images in official label files.
 
     Raises:
         DataFormatError: a file is not an official label file.

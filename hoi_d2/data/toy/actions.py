@@ -148,7 +148,7 @@ SEATED = (
 
 
 def jitter(rng: random.Random, pose: Pose, degrees: float = 7.0) -> Pose:
-    """The pose with every angle moved a little."""
+    """Returns the pose with every angle moved a little."""
 
     def pair(angles: tuple[float, float]) -> tuple[float, float]:
         return angles[0] + rng.uniform(-degrees, degrees), angles[1] + rng.uniform(
@@ -196,7 +196,7 @@ def perform(
 def hold_while_seated(
     place: str, body: Body, kind: str, rng: random.Random, colors: tuple[Color, Color]
 ) -> Thing:
-    """The second object of a seated person: a book in both hands, or an umbrella in one."""
+    """Returns the second object of a seated person: a book in both hands, or an umbrella in one."""
     size = SIZES[kind] * body.height * rng.uniform(0.88, 1.14)
     thing = Thing(kind, (0.0, 0.0), size, body.facing, colors)
     if place == "hands":

@@ -91,7 +91,7 @@ def _limb(
 
 
 def place_body(pose: Pose, height: float, facing: int, hip: Point) -> Body:
-    """The joints of a person whose hip is at `hip`."""
+    """Returns the joints of a person whose hip is at `hip`."""
     neck = _step(hip, 180 - pose.lean, _TORSO * height, facing)
     shoulder = _step(hip, 180 - pose.lean, 0.9 * _TORSO * height, facing)
     head = _step(neck, 180 - 0.8 * pose.lean, 1.15 * _HEAD * height, facing)
@@ -108,7 +108,7 @@ def place_body(pose: Pose, height: float, facing: int, hip: Point) -> Body:
 
 
 def standing_hip(pose: Pose, height: float, ground: float) -> float:
-    """The y of the hip that puts the lower foot on the ground."""
+    """Returns the y of the hip that puts the lower foot on the ground."""
     reach = max(
         math.cos(math.radians(t)) * _THIGH + math.cos(math.radians(s)) * _SHIN for t, s in pose.legs
     )
@@ -206,7 +206,7 @@ class Thing:
         return [(cx + f * s * (x * cos - y * sin), cy + s * (x * sin + y * cos)) for x, y in local]
 
     def at(self, x: float, y: float) -> Point:
-        """The pixel of one local point."""
+        """Returns the pixel of one local point."""
         return self.points([(x, y)])[0]
 
     @property

@@ -30,7 +30,7 @@ TRAINING_POSITIVES = (
 
 
 def drawn_hois() -> list[int]:
-    """The HOI ids that the toy world draws, in order."""
+    """Returns the HOI ids that the toy world draws, in order."""
     vocabulary = hico_det_vocabulary()
     drawn = {(a.object, verb) for a in toy.ACTIONS for verb in a.verbs}
     ids = (
@@ -41,7 +41,7 @@ def drawn_hois() -> list[int]:
 
 
 def toy_metadata() -> dict:
-    """The metadata of every toy dataset."""
+    """Returns the metadata of every toy dataset."""
     vocabulary = hico_det_vocabulary()
     return {
         "thing_classes": list(vocabulary.objects),
@@ -52,14 +52,14 @@ def toy_metadata() -> dict:
 
 
 def few_shot_metadata() -> dict:
-    """The metadata that the image-level metric needs for its few-shot groups."""
+    """Returns the metadata that the image-level metric needs for its few-shot groups."""
     positives = np.zeros(len(hico_det_vocabulary().hois), dtype=np.int64)
     positives[drawn_hois()] = TRAINING_POSITIVES
     return {"training_positives": positives}
 
 
 def toy_record(split: str, index: int) -> dict:
-    """The dataset dict of one toy image; its `file_name` is drawn, not read."""
+    """Returns the dataset dict of one toy image; its `file_name` is drawn, not read."""
     vocabulary = hico_det_vocabulary()
     scene = toy.toy_scene(split, index)
     entities: list[dict[str, Any]] = [
@@ -100,12 +100,12 @@ def register_toy() -> None:
 
 @lru_cache(maxsize=2)
 def load_toy(split: str) -> list[dict]:
-    """Every dataset dict of a split ("train" or "val"), in the order of its images."""
+    """Returns every dataset dict of a split ("train" or "val"), in the order of its images."""
     return [toy_record(split, index) for index in range(toy.SPLITS[split][1])]
 
 
 def image_labels(record: dict) -> np.ndarray:
-    """(600,) int8 of an image, as HICO has them.
+    """Returns (600,) int8 of an image, as HICO has them.
 
     1 = done in the image; 0 = ambiguous: what is done comes close to it (who carries also
     holds); -1 = the object is there, the interaction is not; -2 = the object is not there: unknown.
@@ -125,6 +125,6 @@ def image_labels(record: dict) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def load_toy_labels(split: str) -> list[dict]:
-    """The records of `load_toy` with `image_labels` instead of boxes and pairs."""
+    """Returns the records of `load_toy` with `image_labels` instead of boxes and pairs."""
     empty: dict[str, list] = {"annotations": [], "hoi_annotations": []}
     return [r | empty | {"image_labels": image_labels(r)} for r in load_toy(split)]

@@ -81,7 +81,7 @@ def lift(p: Performance, by: float) -> Performance:
 
 
 def stand_at(pose: Pose, spot: Spot, facing: int) -> Body:
-    """A person whose lower foot is on the ground at about `spot.x`."""
+    """Returns a person whose lower foot is on the ground at about `spot.x`."""
     hip = spot.x, standing_hip(pose, spot.height, spot.ground)
     return place_body(pose, spot.height, facing, hip)
 

@@ -79,7 +79,7 @@ def _clothes(rng: random.Random) -> Clothes:
 
 @lru_cache(maxsize=4)
 def _weights(balance: float) -> tuple[float, ...]:
-    """The frequency of each action; `balance` raises the rare ones, for small datasets."""
+    """Returns the frequency of each action; `balance` raises the rare ones, for small datasets."""
     return tuple(max(action.weight, balance) for action in ACTIONS)
 
 
@@ -98,7 +98,7 @@ def _covered(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def compose(seed: int, *, balance: float = 0.0) -> ToyScene:
-    """The scene of a seed.
+    """Returns the scene of a seed.
 
     Args:
         seed: the same one gives the same scene.
@@ -131,7 +131,7 @@ def compose(seed: int, *, balance: float = 0.0) -> ToyScene:
 def _try_perform(
     scene: ToyScene, rng: random.Random, action: Action, spot: Spot, pose: str | None = None
 ) -> Performance | None:
-    """A performance whose person and object are mostly inside the image, else None."""
+    """Returns a performance whose person and object are mostly inside the image, else None."""
     for _ in range(4):
         done = perform(
             action,
@@ -282,12 +282,12 @@ def render(scene: ToyScene) -> np.ndarray:
 
 
 def scene_seed(split: str, index: int) -> int:
-    """The seed of a split's image; splits never share one."""
+    """Returns the seed of a split's image; splits never share one."""
     return SPLITS[split][0] * 10_000_000 + index
 
 
 def toy_scene(split: str, index: int) -> ToyScene:
-    """The scene of image `index` of a split. Validation shows rare classes more often."""
+    """Returns the scene of image `index` of a split. Validation shows rare classes more often."""
     return compose(scene_seed(split, index), balance=0.0 if split == "train" else 0.2)
 
 

@@ -13,14 +13,14 @@ _PICKLE_STARTS = (b"\x80", b"(lp", b"(dp", b"]q", b"(l.")
 
 
 def is_ppdm(items: Any) -> bool:
-    """Whether parsed JSON is a list of images with `hoi_prediction`."""
+    """Returns whether parsed JSON is a list of images with `hoi_prediction`."""
     return isinstance(items, list) and any(
         isinstance(record, dict) and "hoi_prediction" in record for record in items[:50]
     )
 
 
 def form_on_disk(path: str | Path) -> str:
-    """The form of a folder or of a pickle; "" for anything else, JSON included."""
+    """Returns the form of a folder or of a pickle; "" for anything else, JSON included."""
     path = Path(path)
     if path.is_dir():
         return UPT_MAT if any(path.glob("detections_*.mat")) else ""
@@ -33,7 +33,7 @@ def form_on_disk(path: str | Path) -> str:
 
 
 def how_to_convert(path: str | Path, form: str) -> str:
-    """The message for a form that has to be converted first."""
+    """Returns the message for a form that has to be converted first."""
     return (
         f"{path}: this is {form}; convert it by: hoi-d2 convert-results {path} --output results.npz"
     )

@@ -30,7 +30,7 @@ _VOCABULARIES = {"hico_det": hico_det_vocabulary, "vcoco": vcoco_vocabulary}
 def read_ppdm(
     items: list, source: str, dataset: str, first_verb: int | None
 ) -> tuple[str, HOIResults, list[str]]:
-    """The dataset, the rows, and notes.
+    """Returns the dataset, the rows, and notes.
 
     Args:
         items: the parsed JSON.
@@ -69,7 +69,7 @@ def _name(record: dict) -> Any:
 
 
 def _has_coco_ids(items: list, source: str) -> bool:
-    """Whether persons, the subjects of all interactions, are 1 and not 0."""
+    """Returns whether persons, the subjects of all interactions, are 1 and not 0."""
     found = {c for record in items if isinstance(record, dict) for c in _subjects(record)}
     if 0 in found and 1 in found:
         raise ResultFormatError(
@@ -80,7 +80,7 @@ def _has_coco_ids(items: list, source: str) -> bool:
 
 
 def _subjects(record: dict) -> list[int]:
-    """The category ids of the subjects; broken parts are reported when they are read."""
+    """Returns the category ids of the subjects; broken parts are reported when they are read."""
     entities, pairs = record.get("predictions"), record.get("hoi_prediction")
     found = []
     if isinstance(entities, list) and isinstance(pairs, list):
@@ -171,7 +171,7 @@ class _Rows:
         self._rows.append((image_id, subject[0], box, category, verb - first, hoi, score))
 
     def results(self) -> HOIResults:
-        """All rows, in the file's order."""
+        """Returns all rows, in the file's order."""
         if not self._rows:
             return HOIResults.empty()
         columns: dict[str, Any] = dict(zip(COLUMNS, map(list, zip(*self._rows))))

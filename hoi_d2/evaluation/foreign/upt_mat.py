@@ -25,7 +25,7 @@ _READER = str(Path(__file__).with_name("upt_mat_reader.py"))
 
 
 def read_upt_mat(folder: str | Path) -> tuple[HOIResults, list[str]]:
-    """The rows, and notes.
+    """Returns the rows, and notes.
 
     Raises:
         ResultFormatError: a file is missing, damaged or of another form; names it.

@@ -16,7 +16,7 @@ import numpy as np
 
 
 def read(folder: Path, files: int) -> dict[str, np.ndarray]:
-    """The detections of all files.
+    """Returns the detections of all files.
 
     Raises:
         ValueError: a file is not of this form; names it.

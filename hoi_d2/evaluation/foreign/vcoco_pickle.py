@@ -22,7 +22,7 @@ _HEAD = ("image_id", "person_box")
 
 
 def read_vcoco_pickle(path: str | Path) -> tuple[HOIResults, list[str]]:
-    """The rows, one for each action-role of a person that has a score, and notes.
+    """Returns the rows, one for each action-role of a person that has a score, and notes.
 
     Raises:
         ResultFormatError: the file is damaged, or asks for more than plain values.
@@ -86,7 +86,7 @@ def _roles(raw: dict, findings: Findings) -> list[tuple[int, np.ndarray, float]]
 
 
 def _agents_differ(raw: dict, found: list[tuple[int, np.ndarray, float]]) -> int:
-    """How many actions of a person have an agent score that no role has."""
+    """Returns how many actions of a person have an agent score that no role has."""
     best: dict[str, float] = {}
     for verb, _, score in found:
         action = _VERBS[verb].removesuffix("_obj").removesuffix("_instr")

@@ -1,4 +1,4 @@
-"""Which records of a dataset to look at, their images, and the rows by which a page filters."""
+"""Selects records of a dataset for a page, and computes the rows by which the page filters."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from hoi_d2.data.images import is_there
 from hoi_d2.data.vocabulary import Vocabulary
 
 FACETS = ("verb", "object", "rare")
-"""What images of a dataset can be filtered by."""
+"""Filters of a page of a dataset."""
 
 
 def index_of(name: str, names: Sequence[str], kind: str) -> int:
-    """Position of a verb or object; spaces and underscores are the same.
+    """Returns the index of a verb or object; spaces and underscores are equivalent.
 
     Raises:
-        ValueError: it is not there; names what is similar.
+        ValueError: there is no such name; the message lists similar ones.
     """
     plain = [n.replace("_", " ") for n in names]
     if name.replace("_", " ") not in plain:
-        raise ValueError(f"no {kind} is called {name!r}; {suggest(name, names)}")
+        raise ValueError(f"no {kind} is called {name!r}. {suggest(name, names)}")
     return plain.index(name.replace("_", " "))
 
 
@@ -32,7 +32,7 @@ def _known_name(name: str, names: Sequence[str], kind: str) -> str:
 
 
 def hoi_of_entry(record: dict[str, Any], entry: dict[str, int], vocabulary: Vocabulary) -> int:
-    """HOI id of an annotated interaction, looked up where it is not given; -1 = none."""
+    """Returns the HOI id of an annotated interaction, looked up if it is not given; -1 = none."""
     if entry.get("hoi", -1) >= 0:
         return entry["hoi"]
     if entry["object"] < 0:
@@ -43,8 +43,10 @@ def hoi_of_entry(record: dict[str, Any], entry: dict[str, int], vocabulary: Voca
 
 
 def filter_rows(record: dict[str, Any], dataset: Dataset) -> list[tuple[str, str, str]]:
-    """One (verb, object, rare) per annotated interaction or positive image-level label; "" where
-    there is no object or it is not rare."""
+    """Returns (verb, object, rare) per annotated interaction or positive image-level label.
+
+    The object is "" if there is none, and `rare` is "" if the class is not rare.
+    """
     vocabulary = dataset.vocabulary
     found = []
     for entry in record.get("hoi_annotations", ()):
@@ -72,16 +74,16 @@ def select_records(
     rare: bool = False,
     num: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Records with an interaction that has all that is asked for.
+    """Returns the records with an interaction that matches all filters.
 
     Args:
-        dataset: where from.
+        dataset: the dataset.
         verb, object_name: names; None = any.
-        rare: only rare HOI classes.
-        num: at most that many, see `choose`; None = all.
+        rare: whether to select only rare HOI classes.
+        num: maximum number, see `choose`; None = all.
 
     Raises:
-        ValueError: an unknown name, or a dataset without rare classes is asked for them.
+        ValueError: a name is unknown, or `rare` is set and the dataset has no rare classes.
     """
     if rare and not dataset.rare_hois:
         raise ValueError(f"{dataset.name} has no list of rare HOI classes")
@@ -98,9 +100,9 @@ def select_records(
 
 
 def choose(records: Sequence[dict[str, Any]], num: int) -> list[dict[str, Any]]:
-    """At most `num` records; where that cuts, spread evenly over those whose image is on disk.
+    """Returns at most `num` records, spread evenly over those whose image is on disk.
 
-    Where none is, over all: then drawing says what is missing.
+    If no image is on disk, they are spread over all records, and drawing reports what is missing.
     """
     if len(records) <= num:
         return list(records)
@@ -109,7 +111,7 @@ def choose(records: Sequence[dict[str, Any]], num: int) -> list[dict[str, Any]]:
 
 
 def evenly(length: int, num: int) -> np.ndarray:
-    """`num` of the places 0 to `length` - 1, the first and the last among them."""
+    """Returns `num` of the indices 0 to `length` - 1, including the first and the last."""
     return np.linspace(0, length - 1, num).round().astype(int)
 
 

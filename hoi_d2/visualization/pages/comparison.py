@@ -1,4 +1,4 @@
-"""Ground truth next to prediction: hits, misses and false alarms of every image."""
+"""Compares ground truth with predictions: hits, misses and false alarms of every image."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Judgement:
         truth_classes: (P,) HOI id, or V-COCO's action-role; -1 = the metric does not count it.
         result_classes: (R,) the same.
         hit: (R,) bool.
-        matched: (R,) row of the annotated interaction that a hit takes, -1 = none.
-        num_positives: (C,) annotations that recall is a share of.
+        matched: (R,) row of the annotated interaction that a hit is matched to, -1 = none.
+        num_positives: (C,) number of annotations, the denominator of recall.
         average_precision: (C,) percent, NaN for classes without ground truth.
     """
 
@@ -43,15 +43,16 @@ class Judgement:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Results and ground truth of one dataset, judged.
+    """Results and ground truth of one dataset, matched to each other.
 
     Args:
-        vocabulary: of the dataset.
+        vocabulary: vocabulary of the dataset.
         truth: P annotated interactions in N images.
         results: R detections in images of the dataset.
         images: (R,) row of each detection's image in `truth.image_ids`.
-        judgement: of both.
-        num_unknown: how many detections were left out: the dataset does not have their images.
+        judgement: the matches.
+        num_unknown: number of detections that were left out, because the dataset does not have
+            their images.
     """
 
     vocabulary: Vocabulary
@@ -89,7 +90,7 @@ class Comparison:
         return scores
 
     def best_threshold(self) -> float:
-        """The score with the largest F1 over all classes; 0 without detections."""
+        """Returns the score with the largest F1 over all classes; 0 without detections."""
         rows = self.ranking.rows
         rows = rows[np.argsort(-self.results.scores[rows], kind="stable")]
         if not len(rows):
@@ -114,13 +115,13 @@ class Comparison:
     def interactions_of(
         self, image: int, *, score_threshold: float, classes: Sequence[int] = ()
     ) -> tuple[list[Interaction], list[Interaction]]:
-        """The annotated and the predicted interactions of one image, with states.
+        """Returns the annotated and the predicted interactions of one image, with states.
 
         Interactions that the metric does not count (they have no class) have no state.
 
         Args:
             image: row in `truth.image_ids`.
-            score_threshold: detections below are not there.
+            score_threshold: minimum score of a detection.
             classes: only these; empty = all.
         """
         annotated = self.truth.pair_images == image
@@ -172,12 +173,13 @@ def compare(
     *,
     evaluator_type: str = "hico_det",
 ) -> Comparison:
-    """Judges all detections of a result file.
+    """Matches all detections of a result file with the ground truth.
 
     Args:
-        results: of any images; those that the dataset does not have are left out and counted.
+        results: the results; those in images that the dataset does not have are counted and left
+            out.
         dataset_dicts: the records, with interactions.
-        vocabulary: of both.
+        vocabulary: vocabulary of both.
         evaluator_type: the dataset's; "vcoco" is scored by its own rule, scenario 1.
 
     Raises:
@@ -204,7 +206,7 @@ def compare(
 def _judge_hico_det(
     results: HOIResults, truth: HOIGroundTruth, vocabulary: Vocabulary
 ) -> Judgement:
-    """Takes the matches of HICO-DET's metric, row by row."""
+    """Uses the matches of HICO-DET's metric, row by row."""
     scores = score_hico_det(results, truth, vocabulary)
     ranking = scores.measures["default"].ranking
     truth_classes = np.full(len(truth.hoi_classes), -1)
@@ -227,10 +229,10 @@ def _judge_hico_det(
 def _judge_vcoco(
     results: HOIResults, truth: HOIGroundTruth, people: VCOCOTruth, vocabulary: Vocabulary
 ) -> Judgement:
-    """Takes the matches of V-COCO's metric: role AP of scenario 1, agent AP where there is no role.
+    """Uses the matches of V-COCO's metric: role AP of scenario 1, else agent AP.
 
-    The metric gives a hit a person; the interaction drawn for it is the first with that person and
-    that action-role.
+    The metric matches a hit to a person; the first interaction of that person with that action-role
+    is drawn for it.
     """
     scores = score_vcoco(results, people, vocabulary)
     actions, action_of = action_of_verb(vocabulary.verbs)

@@ -1,4 +1,4 @@
-"""Folders of drawn images with a page over them: a dataset's ground truth, a result's errors."""
+"""Writes folders of drawn images with a page: ground truth of a dataset, errors of a result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hoi_d2.visualization.scene import FALSE_ALARM, HIT, MISS, Interaction
 from hoi_d2.visualization.visualizer import HOIVisualizer
 
 STATE_FACETS = (*FACETS, "state")
-"""What images of a comparison can be filtered by."""
+"""Filters of a page of a comparison."""
 
 Draw = Callable[[dict[str, Any]], tuple[HOIImage, list, dict[str, float]]]
 """Draws a record: the image, its rows for the page's filters, the numbers to sort by."""
@@ -41,15 +41,15 @@ def draw_dataset(
     """Draws the ground truth of records into `output/images`, and `output/index.html` over them.
 
     Args:
-        dataset: names and rare classes.
-        records: dataset dicts, e.g. of `select_records`.
-        output: the folder.
-        page: write the page.
-        suffix: of the images; `.jpg` is a fifth of the size.
+        dataset: the dataset, for names and rare classes.
+        records: dataset dicts, e.g. from `select_records`.
+        output: the output folder.
+        page: whether to write the page.
+        suffix: suffix of the images; `.jpg` files have a fifth of the size.
         merge_iou: see `build_scene`.
 
     Returns:
-        A message for each record that could not be drawn: it is skipped.
+        A message for each record that could not be drawn and was skipped.
     """
 
     def draw(record: dict[str, Any]) -> tuple[HOIImage, list, dict[str, float]]:
@@ -64,7 +64,7 @@ def draw_dataset(
         summary = (
             f"Ground truth of {len(images)} of {len(dataset.records)} images, {total:.0f} "
             "interactions. Solid boxes are people, one colour each; dashed boxes are objects, in "
-            "the colours of those who use them; grey boxes take part in nothing."
+            "the colours of those who use them; grey boxes have no interaction."
         )
         write_gallery(
             Path(output) / "index.html",
@@ -89,20 +89,20 @@ def draw_comparison(
     figures: Sequence[tuple[str, str]] = (),
     tables: Sequence[GalleryTable] = (),
 ) -> list[str]:
-    """Draws ground truth next to prediction into `output/images`, and a page over them.
+    """Draws ground truth and predictions side by side into `output/images`, and writes a page.
 
     Args:
-        dataset: that was compared.
+        dataset: the dataset.
         comparison: of its records with results.
         images: rows of `comparison.truth.image_ids`, in the order of the page.
-        output: the folder.
-        score_threshold: detections below are left out.
+        output: the output folder.
+        score_threshold: minimum score of a detection.
         classes: only these interactions; empty = all.
         suffix: of the files.
         summary, figures, tables: see `write_gallery`.
 
     Returns:
-        A message for each record that could not be drawn: it is skipped.
+        A message for each record that could not be drawn and was skipped.
     """
     ids = comparison.truth.image_ids[np.asarray(images, dtype=np.int64)].tolist()
     record_of = {record["image_id"]: record for record in dataset.records}
@@ -121,7 +121,7 @@ def draw_comparison(
     raw_images, failures = _draw_all(records, draw, Path(output), suffix)
     write_gallery(
         Path(output) / "index.html",
-        title=f"{dataset.name}: ground truth next to prediction",
+        title=f"{dataset.name}: ground truth and prediction",
         summary=_with_failures(summary, failures),
         facets=STATE_FACETS,
         images=raw_images,
@@ -135,7 +135,7 @@ def draw_comparison(
 def _draw_all(
     records: Sequence[dict[str, Any]], draw: Draw, output: Path, suffix: str
 ) -> tuple[list[GalleryImage], list[str]]:
-    """Draws and saves record after record; one that cannot be drawn is named and left out."""
+    """Draws and saves records one by one; those that cannot be drawn are reported and skipped."""
     images: list[GalleryImage] = []
     failures: list[str] = []
     names = image_names(records, suffix)
@@ -153,7 +153,7 @@ def _draw_all(
 
 
 def image_names(records: Iterable[dict[str, Any]], suffix: str) -> list[str]:
-    """The images' own names, made safe for a file system and a link, and each used once."""
+    """Returns a unique name per image, from its file name, safe for file systems and links."""
     names: dict[str, None] = {}
     for record in records:
         file = str(record.get("file_name") or record.get("image_id"))
@@ -182,7 +182,7 @@ def _side_by_side(
         f"predicted, score >= {score_threshold:.2f}: {right} right, {alarms} false",
     )
     panels = []
-    # predicted boxes as they are: whether they overlap enough is what one wants to see
+    # predicted boxes are not merged, so that their overlap can be seen
     for title, items, merge_iou in zip(titles, (annotated, detected), (0.6, 0.95)):
         visualizer = HOIVisualizer(image, merge_iou=merge_iou)
         panel = visualizer.draw_interactions(items, comparison.vocabulary)
@@ -196,7 +196,7 @@ def _side_by_side(
 
 
 def _titled(panel: HOIImage, title: str) -> np.ndarray:
-    """The panel below a dark strip with white text, made to fit its width."""
+    """Adds a dark strip with white text above the panel, fitted to its width."""
     size = max(12, round(panel.width / 36))
     mask = text_mask(title, load_font(size), size // 3)
     if mask.shape[1] > panel.width:

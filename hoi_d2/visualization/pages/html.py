@@ -1,4 +1,4 @@
-"""One static page of images with filters; it opens from disk and loads nothing from a network."""
+"""Writes a static page of images with filters; it opens from disk without a network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class GalleryImage:
         title: shown below it.
         size: (width, height) in pixels, so that the page does not jump while it loads.
         rows: one per interaction; values in the order of the page's facets, "" = none.
-        numbers: what the images can be sorted by.
+        numbers: values by which the images can be sorted.
     """
 
     src: str
@@ -88,13 +88,13 @@ def write_gallery(
 
 
 def _script_json(value: Any) -> str:
-    """JSON that no class name can end the script with."""
+    """Returns JSON in which no class name can close the script element."""
     text = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")
 
 
 def _plain(value: Any) -> Any:
-    """numpy scalars as Python's, NaN as null: JSON has neither."""
+    """Converts numpy scalars to Python's and NaN to null for JSON."""
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

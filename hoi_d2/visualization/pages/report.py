@@ -1,4 +1,4 @@
-"""The numbers and figures of an evaluation's page: which images, which curves, which tables."""
+"""Selects images and computes the numbers, curves and tables of an evaluation's page."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from hoi_d2.visualization.plots.evaluation import plot_ap_by_samples, plot_class
 
 
 def classes_named(comparison: Comparison, names: Sequence[str]) -> list[int]:
-    """Class ids of names such as "ride bicycle", "bicycle" (all its HOIs) or "ride" (likewise).
+    """Returns class ids of names such as "ride bicycle", "bicycle" (all its HOIs) or "ride".
 
     Raises:
-        ValueError: no class has the name; says which are similar.
+        ValueError: no class has the name; the message lists similar ones.
     """
     known = comparison.class_names()
     vocabulary = comparison.vocabulary
@@ -53,16 +53,16 @@ def order_images(
     num: int | None = None,
     there: np.ndarray | None = None,
 ) -> list[int]:
-    """Rows of the images worth looking at: with something annotated or detected.
+    """Returns the rows of images with annotations or detections, in the order of the page.
 
     Args:
         comparison: of the whole dataset.
-        score_threshold: detections below are left out.
+        score_threshold: minimum score of a detection.
         classes: only these; empty = all.
-        worst_first: by the number of errors, and the smaller F1 first where that is the same;
-            otherwise as in the dataset, spread evenly where `num` cuts.
-        num: at most that many, None = all.
-        there: (N,) bool, whose image is on disk; where `num` cuts, others are not chosen.
+        worst_first: sort by number of errors, then by F1; otherwise the order of the dataset,
+            spread evenly if `num` is smaller.
+        num: maximum number; None = all.
+        there: (N,) bool, whether the image is on disk; others are not chosen if `num` is smaller.
     """
     hits, misses, alarms = comparison.count(score_threshold=score_threshold, classes=classes)
     errors = misses + alarms
@@ -80,7 +80,7 @@ def order_images(
 def summarize(
     comparison: Comparison, dataset: Dataset, *, score_threshold: float, num_drawn: int
 ) -> str:
-    """The lines at the top of the page."""
+    """Returns the lines at the top of the page."""
     hits, misses, alarms = (int(n.sum()) for n in comparison.count(score_threshold=score_threshold))
     precision, recall = hits / max(hits + alarms, 1), hits / max(hits + misses, 1)
     return (
@@ -92,15 +92,24 @@ def summarize(
 
 
 def _headline(comparison: Comparison, dataset: Dataset) -> str:
-    """The metric's own mean: over the evaluated classes, those without ground truth count 0."""
-    ap = np.nan_to_num(comparison.average_precision)
+    """Returns the mean over the evaluated classes, and over those of them with ground truth."""
+    ap = comparison.average_precision
     if dataset.evaluator_type == "vcoco":
         roles = [v.endswith(("_obj", "_instr")) for v in comparison.vocabulary.verbs]
         counted = roles & ~np.isin(comparison.vocabulary.verbs, UNCOUNTED_ROLES)
-        return f"AP_role_s1 {ap[counted].mean():.2f}"
+        return f"AP_role_s1 {np.nan_to_num(ap[counted]).mean():.2f}"
     if dataset.evaluated_hois is not None and len(comparison.vocabulary.hois):
         ap = ap[list(dataset.evaluated_hois)]
-    return f"mAP {ap.mean():.2f}" if len(ap) else "no classes"
+    if not len(ap):
+        return "no classes"
+    mean = f"mAP {np.nan_to_num(ap).mean():.2f}"
+    annotated = ap[~np.isnan(ap)]
+    if len(annotated) in (0, len(ap)):
+        return mean
+    return (
+        f"{mean} over {len(ap)} classes, {annotated.mean():.2f} over the {len(annotated)} that "
+        "have an annotated pair"
+    )
 
 
 def draw_figures(

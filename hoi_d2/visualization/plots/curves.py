@@ -14,7 +14,7 @@ from hoi_d2.visualization.plots.evaluation import MEAN_COLOR, USUAL_COLOR, save_
 
 @dataclass(frozen=True, eq=False)
 class PrecisionRecall:
-    """Along the detections from the highest score down.
+    """Precision and recall by descending score.
 
     Args:
         scores: (D,) the distinct scores, descending.
@@ -28,7 +28,7 @@ class PrecisionRecall:
 
     @classmethod
     def of(cls, scores: np.ndarray, hits: np.ndarray, num_positives: int) -> PrecisionRecall:
-        """The curve of (R,) scored detections; recall is 0 where there are no positives."""
+        """Returns the curve of (R,) scored detections; recall is 0 where there are no positives."""
         order = np.argsort(-scores, kind="stable")
         scores, found = scores[order], np.cumsum(hits[order])
         last = np.flatnonzero(np.append(scores[1:] != scores[:-1], len(scores) > 0))
@@ -42,10 +42,10 @@ def plot_precision_recall(
     *,
     title: str = "precision and recall",
 ) -> None:
-    """Precision over recall, and recall over the score threshold, a line per curve.
+    """Plots precision over recall, and recall over the score threshold, one line per curve.
 
     Args:
-        path: of the PNG; the CSV has the columns curve, score, precision, recall.
+        path: path of the PNG; the CSV has the columns curve, score, precision, recall.
         curves: name -> curve; e.g. all classes, rare ones, a single class.
         title: heading.
     """
@@ -70,7 +70,7 @@ def plot_precision_recall(
 
 
 def _thin(rows: np.ndarray, limit: int = 2000) -> np.ndarray:
-    """At most `limit` of the rows, including both ends, so that a spreadsheet can open the CSV."""
+    """Returns at most `limit` rows, including both ends, so that spreadsheets can open the CSV."""
     if len(rows) <= limit:
         return rows
     return rows[np.unique(np.linspace(0, len(rows) - 1, limit).round().astype(int))]
@@ -79,7 +79,7 @@ def _thin(rows: np.ndarray, limit: int = 2000) -> np.ndarray:
 def calibration_bins(
     scores: np.ndarray, hits: np.ndarray, *, num_bins: int = 15
 ) -> dict[str, np.ndarray]:
-    """Share of hits among detections of similar score, in bins of equal width over 0..1.
+    """Computes the share of hits in bins of equal width of the score, 0..1.
 
     Returns:
         (B,) `low`, `high`, `count`, `score` (mean, NaN in an empty bin) and `precision`.
@@ -109,7 +109,7 @@ def expected_calibration_error(bins: Mapping[str, np.ndarray]) -> float:
 def plot_calibration(
     path: str | Path, scores: np.ndarray, hits: np.ndarray, *, title: str = "calibration"
 ) -> None:
-    """Precision against score (a calibrated 0.7 is right in 7 of 10 cases), with counts below.
+    """Plots precision over score, with counts below; a calibrated 0.7 is right in 7 of 10 cases.
 
     Args:
         path: of the PNG; the CSV has a row per bin.

@@ -19,7 +19,7 @@ _NAMED = 12
 def plot_class_frequencies(
     path: Path, names: list[str], counts: np.ndarray, *, title: str = "Interactions of each class"
 ) -> None:
-    """The classes by frequency on a logarithmic scale, with names at both ends.
+    """Plots the classes by frequency on a logarithmic scale, with names at both ends.
 
     Args:
         path: of the PNG; the CSV next to it has all classes.
@@ -73,7 +73,7 @@ def plot_pairs_per_image(path: Path, statistics: DatasetStatistics) -> None:
 
 
 def plot_box_sizes(path: Path, statistics: DatasetStatistics) -> None:
-    """The side of the boxes (square root of the area) of persons and of objects.
+    """Plots the side of boxes (square root of the area) of persons and of objects.
 
     Args:
         path: of the PNG; the CSV has the histogram.
@@ -100,7 +100,7 @@ def plot_box_sizes(path: Path, statistics: DatasetStatistics) -> None:
 def plot_verb_object_matrix(
     path: Path, statistics: DatasetStatistics, vocabulary: Vocabulary
 ) -> None:
-    """Plots how often each verb goes with each object; only those that occur.
+    """Plots the frequency of each combination of verb and object that occurs.
 
     Args:
         path: of the PNG; the CSV has every combination that occurs.

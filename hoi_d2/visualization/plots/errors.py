@@ -1,4 +1,4 @@
-"""A bar for each cause of error: points of AP that it costs, and how often it happens."""
+"""Plots the causes of errors: the points of AP that each costs, and its frequency."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hoi_d2.evaluation.result_files import write_csv
 
 
 def plot_errors(path: str | Path, analysis: ErrorAnalysis, *, title: str = "") -> None:
-    """Draws the analysis, and writes its numbers next to it with the suffix .csv.
+    """Plots the analysis, and writes its numbers to a file of the same name with the suffix .csv.
 
     Args:
         path: of the image; the suffix chooses the format (PNG, SVG, PDF).

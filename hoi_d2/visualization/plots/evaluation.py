@@ -1,4 +1,4 @@
-"""Figures of an evaluation, each a PNG and a CSV of exactly what it shows. AP is in percent."""
+"""Figures of an evaluation, each as PNG and as CSV with the plotted values. AP is in percent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SAMPLE_BINS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
 def save_figure(figure: Figure, path: str | Path, columns: Mapping[str, Any]) -> None:
-    """Writes a figure and, next to it with the suffix .csv, the numbers that it shows.
+    """Writes a figure, and its values to a file of the same name with the suffix .csv.
 
     Args:
         figure: any matplotlib figure.
@@ -45,7 +45,7 @@ def plot_class_ap(
     rare: Sequence[bool] | np.ndarray | None = None,
     title: str = "AP of each class",
 ) -> None:
-    """Bars of all classes, best first; with many classes an outline, and names at both ends.
+    """Plots AP of all classes as bars, best first; many classes as an outline.
 
     Args:
         path: of the PNG; the CSV has all classes.
@@ -115,7 +115,7 @@ def plot_ap_by_samples(
     rare: Sequence[bool] | np.ndarray | None = None,
     title: str = "AP and number of training samples",
 ) -> None:
-    """The long tail: a dot per class over its training samples, and the mean of each bin.
+    """Plots AP over the number of training samples, one dot per class, and the mean of each bin.
 
     Args:
         path: of the PNG; the CSV has all classes.
@@ -153,7 +153,7 @@ def plot_ap_by_samples(
 
 
 def _bin_means(axes: Axes, ap: np.ndarray, num_samples: np.ndarray) -> None:
-    """A step over each bin of sample counts, with the mean AP and the number of classes."""
+    """Draws the mean AP and the number of classes of each bin of sample counts."""
     edges = np.array([0, *_SAMPLE_BINS, np.inf])
     for low, high in itertools.pairwise(edges):
         inside = (num_samples >= low) & (num_samples < high)

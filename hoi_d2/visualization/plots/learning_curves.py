@@ -1,4 +1,4 @@
-"""Learning curves of one or several runs, from the log that training writes, train_log.jsonl."""
+"""Plots learning curves of one or several runs, from the log of a training, train_log.jsonl."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Series = tuple[np.ndarray, np.ndarray]
 """(T,) iterations, ascending, and (T,) values."""
 
 LOG_NAME = "train_log.jsonl"
-"""Where a training writes its numbers, one JSON object per line; metrics.json has the last ones."""
+"""The log of a training, one JSON object per line; metrics.json has the last evaluation."""
 
 _DETECTRON2_LOG_NAME = "metrics.json"  # the same format, from detectron2's own trainer
 
@@ -25,10 +25,10 @@ DEFAULT_METRICS = ("total_loss", "*/mAP*", "*/AP*", "lr")
 
 
 def read_metrics(path: str | Path) -> dict[str, Series]:
-    """Every number of a run by name.
+    """Reads every metric of a run by name.
 
-    A run that was resumed wrote some iterations twice: the later one counts. The last line of a run
-    that was killed may be cut off: it is left out.
+    If a resumed run wrote an iteration twice, the later values count. An incomplete last line (of a
+    run that was killed) is ignored.
 
     Args:
         path: the log (one JSON object per line), or the run's folder with train_log.jsonl or, of
@@ -36,7 +36,7 @@ def read_metrics(path: str | Path) -> dict[str, Series]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line that is not the last is not a JSON object; names it.
+        ValueError: a line other than the last is not a JSON object; the message names it.
     """
     path = Path(path)
     if path.is_dir():
@@ -77,7 +77,7 @@ def _sorted(values: Mapping[int, float]) -> Series:
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
-    """(T,) median over the last `window` values, as detectron2's log shows its losses."""
+    """Returns the median over the last `window` values (T,), as in detectron2's log."""
     if window < 2 or not len(values):
         return values
     padded = np.concatenate([np.full(window - 1, np.nan), values])
@@ -92,20 +92,20 @@ def plot_learning_curves(
     window: int = 20,
     log_scale: bool = False,
 ) -> list[str]:
-    """A panel for each metric, a line for each run; losses are smoothed, raw values faint.
+    """Plots a panel per metric and a line per run; losses are smoothed, raw values are faint.
 
     Args:
         path: of the PNG; the CSV has the columns run, metric, iteration, value, all raw.
-        runs: name -> the log or the folder it is in.
-        metrics: names or patterns such as `loss_*`; the order of the panels.
-        window: logged values that a loss is smoothed over, where it has many more than that.
-        log_scale: logarithmic values.
+        runs: name -> the log or its folder.
+        metrics: names or patterns such as `loss_*`, in the order of the panels.
+        window: number of logged values over which a loss is smoothed, if it has many more.
+        log_scale: whether to use a logarithmic scale.
 
     Returns:
-        The metrics that were drawn.
+        The metrics that were plotted.
 
     Raises:
-        ValueError: no run has any of the metrics; names those that there are.
+        ValueError: no run has any of the metrics; the message lists those that exist.
     """
     tables = {name: read_metrics(source) for name, source in runs.items()}
     chosen = _matching(tables, metrics)

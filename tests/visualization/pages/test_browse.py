@@ -52,9 +52,9 @@ def test_images_that_are_there_are_chosen(there, num, ids, tmp_path):
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ({"verb": "rode"}, "no verb is called 'rode'; did you mean ride"),
-        ({"object_name": "tricycle"}, "no object is called 'tricycle'; did you mean bicycle"),
-        ({"verb": "xyz"}, "there is ride, hold, hug"),
+        ({"verb": "rode"}, "no verb is called 'rode'. Did you mean ride"),
+        ({"object_name": "tricycle"}, "no object is called 'tricycle'. Did you mean bicycle"),
+        ({"verb": "xyz"}, "Expected one of ride, hold, hug"),
     ],
 )
 def test_unknown_names_get_help(wanted, message, dataset):

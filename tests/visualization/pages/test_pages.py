@@ -126,13 +126,14 @@ def test_classes_named(names, classes, comparison):
 
 
 def test_unknown_class_gets_help(comparison):
-    with pytest.raises(ValueError, match="did you mean ride bicycle"):
+    with pytest.raises(ValueError, match="Did you mean ride bicycle"):
         classes_named(comparison, ["ride bicycles"])
 
 
 def test_summary(comparison, dataset):
     text = summarize(comparison, dataset, score_threshold=0.5, num_drawn=2)
     assert "4 detections, 3 annotated interactions in 3 images; mAP 25.00" in text
+    assert "over 4 classes, 33.33 over the 3 that have an annotated pair" in text
     assert "1 hits, 2 missed, 2 false alarms; precision 0.333, recall 0.333" in text
 
 
