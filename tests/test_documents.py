@@ -153,3 +153,12 @@ def test_python_names(document):
                 names |= {f"{node.module}:{alias.name}" for alias in node.names}
     for name in sorted(names):
         pkgutil.resolve_name(name)
+
+
+def test_every_page_is_listed_once():
+    """In the navigation, and on the overview except for the overview itself."""
+    pages = {p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md")}
+    named = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(named) == sorted(pages)
+    linked = re.findall(r"\]\(([\w/]+\.md)\)", (ROOT / "docs/index.md").read_text())
+    assert sorted(linked) == sorted(pages - {"index.md"})

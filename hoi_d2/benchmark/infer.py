@@ -1,7 +1,8 @@
 """Measures the forward pass of a model by its parts, and what other config keys change.
 
-`--compare KEY=VALUE` measures the same config with another value, in turn with the config itself,
-so that a busy machine slows all of them down alike. For a detector that is a DETR, the forward pass
+`--compare KEY=VALUE` measures the same config with another value, `--compare FILE.yaml` another
+config with the same images, in turn with the config itself, so that a busy machine slows all of
+them down alike. For a detector that is a DETR, the forward pass
 of transformers' own DETR is measured as well ("plain"). Weights are random.
 
 A model of human-object pairs gets the most pairs that it can have (MAX_INSTANCES persons and
@@ -41,6 +42,7 @@ from hoi_d2.protocols import has_capability
 from hoi_d2.utils.files import write_json
 
 REST, POST, PLAIN = "the rest", "post-processing", "plain DETR forward"
+DETECTOR = "entity_detector"
 Batch = list[dict[str, Any]]
 
 
@@ -50,22 +52,32 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--size", nargs=2, type=int, default=[800, 1066], metavar=("H", "W"))
     parser.add_argument("--batch", type=int, default=1, help="images at once")
     parser.add_argument(
-        "--compare", nargs="+", default=[], metavar="KEY=VALUE", help="also measure with this key"
+        "--compare",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE|FILE.yaml",
+        help="also measure with this key, or this config",
     )
     args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
     cases = {"config": load_config(args.config_file, args.opts)}
     for change in args.compare:
-        key, equals, value = change.partition("=")
-        if not equals:
-            raise ValueError(f"--compare: expected KEY=VALUE, got {change!r}")
-        cases[change] = load_config(args.config_file, [*args.opts, key, value])
+        cases[change] = _compared_config(change, args.config_file, args.opts)
     result = benchmark(cases, size=tuple(args.size), batch=args.batch, rounds=args.rounds)
     print(table(result))
     if args.json:
         write_json(args.json, result)
     return 0
+
+
+def _compared_config(change: str, config_file: str, options: Sequence[str]) -> CfgNode:
+    if change.endswith(".yaml"):
+        return load_config(change, options)
+    key, equals, value = change.partition("=")
+    if not equals:
+        raise ValueError(f"--compare: expected KEY=VALUE or a .yaml file, got {change!r}")
+    return load_config(config_file, [*options, key, value])
 
 
 def benchmark(
@@ -82,7 +94,8 @@ def benchmark(
     Returns:
         `parts` and `shares` of the first case: part -> median seconds or share, for `clock` and
         `cpu`; `plain`: seconds of transformers' DETR or None; `compared`: for each case its
-        `seconds` and their `ratio` to those of the first case.
+        `seconds`, their `ratio` to those of the first case, and those of the entity `detector`,
+        None where there is none.
     """
     cfg = next(iter(cases.values()))
     models = {name: build_model(case).eval() for name, case in cases.items()}
@@ -105,6 +118,9 @@ def benchmark(
     totals = {n: {k: sum(p[k].values()) for k in (CLOCK, CPU)} for n, p in parts.items()}
     if plain:
         totals[PLAIN] = {k: s[PLAIN] for k, s in _without_first(plain_watch).items()}
+    detectors = {
+        n: {k: p[k][DETECTOR] for k in (CLOCK, CPU)} for n, p in parts.items() if DETECTOR in p[CPU]
+    }
     base = next(iter(totals.values()))
     own = next(iter(parts.values()))
     return {
@@ -117,7 +133,11 @@ def benchmark(
         "parts": own,
         "shares": {kind: shares(seconds) for kind, seconds in own.items()},
         "compared": {
-            name: {"seconds": total, "ratio": {k: total[k] / base[k] for k in total}}
+            name: {
+                "seconds": total,
+                "ratio": {k: total[k] / base[k] for k in total},
+                "detector": detectors.get(name),
+            }
             for name, total in totals.items()
         },
     }
@@ -210,12 +230,16 @@ def table(result: dict[str, Any]) -> str:
         f"{result['threads']} threads, median of {result['rounds']} rounds"
     )
     rows = [
-        (name, row["seconds"][CLOCK], row["ratio"][CLOCK], row["seconds"][CPU], row["ratio"][CPU])
+        [
+            name,
+            *(row[what][kind] for kind in (CLOCK, CPU) for what in ("seconds", "ratio")),
+            (row["detector"] or {}).get(CPU),
+        ]
         for name, row in result["compared"].items()
     ]
     text = [head, part_table("part", result["parts"])]
     if len(rows) > 1:
-        headers = ("compared", "seconds", "ratio", "cpu seconds", "ratio")
+        headers = ("compared", "seconds", "ratio", "cpu seconds", "ratio", "detector, cpu s")
         text.append(tabulate(rows, headers=headers, floatfmt=".3f"))
     return "\n\n".join(text)
 

@@ -11,17 +11,15 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hoi_d2.demo.images import find_images, run_on_images
-from hoi_d2.demo.report import DEFAULT, RANDOM_WARNING, DrawOptions
-from hoi_d2.demo.video import run_on_video
-from hoi_d2.inference.open_vocabulary import OPEN_CONFIG, open_predictor
-from hoi_d2.inference.photo_detectors import PHOTO_DETECTORS, photo_predictor
-from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor
+from hoi_d2.demo.find_images import find_images
 from hoi_d2.utils.arguments import CommandParser
 from hoi_d2.utils.signals import stopped_like_ctrl_c
-from hoi_d2.visualization.canvas import load_font
-from hoi_d2.visualization.pages.browse import index_of
+
+if TYPE_CHECKING:  # a wrong option or path is answered before torch is imported
+    from hoi_d2.demo.report import DrawOptions
+    from hoi_d2.inference.predictor import HOIPredictor
 
 _KEY = re.compile(r"[A-Z][A-Z_]*(\.[A-Z][A-Z0-9_]*)+")
 EPILOG = """\
@@ -47,12 +45,12 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config-file",
         metavar="F",
-        help=f"default: {DEFAULT_CONFIG}; with --classes: {OPEN_CONFIG}",
+        help="default: photo/photo.yaml; with --classes: DEFR-Det/zeroshot-ViT-B-16.yaml",
     )
     parser.add_argument(
         "--detector",
-        choices=sorted(PHOTO_DETECTORS),
-        help=f"detector of {DEFAULT_CONFIG}; default: nanodet-g; detr-r50 is better and slower",
+        choices=("detr-r50", "nanodet-g"),
+        help="detector of photo/photo.yaml; default: nanodet-g; detr-r50 is better, slower, a download",
     )
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="images, folders or globs")
     source = parser.add_mutually_exclusive_group()
@@ -81,8 +79,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--score-threshold",
         type=_score,
-        default=DEFAULT.score_threshold,
-        help="minimum score to draw",
+        help="minimum score to draw; default: 0.3",
     )
     parser.add_argument("--top-k", type=_count, default=20, help="maximum triplets drawn per image")
     parser.add_argument("--verbs", nargs="+", default=[], help="draw only these verbs")
@@ -149,16 +146,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     left_out: Counter[str] = Counter()
     images = find_images(args.input, left_out) if args.input else []
+    from hoi_d2.demo.images import run_on_images
+    from hoi_d2.demo.report import RANDOM_WARNING
+    from hoi_d2.demo.video import run_on_video
+
     predictor = _predictor(args)
     if predictor.random_parts:
         print(RANDOM_WARNING.format(parts=", ".join(predictor.random_parts)), file=sys.stderr)
     if predictor.note:
         print(f"note: {predictor.note}", file=sys.stderr)
-    names = predictor.vocabulary.verbs
-    verbs = tuple(names[index_of(verb, names, "verb")] for verb in args.verbs)
-    draw = DrawOptions(args.score_threshold, args.top_k, verbs, args.font)
-    if args.font is not None:
-        load_font(12, args.font)  # so that an error is reported before the first image
+    draw = _draw_options(args, predictor.vocabulary.verbs)
     output = _folder(args.output)
     with stopped_like_ctrl_c():
         if images:
@@ -169,6 +166,19 @@ def _run(args: argparse.Namespace) -> int:
         return run_on_video(
             predictor, source, output, draw=draw, track=args.track, max_frames=args.max_frames
         )
+
+
+def _draw_options(args: argparse.Namespace, names: Sequence[str]) -> DrawOptions:
+    """What is drawn; names a verb that the model does not have, and a file that is no font."""
+    from hoi_d2.demo.report import DEFAULT, DrawOptions
+    from hoi_d2.visualization.canvas import load_font
+    from hoi_d2.visualization.pages.browse import index_of
+
+    verbs = tuple(names[index_of(verb, names, "verb")] for verb in args.verbs)
+    if args.font is not None:
+        load_font(12, args.font)
+    threshold = DEFAULT.score_threshold if args.score_threshold is None else args.score_threshold
+    return DrawOptions(threshold, args.top_k, verbs, args.font)
 
 
 def _folder(name: str) -> Path:
@@ -186,6 +196,10 @@ def _predictor(args: argparse.Namespace) -> HOIPredictor:
         FileNotFoundError: a config, a weight file or a file of classes is not available.
         ValueError: the weights do not fit, the classes are invalid, or the model has fixed classes.
     """
+    from hoi_d2.inference.open_vocabulary import OPEN_CONFIG, open_predictor
+    from hoi_d2.inference.photo_detectors import photo_predictor
+    from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor
+
     if args.classes:
         return open_predictor(args.classes, args.config_file or OPEN_CONFIG, args.opts)
     if args.detector:

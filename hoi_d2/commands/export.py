@@ -24,7 +24,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from hoi_d2.export.onnx import check_export, default_size, export_model, exportable
 from hoi_d2.utils.arguments import CommandParser
 
 TOLERANCE = 1e-4
@@ -49,6 +48,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit code."""
     args = parse_args(argv)
+    # Only now: --help and a wrong option are answered before torch is imported.
+    from hoi_d2.export.onnx import check_export, default_size, export_model, exportable
+
     predictor = exportable(args.config_file, args.opts)
     size = tuple(args.size or default_size(predictor.cfg))
     files = export_model(predictor, args.output, size=size)

@@ -158,6 +158,7 @@ def builtin_splits() -> list[Split]:
     """Returns every split that `register_all` registers."""
     return [
         *(_hico_det_split(p, z) for z in ("", *ZERO_SHOT_SPLITS) for p in ("train", "test")),
+        *map(_hico_det_split, ("train_90", "train_10")),
         *map(_vcoco_split, ("train", "val", "trainval", "test")),
         _coco_without_vcoco_split(),
         *map(_hico_split, ("train", "test", "train_90", "train_10")),
@@ -166,23 +167,24 @@ def builtin_splits() -> list[Split]:
 
 
 def _hico_det_split(part: str, zero_shot: str = "") -> Split:
-    """`hico_det_train`, or `hico_det_train_uv`, which lacks the unseen classes."""
+    """`hico_det_train`, `_train_10` held out of `_train_90`, `_train_uv` without unseen classes."""
     unseen = hico_det_unseen_hois(zero_shot) if zero_shot else ()
+    whole, _, tenths = part.partition("_")
 
     def files(root: Path) -> dict[str, list[str]]:
         return {
-            "json_file": trees.hico_det_annotations(part),
-            "image_root": trees.hico_images(part),
+            "json_file": trees.hico_det_annotations(whole),
+            "image_root": trees.hico_images(whole),
             "image_labels_file": trees.hico_image_labels(),
         }
 
     def load(found: dict[str, str], root: Path) -> list[dict]:
-        records = load_hico_det(found["json_file"], found["image_root"], split=part)
+        records = load_hico_det(found["json_file"], found["image_root"], split=whole)
         if part == "test":
             records += missing_test_images(records, found["image_root"])
         elif unseen:
             records = without_unseen(records, unseen)
-        return add_image_sizes(records, found["json_file"])
+        return _part(add_image_sizes(records, found["json_file"]), tenths)
 
     def metadata() -> dict[str, Any]:
         if not unseen:
@@ -258,12 +260,16 @@ def _hico_split(part: str) -> Split:
     def load(found: dict[str, str], root: Path) -> list[dict]:
         records = load_hico(found["json_file"], found["image_root"], split=whole)
         records = add_image_sizes(records, hico_sizes_key(found["json_file"], whole))
-        if not tenths:
-            return records
-        rest, held_out = hold_out(records)
-        return rest if tenths == "90" else held_out
+        return _part(records, tenths)
 
     return Split(f"hico_{part}", files, "python tools/prepare_hico.py", load, _hico_metadata)
+
+
+def _part(records: list[dict], tenths: str) -> list[dict]:
+    """All records (""), the held-out tenth ("10"), or the rest ("90")."""
+    if not tenths:
+        return records
+    return hold_out(records)[("90", "10").index(tenths)]
 
 
 def _hico_metadata() -> dict[str, Any]:

@@ -20,6 +20,13 @@ from hoi_d2.utils.files import write_atomically
 logger = logging.getLogger(__name__)
 LOG_NAME, CONFIG_NAME = "log.txt", "config.yaml"
 
+# Of detectron2, and of no use to whoever reads the console: the console has a table of the metrics.
+_FOR_THE_FILE_ALONE = {
+    "detectron2.data.common": ("Serializing ", "Serialized dataset "),
+    "detectron2.engine.defaults": ("Evaluation results for ",),
+    "detectron2.evaluation.testing": ("copypaste: ",),
+}
+
 
 def make_output_dir(name: str) -> None:
     """Makes OUTPUT_DIR; an OSError says so where that cannot be done."""
@@ -48,6 +55,7 @@ def start_logs(cfg: CfgNode, args: argparse.Namespace) -> None:
         for handler in setup_logger(str(output), distributed_rank=rank, name=name).handlers:
             if getattr(handler, "stream", None) is sys.stdout:
                 handler.setLevel(logging.INFO)
+                handler.addFilter(is_for_the_console)
     logger.debug("environment:\n%s", collect_env_info())
     logger.debug("arguments: %s", args)
     logger.debug("config:\n%s", cfg.dump())
@@ -61,6 +69,11 @@ def start_logs(cfg: CfgNode, args: argparse.Namespace) -> None:
         _device(cfg.MODEL.DEVICE),
         *(output, LOG_NAME),
     )
+
+
+def is_for_the_console(record: logging.LogRecord) -> bool:
+    """Whether a line is shown, and not only written to log.txt."""
+    return not record.getMessage().startswith(_FOR_THE_FILE_ALONE.get(record.name, ()))
 
 
 def _device(name: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hoi_d2.data.vocabulary import Vocabulary
+from hoi_d2.data.vocabulary import Vocabulary, hico_det_vocabulary
 from hoi_d2.evaluation import hico_det_metrics as hico_det
 from hoi_d2.evaluation import vcoco_metrics as vcoco
 from hoi_d2.evaluation.average_precision import System
@@ -125,6 +125,8 @@ class HICODetScorer:
         )
 
     def _object_present(self, file: str | Path | None, names: Sequence[str]) -> np.ndarray | None:
+        if file is None and self.vocabulary.verbs != hico_det_vocabulary().verbs:
+            return None  # own data has no labels of whole images
         if file is None or not Path(file).is_file():
             missing = "it was not given" if file is None else f"{file} does not exist"
             self.notes.append(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import logging
 import os
 import sys
 import types
@@ -90,6 +91,8 @@ def prepare_detectron2() -> None:
             "'git+https://github.com/facebookresearch/detectron2'"
         )
     _restore_pillow_names()
+    # A CUDA toolkit without a GPU is no fault; the log of a run says which device it is on.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     if not any(isinstance(finder, _PlaceholderFinder) for finder in sys.meta_path):
         sys.meta_path.append(_PlaceholderFinder())
 

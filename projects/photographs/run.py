@@ -1,13 +1,15 @@
-"""What NanoDet finds of annotated photographs, and where the time of the demo goes.
+"""What NanoDet and the layout model find of annotated photographs, and how long the demo takes.
 
 python projects/photographs/run.py detector $HOI_D2_TEST_DATA
+python projects/photographs/run.py roles $HOI_D2_TEST_DATA
 python projects/photographs/run.py time $HOI_D2_TEST_DATA/images
+python projects/photographs/run.py noise photo/layout_hico_det WEIGHTS ...
+python projects/photographs/run.py confusions photo/layout_hico_det WEIGHTS
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import statistics
 import tempfile
@@ -18,61 +20,59 @@ from typing import Any
 
 import numpy as np
 import torch
+from annotated import Photograph, annotated_photographs
+from confusions import confusion_tables
+from roles import role_tables
+from simulated import noise_table
 from tabulate import tabulate
 from torchvision.ops import box_iou
 
 from hoi_d2.benchmark.stopwatch import replaced
-from hoi_d2.data.dataset import open_dataset
 from hoi_d2.data.images import read_image
 from hoi_d2.demo.images import find_images
 from hoi_d2.inference.predictor import HOIPredictor, get_model
 
-FILES = [f"vcoco/instances_vcoco_{split}.json" for split in ("train", "val", "test")]
-FILES.append("hico_det/instances_test2015.json")
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("detector", "time"))
-    parser.add_argument("folder", type=Path)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="what", required=True)
+    for name in ("detector", "roles", "time"):
+        commands.add_parser(name).add_argument("folder", type=Path)
+    for name in ("noise", "confusions"):
+        command = commands.add_parser(name)
+        command.add_argument("model", help="such as photo/layout_hico_det")
+        command.add_argument("weights", nargs="+" if name == "noise" else None)
+        command.add_argument("--opts", nargs="+", default=[], help="KEY VALUE overrides")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    print(detector_table(args.folder) if args.what == "detector" else time_table(args.folder))
+    print(table_of(args))
+
+
+def table_of(args: argparse.Namespace) -> str:
+    """The text that a command prints."""
+    if args.what == "noise":
+        return noise_table(args.model, args.weights, args.opts)
+    if args.what == "confusions":
+        return confusion_tables(args.model, [*args.opts, "MODEL.WEIGHTS", args.weights])
+    tables = {"detector": detector_table, "roles": role_tables, "time": time_table}
+    return tables[args.what](args.folder)
 
 
 def detector_table(folder: Path) -> str:
     """Recall of annotated humans, objects and pairs at IoU 0.5, by the lowest score."""
     model: Any = get_model("photo").model
-    images = [(find_entities(model, path), entry) for path, entry in annotated(folder)]
+    images = [(find_entities(model, p.path), p) for p in annotated_photographs(folder)]
     rows = []
     for threshold in THRESHOLDS:
-        found = np.concatenate([found_pairs(e, record, threshold) for e, record in images])
+        found = np.concatenate([found_pairs(e, truth, threshold) for e, truth in images])
         number = [int((e.scores >= threshold).sum()) for e, _ in images]
         rows.append((threshold, *found.mean(axis=0), len(found), statistics.mean(number)))
     headers = ("score from", "humans", "objects", "both boxes", "pairs", "boxes per image")
     return f"{len(images)} photographs\n" + tabulate(rows, headers, floatfmt=".2f")
-
-
-def annotated(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """The images of index.json that have annotated pairs, with boxes in the image's own pixels."""
-    index = json.loads((folder / "images" / "index.json").read_text())
-    records = {r["file_name"]: r for f in FILES for r in open_dataset(folder / f).records}
-    result = []
-    for entry in index:
-        record = records.get(entry["file"])
-        if entry["annotated"] and record and record["hoi_annotations"]:
-            whole = entry.get("resized_from") or entry["size"]
-            scale = np.divide(entry["size"], whole)
-            result.append((folder / "images" / entry["file"], _scaled(record, np.tile(scale, 2))))
-    return result
-
-
-def _scaled(record: dict[str, Any], scale: np.ndarray) -> dict[str, Any]:
-    boxes = np.array([a["bbox"] for a in record["annotations"]]) * scale  # XYXY, see datasets/
-    classes = [a["category_id"] for a in record["annotations"]]
-    pairs = {(h["human"], h["object"]) for h in record["hoi_annotations"] if h["object"] >= 0}
-    return {"boxes": torch.from_numpy(boxes), "classes": classes, "pairs": sorted(pairs)}
 
 
 @torch.no_grad()
@@ -86,13 +86,13 @@ def find_entities(model: Any, path: Path) -> Any:
     return found
 
 
-def found_pairs(found: Any, record: dict[str, Any], threshold: float) -> np.ndarray:
+def found_pairs(found: Any, truth: Photograph, threshold: float) -> np.ndarray:
     """(P, 3) bool for each annotated pair: its human, its object, both have a detection."""
     kept = found[found.scores >= threshold]
-    same = torch.tensor(record["classes"])[:, None] == kept.pred_classes[None]
-    fits = (box_iou(record["boxes"].float(), kept.pred_boxes.tensor) >= 0.5) & same
+    same = truth.classes[:, None] == kept.pred_classes[None]
+    fits = (box_iou(truth.boxes, kept.pred_boxes.tensor) >= 0.5) & same
     hit = fits.any(dim=1).tolist()
-    rows = [(hit[h], hit[o], hit[h] and hit[o]) for h, o in record["pairs"]]
+    rows = [(hit[h], hit[o], hit[h] and hit[o]) for h, o in truth.pairs]
     return np.array(rows, dtype=bool).reshape(-1, 3)
 
 

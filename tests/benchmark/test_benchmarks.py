@@ -156,6 +156,18 @@ def test_other_keys_are_compared(tmp_path, capsys):
     assert f"{key}=10" in capsys.readouterr().out
 
 
+def test_other_configs_are_compared_by_their_detectors(tmp_path, capsys):
+    path, other = tmp_path / "infer.json", "toy/rmlr.yaml"
+    arguments = ["--config-file", "photo/photo.yaml", "--size", "64", "96", "--rounds", "1"]
+    assert benchmark_infer.main([*arguments, "--compare", other, "--json", str(path)]) == 0
+    compared = json.loads(path.read_text())["compared"]
+    assert list(compared) == ["config", other]
+    assert compared["config"]["detector"] != compared[other]["detector"]
+    for row in compared.values():
+        assert 0 < row["detector"]["cpu"] < row["seconds"]["cpu"]
+    assert "detector, cpu s" in capsys.readouterr().out
+
+
 @torch.no_grad()
 def test_a_crowd_gives_the_most_pairs():
     model = build_model(load_config("toy/rmlr.yaml", [])).eval()

@@ -198,3 +198,41 @@ def test_a_terminal_that_cannot_show_a_name(tmp_path):
     done = subprocess.run(command, capture_output=True, env=environment, check=False)
     assert done.returncode == 1 and b"Traceback" not in done.stderr, done.stderr
     assert b"annotations[1]" in done.stdout and b"\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["demo", "--help"], 0),
+        (["demo", "not_there.jpg"], 2),
+        (["demo", "a.jpg", "--score-threshold", "2"], 2),
+        (["export", "--help"], 0),
+        (["export", "--output", "out"], 2),
+    ],
+)
+def test_answers_that_need_no_model_do_not_wait_for_torch(arguments, code):
+    program = (
+        "import sys; from hoi_d2.commands.main import main\n"
+        "try: code = main(sys.argv[1:])\n"
+        "except SystemExit as end: code = end.code\n"
+        "heavy = {'torch', 'detectron2', 'transformers', 'matplotlib', 'cv2'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True)
+    assert done.returncode == code, done.stderr
+
+
+def test_options_of_the_demo_are_those_of_the_library():
+    """They are written out there, because the library imports torch."""
+    from hoi_d2.commands.demo import argument_parser
+    from hoi_d2.demo.report import DEFAULT
+    from hoi_d2.inference.open_vocabulary import OPEN_CONFIG
+    from hoi_d2.inference.photo_detectors import PHOTO_DETECTORS
+    from hoi_d2.inference.predictor import DEFAULT_CONFIG
+
+    options = {action.dest: action for action in argument_parser()._actions}
+    assert sorted(options["detector"].choices) == sorted(PHOTO_DETECTORS)
+    said = f"default: {DEFAULT_CONFIG}; with --classes: {OPEN_CONFIG}"
+    assert options["config_file"].help == said
+    assert options["score_threshold"].help.endswith(f"default: {DEFAULT.score_threshold}")

@@ -112,6 +112,18 @@ def test_hico_det_trees(tmp_path, annotations, images, is_upt):
     assert len(metadata.thing_classes) == 80
 
 
+def test_a_tenth_of_the_training_images_is_held_out(tmp_path):
+    images = [qpic_hico(f"HICO_train2015_{i:08d}.jpg")[0] for i in range(1, 21)]
+    for image in images:
+        image["hoi_annotation"][0]["hoi_category_id"] = 19
+    put(tmp_path, "hico_20160224_det/annotations/trainval_hico.json", images)
+    register_all(tmp_path)
+    parts = [DatasetCatalog.get(f"hico_det_train{part}") for part in ("", "_90", "_10")]
+    assert [len(part) for part in parts] == [20, 18, 2]
+    whole, rest, held_out = ([record["image_id"] for record in part] for part in parts)
+    assert sorted(rest + held_out) == whole
+
+
 VCOCO_TREES = [
     ("vcoco/instances_vcoco_test.json", "vcoco/mscoco2014/val2014/COCO_val2014_000000000007.jpg"),
     ("vcoco/instances_vcoco_test.json", "coco/val2014/COCO_val2014_000000000007.jpg"),

@@ -28,6 +28,8 @@ ODD = {
     "turned": "turned by EXIF",
     "palette": "palette",
     "alpha": "transparent",
+    "views": "two views of a phone's camera in one MPO file",
+    "orientation 0": "an orientation that EXIF does not have",
 }
 """Kind of file that is shown -> in words."""
 
@@ -46,6 +48,8 @@ ANSWERS = {
     "turned": "turned as its EXIF data says",
     "palette": "",
     "alpha": "",
+    "views": "",
+    "orientation 0": "",
 }
 """Kind -> what the message or remark says."""
 
@@ -82,3 +86,8 @@ def write_image(path: Path, kind: str) -> None:
         image.quantize(64).save(path, "PNG")
     elif kind == "alpha":
         image.convert("RGBA").save(path, "PNG")
+    elif kind == "views":
+        image.save(path, "MPO", save_all=True, append_images=[image], quality=95)
+    elif kind == "orientation 0":
+        exif[0x0112] = 0
+        image.save(path, "JPEG", exif=exif, quality=95)

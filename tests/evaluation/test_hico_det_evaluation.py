@@ -9,7 +9,7 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from hoi_d2.data.vocabulary import hico_det_vocabulary
+from hoi_d2.data.vocabulary import Vocabulary, hico_det_vocabulary
 from hoi_d2.evaluation.evaluators import HICODetEvaluator
 from hoi_d2.evaluation.result_files import read_results
 from hoi_d2.evaluation.scorers import HICODetScorer
@@ -56,6 +56,17 @@ def output(hois: list[int], scores: list[float], shift: float = 0.0) -> dict:
             pair_indices=torch.tensor([[0, 1]] * count),
         )
     }
+
+
+OWN = Vocabulary.from_hois("own", ["person", "cup"], ["hold"], [[1, 0]])
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "file", "notes"),
+    [(OWN, None, 0), (OWN, "none.mat", 1), (VOCABULARY, None, 1), (VOCABULARY, "none.mat", 1)],
+)
+def test_labels_of_images_are_missed_where_they_exist(vocabulary, file, notes):
+    assert len(HICODetScorer([], vocabulary, image_labels_file=file).notes) == notes
 
 
 @pytest.fixture

@@ -299,6 +299,27 @@ def test_logs_start_twice(tmp_path):
     assert sum("1 process;" in line for line in lines) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "line", "shown"),
+    [
+        ("hoi_d2.engine.logs", "", True),
+        ("hoi_d2.engine.logs", "copypaste: a", True),
+        ("detectron2.data.common", "Serializing 4 elements to byte tensors", False),
+        ("detectron2.data.common", "Removed 2 images", True),
+        ("detectron2.evaluation.testing", "copypaste: Task: hico_det", False),
+        ("detectron2.engine.defaults", "Evaluation results for a in csv format:", False),
+        ("detectron2.engine.defaults", "Starting training", True),
+    ],
+)
+def test_what_the_console_leaves_to_the_file(tmp_path, capfd, name, line, shown):
+    start_logs(tiny.tiny_cfg(tmp_path), argparse.Namespace())
+    capfd.readouterr()
+    logging.getLogger(name).info(f"{line} END")
+    said = capfd.readouterr()
+    assert ("END" in said.out + said.err) == shown
+    assert f"{line} END" in (tmp_path / "log.txt").read_text()
+
+
 @pytest.mark.parametrize("files", [{"a": "a"}, {"a": "b", "b": "a"}])
 def test_a_config_that_includes_itself(tmp_path, files):
     for name, base in files.items():
