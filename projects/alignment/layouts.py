@@ -14,7 +14,13 @@ from torch import Tensor
 from hoi_d2.data.dataset import open_dataset
 from hoi_d2.data.holdout import hold_out
 from hoi_d2.data.layout_mapper import LayoutMapper
-from hoi_d2.data.vocabulary import hico_det_rare_hois, hico_det_vocabulary, hico_few_shot_hois
+from hoi_d2.data.vocabulary import (
+    hico_det_rare_hois,
+    hico_det_unseen_hois,
+    hico_det_vocabulary,
+    hico_few_shot_hois,
+)
+from hoi_d2.data.zero_shot import without_unseen
 from hoi_d2.evaluation.ground_truth import HOIGroundTruth
 from hoi_d2.evaluation.hico_det_metrics import score_hico_det
 from hoi_d2.evaluation.results import HOIResults
@@ -28,8 +34,6 @@ from hoi_d2.modeling.meta_arch.layout import (
 from hoi_d2.modeling.roi_heads.pair_matching import PairMatches
 
 VOCABULARY = hico_det_vocabulary()
-GROUPS = {"rare": hico_det_rare_hois()} | {f"few{i}": h for i, h in hico_few_shot_hois().items()}
-COLUMNS = ("all", *GROUPS)
 _FILES = {"train": "trainval_hico.json", "test": "test_hico.json"}
 _IOU, _BATCH = 0.5, 64
 
@@ -53,14 +57,27 @@ class Layouts:
         return cls([mapper(r) for r in records], HOIGroundTruth.from_dataset_dicts(records))
 
 
-def load(folder: Path, *, with_test: bool) -> dict[str, Layouts]:
+def groups(unseen: str = "") -> dict[str, tuple[int, ...]]:
+    """HOI classes of the columns: rare and few-shot ones, or with a zero-shot split its own."""
+    if not unseen:
+        few = {f"few{i}": hois for i, hois in hico_few_shot_hois().items()}
+        return {"rare": tuple(hico_det_rare_hois()), **few}
+    hidden = hico_det_unseen_hois(unseen)
+    seen = tuple(sorted(set(range(len(VOCABULARY.hois))) - set(hidden)))
+    return {"unseen": tuple(hidden), "seen": seen}
+
+
+def load(folder: Path, *, with_test: bool, unseen: str = "") -> dict[str, Layouts]:
     """`train`, `val` (a tenth of the training images, always the same) and `test`.
 
     Args:
         folder: of HICO-DET's annotation files, as PPDM and QPIC name them.
         with_test: whether to read the test set.
+        unseen: zero-shot split ("rf_uc", ...), whose unseen classes `train` lacks; "" = none.
     """
-    train, held = hold_out(open_dataset(folder / _FILES["train"], split="train").records)
+    train, held = hold_out(list(open_dataset(folder / _FILES["train"], split="train").records))
+    if unseen:
+        train = without_unseen(train, hico_det_unseen_hois(unseen))
     parts = {"train": train, "val": held}
     if with_test:
         parts["test"] = list(open_dataset(folder / _FILES["test"], split="test").records)
@@ -135,8 +152,8 @@ def results(looked: Looked, hoi_of: Tensor) -> HOIResults:
     return HOIResults(*(c.numpy() for c in (*columns, scores)))
 
 
-def score(model: LayoutRmLR, layouts: Layouts) -> dict[str, float]:
-    """mAP in percent over all, rare and few-shot classes, by HICO-DET's official rule.
+def score(model: LayoutRmLR, layouts: Layouts, unseen: str = "") -> dict[str, float]:
+    """mAP in percent over all classes and over `groups`, by HICO-DET's official rule.
 
     Means run over the classes that have an annotated pair in `layouts`: all of them in the test
     set, fewer in a tenth of the training images. few1, few5 and few10 are HICO's classes with at
@@ -148,7 +165,7 @@ def score(model: LayoutRmLR, layouts: Layouts) -> dict[str, float]:
     scores = score_hico_det(found, layouts.truth, VOCABULARY)
     present = scores.num_positives > 0
     means = {"all": 100 * scores.ap_default[present].mean()}
-    for name, hois in GROUPS.items():
+    for name, hois in groups(unseen).items():
         chosen = np.zeros(len(present), dtype=bool)
         chosen[list(hois)] = True
         means[name] = 100 * scores.ap_default[chosen & present].mean()

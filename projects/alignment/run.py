@@ -1,8 +1,10 @@
 #!/usr/bin/env python
 """What alignment with sentences brings to the layout RmLR on HICO-DET: variants x seeds, a table.
 
-python projects/alignment/run.py $HOI_D2_TEST_DATA/hico_det --group levels --seeds 1
-python projects/alignment/run.py $HOI_D2_TEST_DATA/hico_det --variants none both-fixed --test
+python projects/alignment/run.py DATA --variants none both-fixed-output-0.3 --seeds 1 2 3 --test
+python projects/alignment/run.py DATA --variants none both-fixed-output-0.3 --unseen rf_uc
+
+DATA is the folder of `trainval_hico.json` and `test_hico.json`.
 
 A run that is on disk is not repeated; `--table` only prints what is there.
 """
@@ -21,8 +23,9 @@ import hoi_d2  # first: makes detectron2 importable without its compiled part
 # isort: split
 import numpy as np
 import torch
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
-from layouts import COLUMNS, Layouts, batches, load, score
+from layouts import Layouts, batches, groups, load, score
 from tabulate import tabulate
 from text import sentences_found
 from torch import Tensor
@@ -71,12 +74,17 @@ def variants() -> dict[str, list[Any]]:
     return found
 
 
+def build(name: str, options: list[Any]) -> tuple[LayoutRmLR, CfgNode]:
+    """The model of a variant, and its config."""
+    cfg = load_config(_CONFIG, ["MODEL.DEVICE", "cpu", *options, *variants()[name]])
+    return build_model(cfg), cfg
+
+
 def train(name: str, seed: int, layouts: Layouts, options: list[Any]) -> tuple[LayoutRmLR, dict]:
     """Trains a variant; the model, and the mean of each loss over the last steps."""
-    cfg = load_config(_CONFIG, ["MODEL.DEVICE", "cpu", *options, *variants()[name]])
     torch.manual_seed(seed)
-    model = build_model(cfg).train()
-    model.prepare_training()
+    model, cfg = build(name, options)
+    model.train().prepare_training()
     optimizer = build_optimizer(cfg, model)
     scheduler = build_lr_scheduler(cfg, optimizer)
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -97,36 +105,38 @@ def run(name: str, seed: int, data: dict[str, Layouts], args: argparse.Namespace
     """The figures of one run; read from disk if they are there."""
     file = args.output / name / f"{seed}.json"
     weights = file.with_suffix(".pt")
-    if file.exists() and (not args.test or "test" in json.loads(file.read_text())):
-        return json.loads(file.read_text())
-    start = time.time()
-    model, losses = train(name, seed, data["train"], args.options)
-    found: dict[str, Any] = {"losses": losses, "seconds": round(time.time() - start)}
-    found["val"] = score(model, data["val"])
-    if model.alignment is not None:
-        found["text"] = sentences_found(model, data["val"])
-    if args.test:
-        found["test"] = score(model, data["test"])
     file.parent.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    if not found:
+        start = time.time()
+        model, found["losses"] = train(name, seed, data["train"], args.options)
+        found["seconds"] = round(time.time() - start)
+        found["val"] = score(model, data["val"], args.unseen)
+        if model.alignment is not None:
+            found["text"] = sentences_found(model, data["val"])
+        torch.save(model.state_dict(), weights)
+    if args.test and "test" not in found:
+        model = build(name, args.options)[0]
+        model.load_state_dict(torch.load(weights, weights_only=True))
+        found["test"] = score(model, data["test"], args.unseen)
     file.write_text(json.dumps(found, indent=1))
-    torch.save(model.state_dict(), weights)
     return found
 
 
-def table(output: Path, part: str) -> str:
+def table(output: Path, part: str, unseen: str = "") -> str:
     """Mean and standard deviation over the seeds of every variant on disk, in Markdown."""
-    rows = []
+    rows, columns = [], ("all", *groups(unseen))
     for name in variants():
         runs = [json.loads(f.read_text()) for f in sorted((output / name).glob("*.json"))]
         runs = [r for r in runs if part in r]
         if not runs:
             continue
-        values = np.array([[r[part][c] for c in COLUMNS] for r in runs])
+        values = np.array([[r[part][c] for c in columns] for r in runs])
         cells = [f"{v:.2f}" for v in values.mean(axis=0)]
         if len(runs) > 1:
             cells = [f"{c} ± {s:.2f}" for c, s in zip(cells, values.std(axis=0, ddof=1))]
         rows.append([name, len(runs), *cells])
-    headers = ["variant", "seeds", *COLUMNS]
+    headers = ["variant", "seeds", *columns]
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
 
 
@@ -137,18 +147,22 @@ def main() -> int:
     parser.add_argument("--variants", nargs="+", default=["none"], choices=list(variants()))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--test", action="store_true", help="score the test set as well")
+    parser.add_argument("--unseen", default="", help="zero-shot split to train on, e.g. rf_uc")
     parser.add_argument("--table", action="store_true", help="only print what is on disk")
     parser.add_argument("--output", type=Path, default=Path("output/alignment"))
     parser.add_argument("--options", nargs="*", default=[], help="KEY VALUE, ... for all variants")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    data = {} if args.table else load(args.data, with_test=args.test)
+    args.output /= args.unseen
+    data = {}
+    if not args.table:
+        data = load(args.data, with_test=args.test, unseen=args.unseen)
     for seed in [] if args.table else args.seeds:
         for name in args.variants:
             found = run(name, seed, data, args)
             print(f"{name}, seed {seed}: {json.dumps(found)}", flush=True)
     for part in ("val", "test"):
-        print(f"\n{part}\n{table(args.output, part)}")
+        print(f"\n{part}\n{table(args.output, part, args.unseen)}")
     return 0
 
 

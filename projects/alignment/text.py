@@ -1,13 +1,24 @@
-"""What aligned pairs know of their sentences, and what the attention makes of a sentence."""
+#!/usr/bin/env python
+"""What aligned pairs know of their sentences, and how far sentences are from each other.
+
+python projects/alignment/text.py
+"""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+import hoi_d2  # first: makes detectron2 importable without its compiled part
+
+# isort: split
 import torch
-from layouts import Layouts, look
+from layouts import VOCABULARY, Layouts, look
 from torch import Tensor
 
+from hoi_d2.config.load import load_config
 from hoi_d2.modeling.language.cross_modal_alignment import CrossModalAlignment
-from hoi_d2.modeling.language.linguistic_knowledge import normalised
+from hoi_d2.modeling.language.linguistic_knowledge import LinguisticKnowledge, normalised
 from hoi_d2.modeling.meta_arch.layout import LayoutRmLR
 
 _IMAGES = 640
@@ -81,3 +92,30 @@ def _counterparts(
         found[f"{level}_distance"] = (seen - said).abs().mean(dim=1)
         found[f"{level}_moved"] = (moved - said).abs().mean(dim=1)
     return found
+
+
+def sentence_distances(sentences: Tensor) -> dict[str, float]:
+    """Mean L1 distance of a channel between the (600, D) sentences of two HOI classes."""
+    distance = torch.cdist(sentences, sentences, p=1) / sentences.shape[1]
+    object_, verb = torch.from_numpy(VOCABULARY.hois).T
+    others = ~torch.eye(len(sentences), dtype=torch.bool)
+    same_object, same_verb = (x[:, None] == x for x in (object_, verb))
+    kinds = {
+        "same object, other verb": same_object & others,
+        "same verb, other object": same_verb & others,
+        "neither": ~same_object & ~same_verb,
+    }
+    return {name: float(distance[rows].mean()) for name, rows in kinds.items()}
+
+
+def main() -> int:
+    hoi_d2.register()
+    cfg = load_config(Path(__file__).parent / "layout.yaml", ["MODEL.DEVICE", "cpu"])
+    knowledge = LinguisticKnowledge(cfg, VOCABULARY).load()
+    for name, distance in sentence_distances(knowledge.sentence[:, 0]).items():
+        print(f"{name}: {distance:.2f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
