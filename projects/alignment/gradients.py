@@ -34,7 +34,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "self-attention of M": (f"{_HEADS}.union_attention",),
     "IRM": (f"{_HEADS}.reasoning.projection", f"{_HEADS}.reasoning.layers"),
     "predictor": (f"{_HEADS}.reasoning.predictor",),
-    "projection of L^m": (f"{_HEADS}.reasoned_projection",),
+    "projection of L^m": ("alignment.projection",),
     **{
         f"cross-attention, {level}, {letter}": (f"alignment.attentions.{level}_{source}",)
         for source, letter in (("irm", "L^m"), ("ire", "L^a"))

@@ -48,7 +48,8 @@ def sentences_found(model: LayoutRmLR, layouts: Layouts) -> dict[str, float]:
         candidates, owners, sentences = knowledge.sentences_of(looked.matches)
         if not len(candidates):
             continue
-        seen = normalised(looked.overall[candidates])
+        overall, projection = looked.overall[candidates], model.alignment.projection
+        seen = normalised(overall if projection is None else projection(overall))
         kinds = looked.kinds[candidates]
         found = _nearest(seen, kinds, owners, sentences, knowledge.sentence[:, 0], knowledge.table)
         found |= _counterparts(model.alignment, seen, owners, sentences)

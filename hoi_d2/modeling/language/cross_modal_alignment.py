@@ -32,6 +32,8 @@ class CrossModalAlignment(nn.Module):
             `text_attention`.
         num_heads, ffn_dim, dropout: the settings of the attention; the last two of "layer" alone.
         weights: of each term, by (level, source); 0 = the term is not computed.
+        projected_dim: width of the vectors of L^m where they are what the IRM computes; a trained
+            projection brings them into the space of the text. 0 = they are in it.
     """
 
     @configurable
@@ -44,10 +46,12 @@ class CrossModalAlignment(nn.Module):
         weights: dict[tuple[str, str], float],
         ffn_dim: int = 2048,
         dropout: float = 0.1,
+        projected_dim: int = 0,
     ) -> None:
         super().__init__()
         self.knowledge = knowledge
         self.weights = {term: weight for term, weight in weights.items() if weight}
+        self.projection = nn.Linear(projected_dim, knowledge.dim) if projected_dim else None
         self.attentions = nn.ModuleDict(
             {
                 f"{level}_{source}": build_text_attention(
@@ -62,7 +66,9 @@ class CrossModalAlignment(nn.Module):
         )
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, vocabulary: Vocabulary) -> dict[str, Any]:
+    def from_config(
+        cls, cfg: CfgNode, vocabulary: Vocabulary, *, projected_dim: int = 0
+    ) -> dict[str, Any]:
         node = cfg.MODEL.RMLR.CML
         return {
             "knowledge": LinguisticKnowledge(cfg, vocabulary),
@@ -70,6 +76,7 @@ class CrossModalAlignment(nn.Module):
             "num_heads": node.NUM_HEADS,
             "ffn_dim": node.FFN_DIM,
             "dropout": node.DROPOUT,
+            "projected_dim": projected_dim,
             "weights": {
                 ("sentence", "irm"): node.SENTENCE_IRM_WEIGHT,
                 ("word", "irm"): node.WORD_IRM_WEIGHT,
@@ -82,7 +89,8 @@ class CrossModalAlignment(nn.Module):
         """Computes the alignment losses of a batch.
 
         Args:
-            vectors: of the packed candidate pairs, (M, dim) under "irm" (L^m) and "ire" (L^a).
+            vectors: of the packed candidate pairs, (M, dim) under "irm" (L^m) and "ire" (L^a);
+                (M, projected_dim) under "irm" where there is a projection.
             matches: which of them are annotated pairs.
 
         Returns:
@@ -96,6 +104,8 @@ class CrossModalAlignment(nn.Module):
         candidates, owners, sentences = texts.sentences_of(matches)
         count = loss_normalizer("aligned_pairs", len(candidates), device=owners.device)
         losses = {}
+        if self.projection is not None and (overall := vectors["irm"]) is not None:
+            vectors = vectors | {"irm": self.projection(overall)}
         device_type = owners.device.type
         with torch.autocast(device_type, enabled=False):
             for (level, source), weight in self.weights.items():
@@ -121,9 +131,17 @@ class CrossModalAlignment(nn.Module):
         return normalised(attention(seen.detach(), said, mask, owners))
 
 
-def build_alignment(cfg: CfgNode, vocabulary: Vocabulary) -> CrossModalAlignment | None:
-    """Builds the alignment; None if cross-modal learning is off or all its weights are 0."""
+def build_alignment(
+    cfg: CfgNode, vocabulary: Vocabulary, *, projected_dim: int = 0
+) -> CrossModalAlignment | None:
+    """Builds the alignment; None if cross-modal learning is off or all its weights are 0.
+
+    Args:
+        cfg: the config.
+        vocabulary: of the sentences.
+        projected_dim: see `CrossModalAlignment`.
+    """
     if not cfg.MODEL.RMLR.CML.ENABLED:
         return None
-    alignment = CrossModalAlignment(cfg, vocabulary)
+    alignment = CrossModalAlignment(cfg, vocabulary, projected_dim=projected_dim)
     return alignment if alignment.weights else None

@@ -54,6 +54,7 @@ class RmLR(nn.Module):
 
     finds_interactions = True
     frozen_prefixes = ("entity_detector",)
+    training_only = ("alignment.",)
     valid_verbs: Tensor
     hoi_of: Tensor
     person_verbs: Tensor
@@ -112,7 +113,9 @@ class RmLR(nn.Module):
             "interaction_heads": heads,
             "vocabulary": vocabulary,
             "verb_loss": build_verb_loss(cfg),
-            "alignment": build_alignment(cfg, vocabulary),
+            "alignment": build_alignment(
+                cfg, vocabulary, projected_dim=getattr(heads, "reasoned_dim", 0)
+            ),
             "prior_exponents": (loss.PRIOR_EXPONENT_TRAIN, loss.PRIOR_EXPONENT_TEST),
             "match_iou": loss.MATCH_IOU,
             "add_ground_truth": loss.ADD_GROUND_TRUTH,

@@ -59,8 +59,8 @@ class InteractionHeads(nn.Module):
         overall_attention: the self-attention of cross-modal learning over [g, s, m]; None = none.
         union_attention: the same over m, in training only.
         reason_over_both: whether the IRM gets the attended vectors in addition to [g, s, m].
-        reasoned_projection: of the IRM's vectors into the space of the text, in training only, so
-            that L^m teaches the IRM; None = L^m is about the attended vectors.
+        aligns_output: whether L^m is about what the IRM computes, and teaches it, in place of the
+            attended vectors.
     """
 
     @configurable
@@ -78,7 +78,7 @@ class InteractionHeads(nn.Module):
         overall_attention: PairSetEncoder | None = None,
         union_attention: PairSetEncoder | None = None,
         reason_over_both: bool = False,
-        reasoned_projection: nn.Linear | None = None,
+        aligns_output: bool = False,
     ) -> None:
         super().__init__()
         if union_attention is not None and masked_roi is None:
@@ -93,7 +93,7 @@ class InteractionHeads(nn.Module):
         self.reasoning = reasoning
         self.overall_attention, self.union_attention = overall_attention, union_attention
         self.reason_over_both = reason_over_both and overall_attention is not None
-        self.reasoned_projection = reasoned_projection
+        self.aligns_output = aligns_output
         self.to_global = nn.Sequential(nn.Linear(in_channels, feature_dim), nn.ReLU())
         self.to_human = nn.Sequential(nn.Linear(token_dim, feature_dim), nn.ReLU())
         self.to_object = nn.Sequential(nn.Linear(token_dim, feature_dim), nn.ReLU())
@@ -130,7 +130,7 @@ class InteractionHeads(nn.Module):
             "box_pair_encoding": BoxPairEncoding(token_dim=2 * dim)
             if node.BOX_PAIR_ENCODING
             else None,
-            **overall_parts(cml, pair_dim=pair_dim, reasoned_dim=irm.HIDDEN_DIM),
+            **overall_parts(cml, pair_dim=pair_dim),
             "union_attention": PairSetEncoder(in_dim=dim, **_layers(cml, cml.SA_LAYERS))
             if aligns_union
             else None,
@@ -160,9 +160,14 @@ class InteractionHeads(nn.Module):
         if self.reason_over_both and attended is not None:
             seen = torch.cat([overall, attended], dim=1)
         reasoned = self.reasoning.encoded(seen, pairs.counts)
-        if self.reasoned_projection is not None:
-            attended = self.reasoned_projection(reasoned) if self.training else None
+        if self.aligns_output:
+            attended = reasoned if self.training else None
         return PairVectors(self.reasoning.predictor(reasoned), attended, union)
+
+    @property
+    def reasoned_dim(self) -> int:
+        """Width of `PairVectors.overall` where it is what the IRM computes, else 0."""
+        return self.reasoning.hidden_dim if self.aligns_output else 0
 
     def global_features(self, entities: Entities) -> Tensor:
         """g: (B, feature_dim), mean of the backbone map inside the images."""
@@ -193,13 +198,12 @@ class InteractionHeads(nn.Module):
         return self.to_union(pooled)
 
 
-def overall_parts(cml: CfgNode, *, pair_dim: int, reasoned_dim: int) -> dict[str, Any]:
+def overall_parts(cml: CfgNode, *, pair_dim: int) -> dict[str, Any]:
     """The parts of a head that make the vectors of L^m, and what the IRM reads of them.
 
     Args:
         cml: MODEL.RMLR.CML.
         pair_dim: of a pair before the IRM.
-        reasoned_dim: of a pair after it.
 
     Raises:
         ConfigError: IRM_VECTORS is neither of its values.
@@ -215,7 +219,7 @@ def overall_parts(cml: CfgNode, *, pair_dim: int, reasoned_dim: int) -> dict[str
         "overall_attention": PairSetEncoder(in_dim=pair_dim, **_layers(cml, cml.SA_LAYERS))
         if feeds or (aligns and not of_output)
         else None,
-        "reasoned_projection": nn.Linear(reasoned_dim, cml.HIDDEN_DIM) if of_output else None,
+        "aligns_output": of_output,
         "reason_over_both": feeds,
     }
 

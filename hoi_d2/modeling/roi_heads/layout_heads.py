@@ -53,7 +53,7 @@ class LayoutHeads(nn.Module):
         overall_attention: the self-attention of cross-modal learning over the pairs of an image,
             before they look at each other here; None = none.
         reason_over_both: whether the attended vectors are added to the pairs' own.
-        reasoned_projection: of the pairs' last vectors, for L^m; see `InteractionHeads`.
+        aligns_output: whether L^m is about the pairs' last vectors; see `InteractionHeads`.
     """
 
     @configurable
@@ -68,7 +68,7 @@ class LayoutHeads(nn.Module):
         dropout: float = 0.3,
         overall_attention: PairSetEncoder | None = None,
         reason_over_both: bool = False,
-        reasoned_projection: nn.Linear | None = None,
+        aligns_output: bool = False,
     ) -> None:
         super().__init__()
         num_objects, num_verbs = valid_verbs.shape
@@ -89,7 +89,7 @@ class LayoutHeads(nn.Module):
         self.predictor = nn.Linear(hidden_dim, num_verbs)
         nn.init.constant_(self.predictor.bias, _FIRST_BIAS)
         self.combinations = CombinationRows(valid_verbs, hidden_dim)
-        self.overall_attention, self.reasoned_projection = overall_attention, reasoned_projection
+        self.overall_attention, self.aligns_output = overall_attention, aligns_output
         self.of_attended = None
         if reason_over_both and overall_attention is not None:
             self.of_attended = nn.Linear(overall_attention.hidden_dim, hidden_dim)
@@ -112,8 +112,13 @@ class LayoutHeads(nn.Module):
             "num_layers": node.NUM_LAYERS,
             "num_heads": node.NUM_HEADS,
             "dropout": node.DROPOUT,
-            **overall_parts(cml, pair_dim=node.HIDDEN_DIM, reasoned_dim=node.HIDDEN_DIM),
+            **overall_parts(cml, pair_dim=node.HIDDEN_DIM),
         }
+
+    @property
+    def reasoned_dim(self) -> int:
+        """As of `InteractionHeads`."""
+        return self.predictor.in_features if self.aligns_output else 0
 
     @property
     def relation_encoder(self) -> None:
@@ -168,8 +173,8 @@ class LayoutHeads(nn.Module):
         for pooling, block in zip(self.poolings, self.blocks):
             x = block(pooling(x, groups))
         x = self.norm(x)
-        if self.reasoned_projection is not None:
-            attended = self.reasoned_projection(x) if self.training else None
+        if self.aligns_output:
+            attended = x if self.training else None
         return PairVectors(self.predictor(x) + self.combinations(x, kinds), attended)
 
     def _attended(self, x: Tensor, image: Tensor, images: int) -> tuple[Tensor, Tensor | None]:

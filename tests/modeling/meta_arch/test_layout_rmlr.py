@@ -174,7 +174,7 @@ def test_testing_takes_no_text(monkeypatch, choice):
 
 def test_todays_layout_weights_keep_their_names():
     names = {n.split(".")[1] for n in model().state_dict() if n.startswith("interaction_heads")}
-    assert not names & {"overall_attention", "of_attended", "reasoned_projection"}
+    assert not names & {"overall_attention", "of_attended"}
 
 
 def test_union_vectors_cannot_be_aligned():

@@ -239,6 +239,23 @@ def test_todays_checkpoints_keep_their_names():
     assert parts == {"relation_encoder", "reasoning"} | attention | of_pairs
 
 
+def test_todays_checkpoints_load_whatever_l_m_is_about(tmp_path):
+    """Parts of the alignment act in training alone: a file need not have them."""
+    file = HOICheckpointer(rmlr()).save_weights(tmp_path / "model.safetensors")
+    model = rmlr(*ALGORITHM_1).eval()
+    checkpointer = HOICheckpointer(model)
+    checkpointer.load(file)
+    assert "interaction_heads" not in checkpointer.random_parts
+    with torch.no_grad():
+        expected, found = (logits_of(m, [model_input()]) for m in (rmlr().eval(), model))
+    assert torch.equal(found, expected)
+
+
+def test_no_projection_where_l_m_has_no_weight():
+    off = (f"{CML}.SENTENCE_IRM_WEIGHT", 0.0, f"{CML}.WORD_IRM_WEIGHT", 0.0)
+    assert rmlr(*ALGORITHM_1, *off).alignment.projection is None
+
+
 @pytest.mark.parametrize("feeds_irm", [False, True])
 def test_the_width_that_the_irm_reads(feeds_irm):
     """[g, s, m], four times FEATURE_DIM (2,048 in the paper), and HIDDEN_DIM of CML."""
