@@ -50,7 +50,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--detector",
         choices=("detr-r50", "nanodet-g"),
-        help="detector of photo/photo.yaml; default: nanodet-g; detr-r50 is better, slower, a download",
+        help="of photo/photo.yaml; default: nanodet-g; detr-r50 is better, slower, a download",
     )
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="images, folders or globs")
     source = parser.add_mutually_exclusive_group()

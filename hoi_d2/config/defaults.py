@@ -337,11 +337,16 @@ def _add_cross_modal_keys(cfg: CfgNode) -> None:
     node.NUM_HEADS = 8  # divides HIDDEN_DIM
     node.DROPOUT = 0.1  # in training only
     # The IRM reasons over [g, s, m] and the vectors that the alignment shapes ("integrate visual
-    # and linguistically-enhanced representations", supplement D). False = over [g, s, m] alone, and
-    # cross-modal learning is a branch that is used in training only.
+    # and linguistically-enhanced representations", supplement D): 2,048 + 1,024 channels in the
+    # paper's sizes. False = over [g, s, m] alone, 2,048, and cross-modal learning is a branch that
+    # is gone after training.
     node.FEEDS_IRM = True
-    # Which text a pair attends to: "fixed" or "learnt"; see TextAttention in
-    # hoi_d2/modeling/language/cross_modal_alignment.py.
+    # What L^m is about: "input" of the IRM, [g, s, m] after the self-attention, or "output", what
+    # the IRM computes, so that the loss teaches the IRM ("for IRM", Algorithm 1).
+    node.IRM_VECTORS = "input"
+    # How a pair looks at its text: "layer" (a transformer layer with all of its projections, as in
+    # supplement B), "fixed", "learnt" or "mean" (without some or all of them); see
+    # hoi_d2/modeling/language/text_attention.py.
     node.CROSS_ATTENTION = "fixed"
     # Weights of the four L1 terms: sentence and word, of the IRM's (L^m) and the IRE's vectors
     # (L^a). The paper found its own by cross-validation and does not print them. 0 = no such term.

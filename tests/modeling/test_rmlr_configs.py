@@ -53,7 +53,8 @@ def test_a_row(path):
 
     plain = "without_alignment" in name
     expected = set() if plain else ALL_TERMS
-    expected = {t for t in expected if "_only" not in name or f"{t[0]}_only" in name}
+    level = "sentence" if "cls_only" in name else name.removesuffix("_only").rsplit("_", 1)[-1]
+    expected = {t for t in expected if "_only" not in name or t[0] == level}
     assert set(alignment.weights if alignment else ()) == expected
 
     layers = {"irm1_sa1": (1, 1), "irm2_sa1": (2, 1), "irm2_sa2": (2, 2)}
@@ -63,6 +64,10 @@ def test_a_row(path):
         assert len(head.overall_attention.layers) == len(head.union_attention.layers) == sa
         assert head.overall_attention.layers[0].value.in_features == 1024
     assert head.reason_over_both == (not plain and "training_branch" not in name)
+    attention = {"cls_only": "mean", "learnt_attention": "learnt", "algorithm_1": "layer"}
+    kind = next((v for k, v in attention.items() if k in name), "fixed")
+    assert kind == cfg.MODEL.RMLR.CML.CROSS_ATTENTION
+    assert head.aligns_output == ("algorithm_1" in name)
 
     mask = next((m for m in ("union", "image") if f"mask_{m}" in name), "human_or_object")
     assert head.masked_roi.mask == mask

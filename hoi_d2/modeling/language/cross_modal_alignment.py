@@ -7,7 +7,6 @@ Only training does this; nothing here has a way to the verb logits.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -16,10 +15,9 @@ from torch import Tensor, nn
 
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.modeling.language.linguistic_knowledge import LinguisticKnowledge, normalised
+from hoi_d2.modeling.language.text_attention import build_text_attention
 from hoi_d2.modeling.losses.normalizer import loss_normalizer
 from hoi_d2.modeling.roi_heads.pair_matching import PairMatches
-
-ATTENTIONS = ("fixed", "learnt")
 
 
 class CrossModalAlignment(nn.Module):
@@ -30,8 +28,12 @@ class CrossModalAlignment(nn.Module):
 
     Args:
         knowledge: the text vectors.
-        attention: the kind of attention from pairs to texts; one per source and level.
+        attention: the kind of attention from pairs to texts, one module per source and level; see
+            `text_attention`.
+        num_heads, ffn_dim, dropout: the settings of the attention; the last two of "layer" alone.
         weights: of each term, by (level, source); 0 = the term is not computed.
+        projected_dim: width of the vectors of L^m where they are what the IRM computes; a trained
+            projection brings them into the space of the text. 0 = they are in it.
     """
 
     @configurable
@@ -42,26 +44,39 @@ class CrossModalAlignment(nn.Module):
         attention: str,
         num_heads: int,
         weights: dict[tuple[str, str], float],
+        ffn_dim: int = 2048,
+        dropout: float = 0.1,
+        projected_dim: int = 0,
     ) -> None:
         super().__init__()
         self.knowledge = knowledge
         self.weights = {term: weight for term, weight in weights.items() if weight}
+        self.projection = nn.Linear(projected_dim, knowledge.dim) if projected_dim else None
         self.attentions = nn.ModuleDict(
             {
-                f"{level}_{source}": TextAttention(
-                    dim=knowledge.dim, num_heads=num_heads, kind=attention
+                f"{level}_{source}": build_text_attention(
+                    attention,
+                    dim=knowledge.dim,
+                    num_heads=num_heads,
+                    ffn_dim=ffn_dim,
+                    dropout=dropout,
                 )
                 for level, source in self.weights
             }
         )
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, vocabulary: Vocabulary) -> dict[str, Any]:
+    def from_config(
+        cls, cfg: CfgNode, vocabulary: Vocabulary, *, projected_dim: int = 0
+    ) -> dict[str, Any]:
         node = cfg.MODEL.RMLR.CML
         return {
             "knowledge": LinguisticKnowledge(cfg, vocabulary),
             "attention": node.CROSS_ATTENTION,
             "num_heads": node.NUM_HEADS,
+            "ffn_dim": node.FFN_DIM,
+            "dropout": node.DROPOUT,
+            "projected_dim": projected_dim,
             "weights": {
                 ("sentence", "irm"): node.SENTENCE_IRM_WEIGHT,
                 ("word", "irm"): node.WORD_IRM_WEIGHT,
@@ -74,7 +89,8 @@ class CrossModalAlignment(nn.Module):
         """Computes the alignment losses of a batch.
 
         Args:
-            vectors: of the packed candidate pairs, (M, dim) under "irm" (L^m) and "ire" (L^a).
+            vectors: of the packed candidate pairs, (M, dim) under "irm" (L^m) and "ire" (L^a);
+                (M, projected_dim) under "irm" where there is a projection.
             matches: which of them are annotated pairs.
 
         Returns:
@@ -88,6 +104,8 @@ class CrossModalAlignment(nn.Module):
         candidates, owners, sentences = texts.sentences_of(matches)
         count = loss_normalizer("aligned_pairs", len(candidates), device=owners.device)
         losses = {}
+        if self.projection is not None and (overall := vectors["irm"]) is not None:
+            vectors = vectors | {"irm": self.projection(overall)}
         device_type = owners.device.type
         with torch.autocast(device_type, enabled=False):
             for (level, source), weight in self.weights.items():
@@ -113,74 +131,17 @@ class CrossModalAlignment(nn.Module):
         return normalised(attention(seen.detach(), said, mask, owners))
 
 
-def build_alignment(cfg: CfgNode, vocabulary: Vocabulary) -> CrossModalAlignment | None:
-    """Builds the alignment; None if cross-modal learning is off or all its weights are 0."""
-    if not cfg.MODEL.RMLR.CML.ENABLED:
-        return None
-    alignment = CrossModalAlignment(cfg, vocabulary)
-    return alignment if alignment.weights else None
-
-
-class TextAttention(nn.Module):
-    """Multi-head attention of each pair over all text vectors of its set of sentences.
-
-    The result lies between the text vectors: values are not projected, so that training cannot move
-    them.
+def build_alignment(
+    cfg: CfgNode, vocabulary: Vocabulary, *, projected_dim: int = 0
+) -> CrossModalAlignment | None:
+    """Builds the alignment; None if cross-modal learning is off or all its weights are 0.
 
     Args:
-        dim: of pairs and texts.
-        num_heads: as usual.
-        kind: "fixed": queries and keys are the vectors as they are, and the attention has no
-            gradient. "learnt": they are projected by trained weights. All sentences share words
-            such as "a person is", and learnt attention may come to look at these alone.
+        cfg: the config.
+        vocabulary: of the sentences.
+        projected_dim: see `CrossModalAlignment`.
     """
-
-    def __init__(self, *, dim: int, num_heads: int, kind: str) -> None:
-        super().__init__()
-        if kind not in ATTENTIONS:
-            raise ValueError(
-                f"MODEL.RMLR.CML.CROSS_ATTENTION must be one of {ATTENTIONS}, got {kind!r}"
-            )
-        if dim % num_heads:
-            raise ValueError(
-                f"MODEL.RMLR.CML: HIDDEN_DIM {dim} is not a multiple of NUM_HEADS {num_heads}"
-            )
-        self.num_heads = num_heads
-        learnt = kind == "learnt"
-        self.query = nn.Linear(dim, dim) if learnt else nn.Identity()
-        self.key = nn.Linear(dim, dim, bias=False) if learnt else nn.Identity()
-
-    def forward(self, pairs: Tensor, texts: Tensor, mask: Tensor | None, owners: Tensor) -> Tensor:
-        """Attends from each pair to the text vectors of its sentences.
-
-        Args:
-            pairs: (N, dim) queries.
-            texts: (E, L, dim) keys and values: L vectors of each of E sentences.
-            mask: (E, L) bool, True where there is a vector; None = everywhere.
-            owners: (E,) which pair a sentence belongs to; each pair has one at least.
-
-        Returns:
-            (N, dim).
-        """
-        query = self.query(pairs).unflatten(-1, (self.num_heads, -1))[owners]  # (E, heads, d)
-        key = self.key(texts).unflatten(-1, (self.num_heads, -1))  # (E, L, heads, d)
-        value = texts.unflatten(-1, (self.num_heads, -1))
-        logits = torch.einsum("ehd,elhd->elh", query, key) / math.sqrt(key.shape[-1])
-        if mask is not None:
-            logits = logits.masked_fill(~mask[..., None], -math.inf)
-        weights = self._softmax(logits, owners, len(pairs))
-        said = torch.einsum("elh,elhd->ehd", weights, value).flatten(1)
-        return said.new_zeros(len(pairs), said.shape[1]).index_add(0, owners, said)
-
-    @staticmethod
-    def _softmax(logits: Tensor, owners: Tensor, count: int) -> Tensor:
-        """(E, L, heads) softmax over all vectors of a pair's sentences, by segments."""
-        heads = logits.shape[2]
-        if not logits.numel():
-            return logits
-        peak = logits.new_full((count, heads), -math.inf)
-        rows = owners[:, None].expand(-1, heads)
-        peak.scatter_reduce_(0, rows, logits.detach().amax(dim=1), "amax")
-        weights = (logits - peak[owners][:, None]).exp()
-        total = weights.new_zeros(count, heads).index_add(0, owners, weights.sum(dim=1))
-        return weights / total[owners][:, None]
+    if not cfg.MODEL.RMLR.CML.ENABLED:
+        return None
+    alignment = CrossModalAlignment(cfg, vocabulary, projected_dim=projected_dim)
+    return alignment if alignment.weights else None

@@ -14,6 +14,7 @@ from torchvision.ops import box_iou
 from hoi_d2.modeling.meta_arch.rmlr import RmLR
 from hoi_d2.modeling.roi_heads.layout_heads import LayoutHeads
 from hoi_d2.modeling.roi_heads.layout_noise import LayoutNoise, PackedEntities, without_crowds
+from hoi_d2.modeling.roi_heads.pair_matching import PairMatches
 from hoi_d2.structures import NO_OBJECT, ImageResults, Losses
 
 
@@ -57,7 +58,8 @@ class LayoutRmLR(RmLR):
                 `hoi_instances`.
 
         Returns:
-            Training: {"loss_verb": scalar}. Else as `RmLR`.
+            Training: {"loss_verb": scalar}, and "loss_align_{sentence,word}_irm" where they have a
+            weight. Else as `RmLR`.
         """
         if not self.training:
             return super().forward(batched_inputs)
@@ -68,15 +70,17 @@ class LayoutRmLR(RmLR):
         counts = torch.bincount(found.images, minlength=len(instances))
         rows = human_object_pairs(found, counts, self.vocabulary.person)
         targets = [x["hoi_instances"].to(device) for x in batched_inputs]
-        gt_verbs = matched_verbs(
+        matches = match_packed(
             found, rows, annotated, *packed_targets(targets, instances), self.match_iou
         )
-        logits = cast(LayoutHeads, self.interaction_heads).verb_logits(
+        vectors = cast(LayoutHeads, self.interaction_heads).pair_vectors(
             found.boxes, found.classes, found.scores, counts.tolist(), rows
         )
         scores = found.scores[rows].prod(dim=1) ** self.prior_exponents[0]
         priors = scores[:, None] * self.valid_verbs[found.classes[rows[:, 1]]]
-        return {"loss_verb": self.verb_loss(logits, priors, gt_verbs)}
+        verbs = matches.candidate_verbs()
+        losses = {"loss_verb": self.verb_loss(vectors.verb_logits, priors, verbs)}
+        return losses | self.alignment_losses(vectors, matches)
 
     def as_found(self, annotated: PackedEntities, num_images: int) -> PackedEntities:
         """The annotated entities as a detector might give them, after its suppression."""
@@ -125,15 +129,15 @@ def human_object_pairs(found: PackedEntities, counts: Tensor, person: int) -> Te
     return pairs[pairs[:, 0] != pairs[:, 1]]
 
 
-def matched_verbs(
+def match_packed(
     found: PackedEntities,
     rows: Tensor,
     annotated: PackedEntities,
     gt_pairs: Tensor,
     gt_verbs: Tensor,
     iou_threshold: float,
-) -> Tensor:
-    """(M, K) verbs of each pair: of all annotated pairs that it matches, as in `match_pairs`.
+) -> PairMatches:
+    """Matches pairs with the annotated pairs of their image, as `match_pairs` does.
 
     Args:
         found: E entities of the batch.
@@ -147,5 +151,9 @@ def matched_verbs(
     fits = (box_iou(found.boxes, annotated.boxes) >= iou_threshold) & same_image  # (E, G)
     human, object_ = (fits[r][:, p] for r, p in zip(rows.unbind(dim=1), gt_pairs.unbind(dim=1)))
     pair, match = (human & object_).nonzero(as_tuple=True)  # of (M, P)
-    verbs = gt_verbs.new_zeros(len(rows), gt_verbs.shape[1])
-    return verbs.index_add_(0, pair, gt_verbs[match]).clamp_(max=1)
+    return PairMatches(len(rows), pair, match, gt_verbs, annotated.classes[gt_pairs[:, 1]])
+
+
+def matched_verbs(*arguments: Any) -> Tensor:
+    """(M, K) verbs of each pair: of all annotated pairs that it matches; see `match_packed`."""
+    return match_packed(*arguments).candidate_verbs()

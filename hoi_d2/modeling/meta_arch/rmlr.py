@@ -22,7 +22,7 @@ from hoi_d2.modeling.entity_detector.interface import EntityDetector
 from hoi_d2.modeling.language.cross_modal_alignment import CrossModalAlignment, build_alignment
 from hoi_d2.modeling.losses import build_verb_loss
 from hoi_d2.modeling.roi_heads.ground_truth import add_ground_truth
-from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
+from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads, PairVectors
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
 from hoi_d2.modeling.roi_heads.pair_matching import (
     PairMatches,
@@ -54,6 +54,7 @@ class RmLR(nn.Module):
 
     finds_interactions = True
     frozen_prefixes = ("entity_detector",)
+    training_only = ("alignment.",)
     valid_verbs: Tensor
     hoi_of: Tensor
     person_verbs: Tensor
@@ -112,7 +113,9 @@ class RmLR(nn.Module):
             "interaction_heads": heads,
             "vocabulary": vocabulary,
             "verb_loss": build_verb_loss(cfg),
-            "alignment": build_alignment(cfg, vocabulary),
+            "alignment": build_alignment(
+                cfg, vocabulary, projected_dim=getattr(heads, "reasoned_dim", 0)
+            ),
             "prior_exponents": (loss.PRIOR_EXPONENT_TRAIN, loss.PRIOR_EXPONENT_TEST),
             "match_iou": loss.MATCH_IOU,
             "add_ground_truth": loss.ADD_GROUND_TRUTH,
@@ -143,9 +146,13 @@ class RmLR(nn.Module):
         priors = self.pair_priors(pairs, self.prior_exponents[0])
         verbs = self.verb_targets(matches, pairs, batched_inputs)
         losses = {"loss_verb": self.verb_loss(vectors.verb_logits, priors, verbs)}
-        if self.alignment is not None:
-            losses |= self.alignment({"irm": vectors.overall, "ire": vectors.union}, matches)
-        return losses
+        return losses | self.alignment_losses(vectors, matches)
+
+    def alignment_losses(self, vectors: PairVectors, matches: PairMatches) -> Losses:
+        """L^m and L^a of the vectors that the heads give for them; {} without language."""
+        if self.alignment is None:
+            return {}
+        return self.alignment({"irm": vectors.overall, "ire": vectors.union}, matches)
 
     def candidates(
         self, detections: list[Instances], batched_inputs: list[dict[str, Any]]

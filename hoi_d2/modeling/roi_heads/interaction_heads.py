@@ -11,6 +11,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY
 from torch import Tensor, nn
 
+from hoi_d2.config.load import ConfigError
 from hoi_d2.modeling.entity_detector.interface import Entities
 from hoi_d2.modeling.roi_heads.box_pair_encoding import BoxPairEncoding
 from hoi_d2.modeling.roi_heads.interaction_reasoning import InteractionReasoningModule
@@ -19,6 +20,9 @@ from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs
 from hoi_d2.modeling.roi_heads.pair_set_encoder import PairSetEncoder
 from hoi_d2.modeling.roi_heads.relation_encoder import InteractiveRelationEncoder
 
+IRM_VECTORS = ("input", "output")
+"""Of MODEL.RMLR.CML.IRM_VECTORS."""
+
 
 @dataclass(frozen=True)
 class PairVectors:
@@ -26,8 +30,8 @@ class PairVectors:
 
     Attributes:
         verb_logits: (M, K) logits of the verbs.
-        overall: (M, D) vectors [g, s, m] after cross-modal self-attention, for the loss L^m; None
-            without it.
+        overall: (M, D) vectors for the loss L^m: [g, s, m] after cross-modal self-attention, or
+            what the IRM computed (MODEL.RMLR.CML.IRM_VECTORS); None without it.
         union: (M, D) vectors m after their own self-attention, for the loss L^a; None without it,
             and at inference.
     """
@@ -55,6 +59,8 @@ class InteractionHeads(nn.Module):
         overall_attention: the self-attention of cross-modal learning over [g, s, m]; None = none.
         union_attention: the same over m, in training only.
         reason_over_both: whether the IRM gets the attended vectors in addition to [g, s, m].
+        aligns_output: whether L^m is about what the IRM computes, and teaches it, in place of the
+            attended vectors.
     """
 
     @configurable
@@ -72,6 +78,7 @@ class InteractionHeads(nn.Module):
         overall_attention: PairSetEncoder | None = None,
         union_attention: PairSetEncoder | None = None,
         reason_over_both: bool = False,
+        aligns_output: bool = False,
     ) -> None:
         super().__init__()
         if union_attention is not None and masked_roi is None:
@@ -86,6 +93,7 @@ class InteractionHeads(nn.Module):
         self.reasoning = reasoning
         self.overall_attention, self.union_attention = overall_attention, union_attention
         self.reason_over_both = reason_over_both and overall_attention is not None
+        self.aligns_output = aligns_output
         self.to_global = nn.Sequential(nn.Linear(in_channels, feature_dim), nn.ReLU())
         self.to_human = nn.Sequential(nn.Linear(token_dim, feature_dim), nn.ReLU())
         self.to_object = nn.Sequential(nn.Linear(token_dim, feature_dim), nn.ReLU())
@@ -100,9 +108,8 @@ class InteractionHeads(nn.Module):
         dim, ire, irm, cml = node.FEATURE_DIM, node.IRE, node.IRM, node.CML
         has_union = node.MASKED_ROI.MASK != "none"
         pair_dim = (4 if has_union else 3) * dim
-        aligns = {s: cml[f"SENTENCE_{s}_WEIGHT"] or cml[f"WORD_{s}_WEIGHT"] for s in ("IRM", "IRE")}
-        over_overall = cml.ENABLED and (cml.FEEDS_IRM or aligns["IRM"])
-        reasons_over_both = cml.ENABLED and cml.FEEDS_IRM
+        aligns_union = cml.ENABLED and (cml.SENTENCE_IRE_WEIGHT or cml.WORD_IRE_WEIGHT)
+        attended_dim = cml.HIDDEN_DIM if cml.ENABLED and cml.FEEDS_IRM else 0
         return {
             "in_channels": input_shape.channels,
             "token_dim": token_dim,
@@ -123,15 +130,12 @@ class InteractionHeads(nn.Module):
             "box_pair_encoding": BoxPairEncoding(token_dim=2 * dim)
             if node.BOX_PAIR_ENCODING
             else None,
-            "overall_attention": PairSetEncoder(in_dim=pair_dim, **_layers(cml, cml.SA_LAYERS))
-            if over_overall
-            else None,
+            **overall_parts(cml, pair_dim=pair_dim),
             "union_attention": PairSetEncoder(in_dim=dim, **_layers(cml, cml.SA_LAYERS))
-            if cml.ENABLED and aligns["IRE"]
+            if aligns_union
             else None,
-            "reason_over_both": reasons_over_both,
             "reasoning": InteractionReasoningModule(
-                in_dim=pair_dim + (cml.HIDDEN_DIM if reasons_over_both else 0),
+                in_dim=pair_dim + attended_dim,
                 num_verbs=num_verbs,
                 **_layers(irm, irm.NUM_LAYERS),
             ),
@@ -155,7 +159,15 @@ class InteractionHeads(nn.Module):
         seen = overall
         if self.reason_over_both and attended is not None:
             seen = torch.cat([overall, attended], dim=1)
-        return PairVectors(self.reasoning(seen, pairs.counts), attended, union)
+        reasoned = self.reasoning.encoded(seen, pairs.counts)
+        if self.aligns_output:
+            attended = reasoned if self.training else None
+        return PairVectors(self.reasoning.predictor(reasoned), attended, union)
+
+    @property
+    def reasoned_dim(self) -> int:
+        """Width of `PairVectors.overall` where it is what the IRM computes, else 0."""
+        return self.reasoning.hidden_dim if self.aligns_output else 0
 
     def global_features(self, entities: Entities) -> Tensor:
         """g: (B, feature_dim), mean of the backbone map inside the images."""
@@ -184,6 +196,32 @@ class InteractionHeads(nn.Module):
             pairs.object_boxes,
         )
         return self.to_union(pooled)
+
+
+def overall_parts(cml: CfgNode, *, pair_dim: int) -> dict[str, Any]:
+    """The parts of a head that make the vectors of L^m, and what the IRM reads of them.
+
+    Args:
+        cml: MODEL.RMLR.CML.
+        pair_dim: of a pair before the IRM.
+
+    Raises:
+        ConfigError: IRM_VECTORS is neither of its values.
+    """
+    if cml.IRM_VECTORS not in IRM_VECTORS:
+        raise ConfigError(
+            f"MODEL.RMLR.CML.IRM_VECTORS must be one of {IRM_VECTORS}, got {cml.IRM_VECTORS!r}"
+        )
+    aligns = cml.ENABLED and bool(cml.SENTENCE_IRM_WEIGHT or cml.WORD_IRM_WEIGHT)
+    of_output = aligns and cml.IRM_VECTORS == "output"
+    feeds = cml.ENABLED and cml.FEEDS_IRM
+    return {
+        "overall_attention": PairSetEncoder(in_dim=pair_dim, **_layers(cml, cml.SA_LAYERS))
+        if feeds or (aligns and not of_output)
+        else None,
+        "aligns_output": of_output,
+        "reason_over_both": feeds,
+    }
 
 
 def _layers(node: CfgNode, num_layers: int) -> dict[str, Any]:

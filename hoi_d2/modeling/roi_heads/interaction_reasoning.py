@@ -35,4 +35,8 @@ class InteractionReasoningModule(PairSetEncoder):
         Returns:
             verb_logits (M, K).
         """
-        return self.predictor(super().forward(vectors, counts))
+        return self.predictor(self.encoded(vectors, counts))
+
+    def encoded(self, vectors: Tensor, counts: list[int]) -> Tensor:
+        """(M, hidden_dim) vectors that the verb logits are a linear map of."""
+        return super().forward(vectors, counts)

@@ -15,20 +15,22 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY
 from torch import Tensor, nn
 
+from hoi_d2.config.load import ConfigError
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.modeling.entity_detector.interface import Entities
-from hoi_d2.modeling.roi_heads.interaction_heads import PairVectors
+from hoi_d2.modeling.roi_heads.interaction_heads import PairVectors, overall_parts
 from hoi_d2.modeling.roi_heads.layout_features import (
     NUM_ENTITY,
     NUM_GEOMETRY,
     NUM_RIVALRY,
     entity_surroundings,
-    group_sums,
     image_of,
     pair_geometry,
     pair_rivalry,
 )
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs
+from hoi_d2.modeling.roi_heads.pair_pooling import PairPooling
+from hoi_d2.modeling.roi_heads.pair_set_encoder import PairSetEncoder
 
 _CERTAIN = 0.999
 _FIRST_BIAS = -2.0  # most verbs of most pairs are not there
@@ -48,6 +50,10 @@ class LayoutHeads(nn.Module):
         num_layers: rounds in which the pairs of an image look at each other.
         num_heads: of each of the three poolings of a round.
         dropout: of the pair vectors and inside the two-layer networks, in training.
+        overall_attention: the self-attention of cross-modal learning over the pairs of an image,
+            before they look at each other here; None = none.
+        reason_over_both: whether the attended vectors are added to the pairs' own.
+        aligns_output: whether L^m is about the pairs' last vectors; see `InteractionHeads`.
     """
 
     @configurable
@@ -60,6 +66,9 @@ class LayoutHeads(nn.Module):
         num_layers: int = 1,
         num_heads: int = 4,
         dropout: float = 0.3,
+        overall_attention: PairSetEncoder | None = None,
+        reason_over_both: bool = False,
+        aligns_output: bool = False,
     ) -> None:
         super().__init__()
         num_objects, num_verbs = valid_verbs.shape
@@ -80,13 +89,22 @@ class LayoutHeads(nn.Module):
         self.predictor = nn.Linear(hidden_dim, num_verbs)
         nn.init.constant_(self.predictor.bias, _FIRST_BIAS)
         self.combinations = CombinationRows(valid_verbs, hidden_dim)
+        self.overall_attention, self.aligns_output = overall_attention, aligns_output
+        self.of_attended = None
+        if reason_over_both and overall_attention is not None:
+            self.of_attended = nn.Linear(overall_attention.hidden_dim, hidden_dim)
 
     @classmethod
     def from_config(
         cls, cfg: CfgNode, input_shape: ShapeSpec, *, token_dim: int, num_verbs: int
     ) -> dict[str, Any]:
         """The detector's map and tokens are not looked at."""
-        node = cfg.MODEL.RMLR.LAYOUT
+        node, cml = cfg.MODEL.RMLR.LAYOUT, cfg.MODEL.RMLR.CML
+        if cml.ENABLED and (cml.SENTENCE_IRE_WEIGHT or cml.WORD_IRE_WEIGHT):
+            raise ConfigError(
+                "MODEL.RMLR.HEADS LayoutHeads has no union vectors for MODEL.RMLR.CML to align; "
+                "set SENTENCE_IRE_WEIGHT and WORD_IRE_WEIGHT to 0"
+            )
         return {
             "valid_verbs": torch.from_numpy(vocabulary_of(cfg).valid_verbs),
             "token_dim": node.TOKEN_DIM,
@@ -94,7 +112,13 @@ class LayoutHeads(nn.Module):
             "num_layers": node.NUM_LAYERS,
             "num_heads": node.NUM_HEADS,
             "dropout": node.DROPOUT,
+            **overall_parts(cml, pair_dim=node.HIDDEN_DIM),
         }
+
+    @property
+    def reasoned_dim(self) -> int:
+        """As of `InteractionHeads`."""
+        return self.predictor.in_features if self.aligns_output else 0
 
     @property
     def relation_encoder(self) -> None:
@@ -109,28 +133,30 @@ class LayoutHeads(nn.Module):
             pairs: the candidate pairs.
         """
         entities_of, device = pairs.instances, pairs.image_index.device
-        logits = self.verb_logits(
+        return self.pair_vectors(
             torch.cat([i.pred_boxes.tensor for i in entities_of]).to(device),
             torch.cat([i.pred_classes for i in entities_of]).to(device),
             torch.cat([i.scores for i in entities_of]).to(device),
             [len(i) for i in entities_of],
             packed_rows(pairs),
         )
-        return PairVectors(logits)
 
     def verb_logits(
         self, boxes: Tensor, classes: Tensor, scores: Tensor, counts: list[int], rows: Tensor
     ) -> Tensor:
-        """Computes the verb logits of pairs of packed entities.
+        """(M, K) verb logits; arguments as of `pair_vectors`."""
+        return self.pair_vectors(boxes, classes, scores, counts, rows).verb_logits
+
+    def pair_vectors(
+        self, boxes: Tensor, classes: Tensor, scores: Tensor, counts: list[int], rows: Tensor
+    ) -> PairVectors:
+        """Computes the vectors and verb logits of pairs of packed entities.
 
         Args:
             boxes: (E, 4) XYXY of the batch's entities, image after image.
             classes, scores: (E,).
             counts: entities of each image.
-            rows: (M, 2) human and object of each pair, rows of the entities.
-
-        Returns:
-            (M, K).
+            rows: (M, 2) human and object of each pair, rows of the entities; image after image.
         """
         human, object_ = rows.unbind(dim=1)
         image = image_of(classes, counts)
@@ -141,12 +167,24 @@ class LayoutHeads(nn.Module):
         x = self.of_geometry(geometry) * self.gate(kinds) + self.of_rivalry(rivalry)
         x = x + self.of_human(tokens)[human] + self.of_object(tokens)[object_]
         x = self.first(self.start(x))
+        x, attended = self._attended(x, image[human], len(counts))
         entities = boxes.shape[0]  # not len(): a graph keeps it open
         groups = [(human, entities), (object_, entities), (image[human], len(counts))]
         for pooling, block in zip(self.poolings, self.blocks):
             x = block(pooling(x, groups))
         x = self.norm(x)
-        return self.predictor(x) + self.combinations(x, kinds)
+        if self.aligns_output:
+            attended = x if self.training else None
+        return PairVectors(self.predictor(x) + self.combinations(x, kinds), attended)
+
+    def _attended(self, x: Tensor, image: Tensor, images: int) -> tuple[Tensor, Tensor | None]:
+        """Pairs with, and vectors of, the self-attention of cross-modal learning."""
+        if self.overall_attention is None or not (self.training or self.of_attended is not None):
+            return x, None
+        one = images == 1  # an exported graph has one image and any number of pairs
+        counts = [x.shape[0]] if one else torch.bincount(image, minlength=images).tolist()
+        attended = self.overall_attention(x, counts)
+        return (x if self.of_attended is None else x + self.of_attended(attended)), attended
 
 
 class CombinationRows(nn.Module):
@@ -221,48 +259,6 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.network(x)
-
-
-class PairPooling(nn.Module):
-    """Each pair sees a weighted mean over the pairs of its human, of its object, of its image.
-
-    Attention whose weights depend on the pair that is looked at alone: the cost grows with the
-    number of pairs, not with its square, and nothing is padded.
-
-    Args:
-        dim: of a pair; num_heads divides half of it.
-        num_heads: weights of each pooling.
-    """
-
-    def __init__(self, dim: int, *, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.norm = nn.LayerNorm(dim)
-        self.weights = nn.Linear(dim, 3 * num_heads)
-        self.values = nn.Linear(dim, 3 * (dim // 2))
-        self.out = nn.Linear(3 * (dim // 2), dim)
-
-    def forward(self, x: Tensor, groups: list[tuple[Tensor, int]]) -> Tensor:
-        """Adds to each pair the means of its groups.
-
-        Args:
-            x: (M, dim).
-            groups: three times (M,) the group of each pair, and how many groups there are.
-        """
-        normed = self.norm(x)
-        weights = self.weights(normed).float().clamp(-10, 10).exp().chunk(3, dim=1)
-        values = self.values(normed).float().chunk(3, dim=1)
-        pooled = [_pooled(w, v, *g) for w, v, g in zip(weights, values, groups)]
-        return x + self.out(torch.cat(pooled, dim=1).to(x.dtype))
-
-
-def _pooled(weights: Tensor, values: Tensor, group: Tensor, number: int) -> Tensor:
-    """Weighted mean of (M, d) values over each one's group, with (M, heads) weights."""
-    heads = weights.shape[1]
-    shaped = values.reshape(-1, heads, values.shape[1] // heads)
-    total = group_sums(shaped * weights[:, :, None], group, number)
-    mass = group_sums(weights, group, number)
-    return (total[group] / mass[group][:, :, None]).flatten(1)
 
 
 def packed_rows(pairs: CandidatePairs) -> Tensor:

@@ -30,6 +30,7 @@ class PairSetEncoder(nn.Module):
         normalize: bool = True,
     ) -> None:
         super().__init__()
+        self.hidden_dim = hidden_dim
         project = nn.Linear(in_dim, hidden_dim)
         self.projection = nn.Sequential(project, nn.LayerNorm(hidden_dim)) if normalize else project
         self.layers = nn.ModuleList(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hoi_d2.modeling.language import linguistic_knowledge
-from hoi_d2.modeling.language.cross_modal_alignment import CrossModalAlignment, TextAttention
+from hoi_d2.modeling.language.cross_modal_alignment import CrossModalAlignment
 from hoi_d2.modeling.language.linguistic_knowledge import (
     LinguisticKnowledge,
     isometry,
@@ -211,22 +211,6 @@ def test_weights_scale_and_switch_off():
     torch.testing.assert_close(some["loss_align_word_irm"], 0.5 * full["loss_align_word_irm"])
 
 
-def test_attention_of_no_pairs():
-    attention = TextAttention(dim=DIM, num_heads=HEADS, kind="fixed")
-    none = torch.zeros(0, dtype=torch.int64)
-    assert attention(torch.zeros(0, DIM), torch.zeros(0, 3, DIM), None, none).shape == (0, DIM)
-
-
-@pytest.mark.parametrize("value", [1e4, -1e4])
-def test_large_logits_stay_finite(value):
-    attention = TextAttention(dim=DIM, num_heads=HEADS, kind="fixed")
-    pairs = torch.full((1, DIM), value, requires_grad=True)
-    texts = torch.randn(2, 3, DIM)
-    said = attention(pairs, texts, torch.tensor([[True, True, False]] * 2), torch.tensor([0, 0]))
-    said.sum().backward()
-    assert torch.isfinite(said).all() and torch.isfinite(pairs.grad).all()
-
-
 @pytest.mark.parametrize("in_dim, out_dim", [(6, 6), (6, 16), (16, 6)])
 def test_the_map_into_the_space(in_dim, out_dim):
     to_space = isometry(in_dim, out_dim)
@@ -240,15 +224,6 @@ def test_normalised():
     y = normalised(x)
     torch.testing.assert_close(y.mean(dim=1), torch.zeros(4), atol=1e-3, rtol=0)
     torch.testing.assert_close(y.var(dim=1, unbiased=False), torch.ones(4), atol=1e-2, rtol=0)
-
-
-@pytest.mark.parametrize(
-    "options, message",
-    [({"kind": "soft"}, "CROSS_ATTENTION"), ({"num_heads": 3}, "not a multiple of NUM_HEADS")],
-)
-def test_wrong_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        TextAttention(**{"dim": DIM, "num_heads": HEADS, "kind": "fixed"} | options)
 
 
 @pytest.mark.parametrize("level, source", list(TERMS))
@@ -266,10 +241,58 @@ def test_the_gradient_stops_at_the_text(level, source):
     torch.testing.assert_close(vectors.grad, same.grad)
 
 
-def test_autocast_changes_nothing():
-    module, case = alignment(attention="learnt"), CASES[-1]
+@pytest.mark.parametrize("attention", ["fixed", "learnt", "layer"])
+def test_autocast_changes_nothing(attention):
+    module, case = alignment(attention=attention).eval(), CASES[-1]
     vectors = {s: torch.randn(5, DIM) for s in ("irm", "ire")}
     expected = module(vectors, matches(**case))
     with torch.autocast("cpu", torch.bfloat16):
         found = module(vectors, matches(**case))
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3e4])
+@pytest.mark.parametrize("attention", ["fixed", "learnt", "layer"])
+def test_half_precision_vectors_are_judged_in_single(attention, scale):
+    module, case = alignment(attention=attention).eval(), CASES[-1]
+    vectors = {s: (scale * torch.rand(5, DIM)).half() for s in ("irm", "ire")}
+    expected = module({s: v.float() for s, v in vectors.items()}, matches(**case))
+    with torch.autocast("cpu", torch.float16):
+        found = module(vectors, matches(**case))
+    for name, loss in found.items():
+        assert loss.dtype == torch.float32 and torch.isfinite(loss)
+        torch.testing.assert_close(loss, expected[name])
+
+
+@pytest.mark.parametrize("case", CASES[:4])
+def test_the_layer_without_a_sentence(case):
+    module = alignment(attention="layer")
+    vectors = {s: torch.randn(5, DIM, requires_grad=True) for s in ("irm", "ire")}
+    losses = module(vectors, matches(**case))
+    assert list(losses.values()) == [0.0] * len(TERMS)
+    sum(losses.values()).backward()
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in module.parameters())
+
+
+def test_the_layer_moves_no_text_and_has_one_of_its_own_for_each_term():
+    module = alignment(attention="layer")
+    vectors = {s: torch.randn(5, DIM, requires_grad=True) for s in ("irm", "ire")}
+    sum(module(vectors, matches(**CASES[-1])).values()).backward()
+    assert set(module.attentions) == {f"{level}_{source}" for level, source in TERMS}
+    missing = [n for n, p in module.named_parameters() if p.grad is None]
+    assert not missing
+    before = module.knowledge.words.clone()
+    torch.optim.SGD(module.parameters(), lr=1.0).step()
+    assert torch.equal(module.knowledge.words, before)
+
+
+def test_the_layer_can_lower_the_loss_without_any_text():
+    """Its residual hands on the vector that is judged: the reason why it is not the default."""
+    module = alignment(attention="layer", weights={("sentence", "irm"): 1.0}).eval()
+    layer = module.attentions["sentence_irm"]
+    case, vectors = matches(**CASES[-1]), {"irm": torch.randn(5, DIM), "ire": None}
+    assert module(vectors, case)["loss_align_sentence_irm"] > 0.1
+    for linear in (layer.out, layer.ffn[3]):
+        torch.nn.init.zeros_(linear.weight)
+        torch.nn.init.zeros_(linear.bias)
+    assert module(vectors, case)["loss_align_sentence_irm"] < 1e-4

@@ -3,12 +3,15 @@ import torch
 from detectron2.modeling import build_model
 
 from hoi_d2.data.layout_mapper import LayoutMapper
+from hoi_d2.modeling.language import linguistic_knowledge
 from hoi_d2.modeling.meta_arch.layout import (
     human_object_pairs,
     matched_verbs,
     packed,
     packed_targets,
 )
+from hoi_d2.utils.user_errors import UserError
+from tests.modeling.language.small_encoders import encoded
 from tests.modeling.tiny import tiny_config
 
 OPTIONS = (
@@ -105,3 +108,75 @@ def test_a_detectors_input_is_refused_with_the_remedy():
 
 def test_a_detector_without_weights_is_not_random():
     assert model().random_weights() == ["interaction_heads"]
+
+
+CML = "MODEL.RMLR.CML"
+ALIGNED = (
+    *(f"{CML}.ENABLED", True, f"{CML}.DROPOUT", 0.0, f"{CML}.HIDDEN_DIM", 16),
+    *(f"{CML}.SENTENCE_IRE_WEIGHT", 0.0, f"{CML}.WORD_IRE_WEIGHT", 0.0),
+    *("MODEL.RMLR.LAYOUT.NOISE.SHARE", 0.0, "MODEL.RMLR.LAYOUT.DROPOUT", 0.0),
+)
+TERMS = ["loss_align_sentence_irm", "loss_align_word_irm"]
+CHOICES = [
+    (f"{CML}.IRM_VECTORS", vectors, f"{CML}.FEEDS_IRM", feeds, f"{CML}.CROSS_ATTENTION", kind)
+    for vectors in ("input", "output")
+    for feeds in (True, False)
+    for kind in ("fixed", "layer")
+]
+
+
+@pytest.fixture
+def small_language(monkeypatch):
+    monkeypatch.setattr(linguistic_knowledge, "encode_sentences", lambda s, **_: encoded(s))
+
+
+@pytest.mark.parametrize("records", [RECORDS[:1], RECORDS[:1] * 2, RECORDS[2:3], RECORDS])
+@pytest.mark.parametrize("choice", CHOICES)
+def test_alignment_on_any_batch(small_language, choice, records):
+    net = model(*ALIGNED, *choice).train()
+    losses = net(inputs(records))
+    assert list(losses) == ["loss_verb", *TERMS]
+    assert all((losses[t] > 0) == (len(records) == len(RECORDS)) for t in TERMS)
+    sum(losses.values()).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_the_packed_batch_is_rmlrs_own_way_with_alignment(small_language, choice):
+    net = model(*ALIGNED, *choice).train()
+    losses, slow = net(inputs()), super(type(net), net).forward(inputs())
+    for name, loss in losses.items():
+        torch.testing.assert_close(loss, slow[name])
+
+
+@pytest.mark.parametrize("vectors, taught", [("input", False), ("output", True)])
+def test_what_the_alignment_teaches(small_language, vectors, taught):
+    """L^m on the output reaches the pooling of the pairs, the layout model's IRM."""
+    net = model(*ALIGNED, f"{CML}.IRM_VECTORS", vectors).train()
+    losses = net(inputs())
+    sum(losses[t] for t in TERMS).backward()
+    heads = net.interaction_heads
+    reached = [p.grad is not None for p in (*heads.poolings.parameters(), heads.norm.weight)]
+    assert all(reached) if taught else not any(reached)
+    assert heads.of_geometry.weight.grad.abs().sum() > 0
+    assert all(p.grad is None for p in heads.predictor.parameters())
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_testing_takes_no_text(monkeypatch, choice):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a language model was asked for")
+
+    monkeypatch.setattr(linguistic_knowledge, "encode_sentences", refuse)
+    output = model(*ALIGNED, *choice).eval()(inputs(is_train=False))
+    assert [len(o["instances"]) for o in output] == [0, 3, 1, 2]
+
+
+def test_todays_layout_weights_keep_their_names():
+    names = {n.split(".")[1] for n in model().state_dict() if n.startswith("interaction_heads")}
+    assert not names & {"overall_attention", "of_attended"}
+
+
+def test_union_vectors_cannot_be_aligned():
+    with pytest.raises(UserError, match="SENTENCE_IRE_WEIGHT and WORD_IRE_WEIGHT to 0"):
+        model(*ALIGNED, f"{CML}.WORD_IRE_WEIGHT", 0.5)

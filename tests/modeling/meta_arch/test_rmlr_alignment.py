@@ -6,6 +6,7 @@ from detectron2.modeling import build_model
 
 from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.modeling.language import linguistic_knowledge
+from hoi_d2.utils.user_errors import UserError
 from tests.modeling.language.small_encoders import encoded
 from tests.modeling.tiny import GivenDetections, model_input, tiny_config
 
@@ -50,6 +51,10 @@ SWITCHES = [
     (f"{CML}.FEEDS_IRM", False),
     (f"{CML}.SA_LAYERS", 1),
     (f"{CML}.CROSS_ATTENTION", "learnt"),
+    (f"{CML}.CROSS_ATTENTION", "layer"),
+    (f"{CML}.CROSS_ATTENTION", "layer", f"{CML}.IRM_VECTORS", "output"),
+    (f"{CML}.IRM_VECTORS", "output", f"{CML}.FEEDS_IRM", False),
+    (f"{CML}.IRM_VECTORS", "output", "MODEL.RMLR.IRM.HIDDEN_DIM", 32),
     (f"{CML}.SENTENCE_IRM_WEIGHT", 0.0, f"{CML}.SENTENCE_IRE_WEIGHT", 0.0),
     (f"{CML}.WORD_IRM_WEIGHT", 0.0, f"{CML}.SENTENCE_IRM_WEIGHT", 0.0, f"{CML}.FEEDS_IRM", False),
     (f"{CML}.WORD_IRE_WEIGHT", 0.0, f"{CML}.SENTENCE_IRE_WEIGHT", 0.0),
@@ -123,12 +128,13 @@ def logits_of(model, inputs):
     return kept[0].verb_logits
 
 
+@pytest.mark.parametrize("vectors", ["input", "output"])
 @pytest.mark.parametrize("feeds_irm", [True, False])
-@pytest.mark.parametrize("attention", ["fixed", "learnt"])
-def test_no_ground_truth_text_reaches_the_logits(monkeypatch, feeds_irm, attention):
+@pytest.mark.parametrize("attention", ["fixed", "learnt", "layer"])
+def test_no_ground_truth_text_reaches_the_logits(monkeypatch, vectors, feeds_irm, attention):
     """Other sentences for the same labels, other labels: the logits are the same, bit by bit."""
     options = (f"{CML}.FEEDS_IRM", feeds_irm, f"{CML}.CROSS_ATTENTION", attention)
-    model = rmlr(*options)
+    model = rmlr(*options, f"{CML}.IRM_VECTORS", vectors)
     inputs = [possible(model_input()), model_input(seed=1)]
     before, losses = logits_of(model, inputs), model(inputs)
 
@@ -143,10 +149,11 @@ def test_no_ground_truth_text_reaches_the_logits(monkeypatch, feeds_irm, attenti
     assert torch.equal(logits_of(model, inputs), before)
 
 
+@pytest.mark.parametrize("vectors", ["input", "output"])
 @pytest.mark.parametrize("feeds_irm", [True, False])
-def test_logits_are_those_of_inference(feeds_irm):
+def test_logits_are_those_of_inference(vectors, feeds_irm):
     """What the classifier is trained on is what it has in testing: no text stands between."""
-    model = rmlr(f"{CML}.FEEDS_IRM", feeds_irm)
+    model = rmlr(f"{CML}.FEEDS_IRM", feeds_irm, f"{CML}.IRM_VECTORS", vectors)
     inputs = [possible(model_input())]
     trained = logits_of(model, inputs)
     torch.testing.assert_close(logits_of(model.eval(), inputs), trained)
@@ -163,18 +170,22 @@ def test_alignment_teaches_the_encoder_but_not_the_classifier():
     assert heads.to_human[0].weight.grad.abs().sum() > 0
 
 
-def test_nothing_of_language_is_loaded_at_inference(monkeypatch, tmp_path):
+ALGORITHM_1 = (f"{CML}.CROSS_ATTENTION", "layer", f"{CML}.IRM_VECTORS", "output")
+
+
+@pytest.mark.parametrize("options", [(), ALGORITHM_1])
+def test_nothing_of_language_is_loaded_at_inference(monkeypatch, tmp_path, options):
     def refuse(*args, **kwargs):
         raise AssertionError("a language model was asked for")
 
     monkeypatch.setattr(linguistic_knowledge, "encode_sentences", refuse)
-    model = rmlr().eval()
+    model = rmlr(*options).eval()
     assert len(model([model_input()])[0]["hoi_instances"])
     assert not model.alignment.knowledge.is_loaded
     with pytest.raises(AssertionError, match="asked for"):
         model.train()([model_input()])
     file = HOICheckpointer(model).save_weights(tmp_path / "model.safetensors")
-    HOICheckpointer(rmlr().eval()).load(file)
+    HOICheckpointer(rmlr(*options).eval()).load(file)
 
 
 def test_checkpoints_hold_no_text(tmp_path):
@@ -220,8 +231,49 @@ def test_all_weights_off_is_cross_modal_self_attention_alone():
     assert_finite(model, losses)
 
 
-def test_inference_makes_no_vectors_for_the_alignment_alone():
-    model = rmlr(f"{CML}.FEEDS_IRM", False).eval()
+def test_todays_checkpoints_keep_their_names():
+    """Of the config without new choices: no part is added, none is renamed."""
+    parts = {n.split(".")[1] for n in rmlr().state_dict() if n.startswith("interaction_heads")}
+    attention = {"overall_attention", "union_attention"}
+    of_pairs = {"to_global", "to_human", "to_object", "to_union"}
+    assert parts == {"relation_encoder", "reasoning"} | attention | of_pairs
+
+
+def test_todays_checkpoints_load_whatever_l_m_is_about(tmp_path):
+    """Parts of the alignment act in training alone: a file need not have them."""
+    file = HOICheckpointer(rmlr()).save_weights(tmp_path / "model.safetensors")
+    model = rmlr(*ALGORITHM_1).eval()
+    checkpointer = HOICheckpointer(model)
+    checkpointer.load(file)
+    assert "interaction_heads" not in checkpointer.random_parts
+    with torch.no_grad():
+        expected, found = (logits_of(m, [model_input()]) for m in (rmlr().eval(), model))
+    assert torch.equal(found, expected)
+
+
+def test_no_projection_where_l_m_has_no_weight():
+    off = (f"{CML}.SENTENCE_IRM_WEIGHT", 0.0, f"{CML}.WORD_IRM_WEIGHT", 0.0)
+    assert rmlr(*ALGORITHM_1, *off).alignment.projection is None
+
+
+@pytest.mark.parametrize("feeds_irm", [False, True])
+def test_the_width_that_the_irm_reads(feeds_irm):
+    """[g, s, m], four times FEATURE_DIM (2,048 in the paper), and HIDDEN_DIM of CML."""
+    model = rmlr(f"{CML}.FEEDS_IRM", feeds_irm, *ALGORITHM_1)
+    heads = model.interaction_heads
+    extra = heads.overall_attention.hidden_dim if feeds_irm else 0
+    assert (heads.overall_attention is not None) == feeds_irm
+    assert heads.reasoning.projection.in_features == 4 * heads.to_global[0].out_features + extra
+
+
+def test_what_l_m_can_be_about_is_one_of_two():
+    with pytest.raises(UserError, match=r"MODEL.RMLR.CML.IRM_VECTORS must be one of"):
+        rmlr(f"{CML}.IRM_VECTORS", "middle")
+
+
+@pytest.mark.parametrize("options", [(), (f"{CML}.IRM_VECTORS", "output")])
+def test_inference_makes_no_vectors_for_the_alignment_alone(options):
+    model = rmlr(f"{CML}.FEEDS_IRM", False, *options).eval()
     heads, found = model.interaction_heads, []
     heads.register_forward_hook(lambda module, inputs, output: found.append(output))
     with torch.no_grad():
