@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import pickle
@@ -23,6 +22,7 @@ from hoi_d2.checkpoint.errors import UnreadableFileError, WeightsError
 from hoi_d2.checkpoint.zoo_pickle import zoo_checkpoint
 from hoi_d2.data.class_spaces import UNUSED
 from hoi_d2.model_zoo import local_path
+from hoi_d2.utils.files import sha256_of
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _INDEX = "model.safetensors.index.json"
@@ -99,15 +99,6 @@ def local_files(source: str | os.PathLike, *, revision: str = "") -> list[Path]:
     if _HUB_ID.fullmatch(os.fspath(source)):
         return _files_of(_download(os.fspath(source), revision))
     raise FileNotFoundError(f"no weight file {os.fspath(source)}")
-
-
-def sha256_of(path: str | os.PathLike) -> str:
-    """SHA-256 of a file in hex."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _check_sha256(files: list[Path], expected: str) -> None:

@@ -25,7 +25,7 @@ from hoi_d2.modeling.language.frozen_encoder import (
     encode,
     encoder_identity,
 )
-from hoi_d2.utils.files import write_atomically
+from hoi_d2.utils.files import cache_root, write_atomically
 
 logger = logging.getLogger(__name__)
 _FORMAT = 1  # of the cache files; a change of what is computed changes it
@@ -116,8 +116,7 @@ def encode_sentences(
 
 def default_cache_dir() -> Path:
     """`$HOI_D2_CACHE/text`, or `~/.cache/hoi_d2/text`."""
-    root = os.environ.get("HOI_D2_CACHE") or Path.home() / ".cache" / "hoi_d2"
-    return Path(root) / "text"
+    return cache_root() / "text"
 
 
 def _encode_and_keep(
