@@ -15,7 +15,10 @@ from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 
 from hoi_d2.data.vocabulary import Vocabulary
+from hoi_d2.model_zoo.published import HubModel
 from hoi_d2.modeling.language.linguistic_knowledge import LinguisticKnowledge, normalised
+from hoi_d2.modeling.language.prompts import hoi_sentences
+from hoi_d2.modeling.language.text_encoder import encoder_options, encoding_models
 from hoi_d2.modeling.losses.normalizer import loss_normalizer
 from hoi_d2.modeling.roi_heads.pair_matching import PairMatches
 
@@ -62,12 +65,7 @@ class CrossModalAlignment(nn.Module):
             "knowledge": LinguisticKnowledge(cfg, vocabulary),
             "attention": node.CROSS_ATTENTION,
             "num_heads": node.NUM_HEADS,
-            "weights": {
-                ("sentence", "irm"): node.SENTENCE_IRM_WEIGHT,
-                ("word", "irm"): node.WORD_IRM_WEIGHT,
-                ("sentence", "ire"): node.SENTENCE_IRE_WEIGHT,
-                ("word", "ire"): node.WORD_IRE_WEIGHT,
-            },
+            "weights": _weights(cfg),
         }
 
     def forward(self, vectors: dict[str, Tensor | None], matches: PairMatches) -> dict[str, Tensor]:
@@ -119,6 +117,24 @@ def build_alignment(cfg: CfgNode, vocabulary: Vocabulary) -> CrossModalAlignment
         return None
     alignment = CrossModalAlignment(cfg, vocabulary)
     return alignment if alignment.weights else None
+
+
+def alignment_models(cfg: CfgNode, vocabulary: Vocabulary) -> list[HubModel]:
+    """The models of the Hugging Face hub that training with the alignment needs."""
+    if not (cfg.MODEL.RMLR.CML.ENABLED and any(_weights(cfg).values())):
+        return []
+    sentences = hoi_sentences(vocabulary, template=cfg.MODEL.LANGUAGE.TEMPLATE)
+    return encoding_models(sentences, **encoder_options(cfg))
+
+
+def _weights(cfg: CfgNode) -> dict[tuple[str, str], float]:
+    node = cfg.MODEL.RMLR.CML
+    return {
+        ("sentence", "irm"): node.SENTENCE_IRM_WEIGHT,
+        ("word", "irm"): node.WORD_IRM_WEIGHT,
+        ("sentence", "ire"): node.SENTENCE_IRE_WEIGHT,
+        ("word", "ire"): node.WORD_IRE_WEIGHT,
+    }
 
 
 class TextAttention(nn.Module):
