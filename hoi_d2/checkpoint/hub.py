@@ -44,5 +44,5 @@ def require(models: Sequence[HubModel]) -> None:
         HubError, ChangedFileError: see `hub_folder`.
     """
     if absent := [model for model in dict.fromkeys(models) if not is_here(model)]:
-        logger.info("downloading %s", ", ".join(map(str, absent)))
+        logger.info("not on this machine, asked of the hub: %s", ", ".join(map(str, absent)))
         download(absent)

@@ -57,9 +57,9 @@ def files_lacking(names: Collection[str], files: str) -> list[str]:
     if files == "open_clip" and not set(_OPEN_CLIP) & set(names):
         lacking.append(_OPEN_CLIP[0])
     if files != "open_clip" and not _weight_files(names):
-        lacking.append("model.safetensors (or pytorch_model.bin)")
+        lacking.append("model.safetensors or pytorch_model.bin")
     if files != "weights" and not any(set(kind) <= set(names) for kind in _TOKENIZERS):
-        lacking.append("tokenizer.json (or vocab.json and merges.txt, or vocab.txt)")
+        lacking.append("tokenizer.json or vocab files")
     return lacking
 
 

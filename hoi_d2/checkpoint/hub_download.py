@@ -6,6 +6,7 @@ go. A broken connection is resumed by huggingface_hub.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from hoi_d2.model_zoo.published import MEGABYTES, PINNED, HubModel, names_for
 from hoi_d2.utils.user_errors import UserError
 
 logger = logging.getLogger(__name__)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 _TIMEOUT = 10.0  # seconds for the hub's answer
 
 
@@ -39,6 +41,10 @@ class MissingFilesError(UserError, FileNotFoundError):
 
 class HubError(UserError, FileNotFoundError):
     """The hub has no such model, revision or file, or does not give it out."""
+
+
+class CacheFolderError(UserError, OSError):
+    """The folder that downloads go to is full or cannot be written."""
 
 
 class _Unreachable(Exception):
@@ -79,6 +85,7 @@ def download(
             missing.
         HubError: the hub has no such model, revision or files.
         ChangedFileError: a revision or a hash is not the recorded one.
+        CacheFolderError: the disk is full, or the folder cannot be written.
     """
     try:
         plans = [_plan(model, update=update) for model in models]
@@ -101,15 +108,15 @@ def missing(models: Sequence[HubModel], why: str) -> MissingFilesError:
         why: they cannot be downloaded now.
     """
     sizes = [MEGABYTES.get(str(model), 0) for model in models]
-    lines = [
-        f"  {model}: {', '.join(lacking_here(model)) or 'all files'}; {in_words(size)}"
+    absent = [
+        f"{model} ({', '.join(lacking_here(model)) or 'all files'}; {in_words(size)})"
         for model, size in zip(models, sizes)
     ]
-    total = f", about {sum(sizes)} MB" if all(sizes) else ""
+    total = f", {in_words(sum(sizes))}" if all(sizes) else ""
     return MissingFilesError(
-        f"files of the Hugging Face hub are not on this machine{total}:\n" + "\n".join(lines) + "\n"
-        f"and cannot be downloaded now: {why}. With a network, run\n"
-        f"  hoi-d2 download {' '.join(names_for(models))}"
+        f"files of the Hugging Face hub are not on this machine{total}: {', '.join(absent)}; and "
+        f"they cannot be downloaded now: {why}. With a network, run "
+        f"hoi-d2 download {' '.join(names_for(models))}"
     )
 
 
@@ -163,7 +170,9 @@ def _ask(model: HubModel, revision: str) -> Any:
         if revision != model.revision:  # the recorded or the pinned one is gone
             newest = _ask(model, model.revision).sha
             raise other_revision(model, revision, newest, f"at {_hub()}") from error
-        raise HubError(f"{_hub()} has no revision {revision} of {model.repository}") from error
+        raise HubError(
+            f"{_hub()} has no revision {revision or 'main'} of {model.repository}"
+        ) from error
     except hub_errors.GatedRepoError as error:
         raise HubError(
             f"{_hub()}/{model.repository} is for users who have accepted its terms: accept them "
@@ -174,7 +183,11 @@ def _ask(model: HubModel, revision: str) -> Any:
             f"{model.repository} is no file or folder of this machine, and {_hub()} has no model "
             "of that name, or shows it only after `hf auth login`"
         ) from error
-    except Exception as error:  # no network, no such host, a proxy's page in place of JSON, ...
+    except hub_errors.HfHubHTTPError as error:
+        raise _Unreachable(f"{_hub()} answers with error {_status(error)}") from error
+    except ValueError as error:
+        raise _Unreachable(f"{_hub()} does not answer as a hub does, but a proxy may") from error
+    except Exception as error:  # no network, no such host, a certificate, ...: many classes
         raise _Unreachable(_reason(error)) from error
 
 
@@ -194,6 +207,11 @@ def _carry_out(plan: _Plan, *, force: bool) -> Path:
                 force_download=force,
             )
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in _DISK:
+                raise CacheFolderError(
+                    f"{name} of {plan.model} could not be written: {error.strerror}. Set HF_HOME "
+                    "to a folder with room that can be written"
+                ) from error
             raise _Unreachable(
                 f"{name} broke off ({_reason(error)}); files that are complete are kept"
             ) from error
@@ -209,6 +227,10 @@ def _hub() -> str:
     from huggingface_hub import constants
 
     return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+
+
+def _status(error: Any) -> str:
+    return str(getattr(getattr(error, "response", None), "status_code", "")) or str(error)
 
 
 def _reason(error: Exception) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import logging
 from collections.abc import Sequence
 
 from tabulate import tabulate
@@ -43,8 +42,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.names:
         print(table())
         return 0
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("hoi_d2").setLevel(logging.INFO)
     models, pages = _sorted_out(args.names)
     by_hand = [_by_hand(name, page) for name, page in pages.items()]
     _from_hub(models, update=args.update, force=args.force)
