@@ -10,11 +10,14 @@ inherit: a registered subclass of RmLR works in the predictor, the demo and the 
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from hoi_d2.model_zoo.published import HubModel
 
 
 class Capabilities(Protocol):
@@ -46,6 +49,15 @@ def meta_architecture(cfg: CfgNode) -> type:
         KeyError: it is not registered; see `hoi_d2.register`.
     """
     return META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
+
+
+@runtime_checkable
+class NeedsHubModels(Protocol):
+    """A meta-architecture, not a model of it."""
+
+    def hub_models(self, cfg: CfgNode, *, training: bool) -> list[HubModel]:
+        """The models of the Hugging Face hub that its parts are loaded from; a class method."""
+        ...
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import hoi_d2
+from hoi_d2.checkpoint import download_record, page_files
 
 hoi_d2.register()
 
@@ -23,6 +24,14 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("HOI_D2_TEST_DATA is not set")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The records of downloads of one test, and the files that were downloaded by hand."""
+    for module in (download_record, page_files):
+        monkeypatch.setattr(module, "cache_root", lambda: tmp_path / "hoi_d2_cache")
+    return tmp_path / "hoi_d2_cache"
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from hoi_d2.checkpoint.errors import WeightsError
 from hoi_d2.checkpoint.tfjs import binary_files, read_convolutions, read_graph_model
-from hoi_d2.checkpoint.weight_files import sha256_of
 from hoi_d2.data.class_spaces import class_space
+from hoi_d2.utils.files import sha256_of
 
 BLOCKS = (1, 2, 2, 3)  # of the four stages
 LEVELS = 3

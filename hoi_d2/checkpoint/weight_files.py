@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import pickle
@@ -20,11 +19,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hoi_d2.checkpoint.errors import UnreadableFileError, WeightsError
+from hoi_d2.checkpoint.hub import hub_folder, is_hub_id
+from hoi_d2.checkpoint.page_files import check_page_file
 from hoi_d2.checkpoint.zoo_pickle import zoo_checkpoint
 from hoi_d2.data.class_spaces import UNUSED
 from hoi_d2.model_zoo import local_path
+from hoi_d2.model_zoo.published import HubModel
+from hoi_d2.utils.files import sha256_of
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _INDEX = "model.safetensors.index.json"
 _IN_DIRECTORY = ("model.safetensors", "pytorch_model.bin")
 _LARGEST_RATIO = 4  # bytes of the entries of an archive per byte of the archive
@@ -62,8 +64,8 @@ def read_weights(source: str | os.PathLike, *, sha256: str = "", revision: str =
 
     Raises:
         FileNotFoundError: nothing of that name, here or on the hub.
-        WeightsError: another hash than `sha256`, a damaged file, or one that holds more than
-            weights.
+        WeightsError: another hash than `sha256` or than at first use, a damaged file, or one that
+            holds more than weights.
     """
     files = local_files(source, revision=revision)
     if sha256:
@@ -93,21 +95,13 @@ def local_files(source: str | os.PathLike, *, revision: str = "") -> list[Path]:
         )
     path = Path(local_path(os.fspath(source)) if "://" in os.fspath(source) else source)
     if path.is_file():
+        check_page_file(path)
         return [path]
     if path.is_dir():
         return _files_of(path)
-    if _HUB_ID.fullmatch(os.fspath(source)):
-        return _files_of(_download(os.fspath(source), revision))
+    if is_hub_id(os.fspath(source)):
+        return _files_of(hub_folder(HubModel(os.fspath(source), revision)))
     raise FileNotFoundError(f"no weight file {os.fspath(source)}")
-
-
-def sha256_of(path: str | os.PathLike) -> str:
-    """SHA-256 of a file in hex."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _check_sha256(files: list[Path], expected: str) -> None:
@@ -152,33 +146,6 @@ def _names_in(index: Path) -> list[str]:
                 f"{index} names {name}, which is not there: download it again"
             )
     return names
-
-
-def _download(hub_id: str, revision: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    def get(*patterns: str) -> Path:
-        return Path(
-            snapshot_download(
-                hub_id,
-                revision=revision or None,
-                allow_patterns=list(patterns),
-                ignore_patterns=["open_clip_*"],  # timm's CLIPs hold the same weights twice
-            )
-        )
-
-    try:
-        directory = get("config.json", "*.safetensors", _INDEX)
-        if not any(directory.glob("*.safetensors")):
-            directory = get("config.json", "*.bin")
-    except Exception as error:  # no network, no such model, no such revision: many classes
-        raise FileNotFoundError(
-            f"{hub_id!r} is no file here, and as a model of the Hugging Face hub "
-            f"{f'(revision {revision}) ' if revision else ''}it could not be had: {error}. Without "
-            "a network, put its directory (config.json, model.safetensors) on this machine and "
-            "name that"
-        ) from error
-    return directory
 
 
 def _read(path: Path) -> WeightFile:

@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     """Converts a file; returns the exit code."""
     args = argument_parser().parse_intermixed_args(argv)  # options may follow the two files
     from hoi_d2.checkpoint.convert_file import convert_file
-    from hoi_d2.checkpoint.weight_files import sha256_of
+    from hoi_d2.utils.files import sha256_of
 
     metadata = convert_file(
         args.source,

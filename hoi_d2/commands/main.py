@@ -88,6 +88,9 @@ COMMANDS = {
     "plot": Command(
         "plot_log", "draw learning curves", "output/run1 output/run2 --output curves.png"
     ),
+    "download": Command(
+        "download", "download published weights; without a name, a table of them", "zeroshot"
+    ),
     "convert-weights": Command(
         "convert_weights",
         "convert a published detector",

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from hoi_d2.checkpoint.weight_files import sha256_of
 from hoi_d2.utils.arguments import CommandParser
+from hoi_d2.utils.files import sha256_of
 
 ONLY_IN_TRAINING = ("dense_heads.", "network.extra_queries.")
 

@@ -50,6 +50,7 @@ from hoi_d2.engine.reached_pairs import ReachedPairsHook
 from hoi_d2.engine.train_step import TrainStep, distribute, unwrapped
 from hoi_d2.engine.training_check import check_can_learn
 from hoi_d2.engine.writers import build_writers, draw_curves
+from hoi_d2.modeling.hub_models import require_hub_models
 from hoi_d2.protocols import PreparesTraining, frozen_prefixes
 from hoi_d2.registration import register
 from hoi_d2.solver import build_lr_scheduler, build_optimizer
@@ -75,6 +76,7 @@ class HOITrainer(DefaultTrainer):
         self.cfg = cfg = scaled_to_processes(cfg)
         os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
         self.start_iter, self.max_iter = 0, cfg.SOLVER.MAX_ITER
+        require_hub_models(cfg, training=True)
         model = self.build_model(cfg)
         if isinstance(model, PreparesTraining):
             model.prepare_training()
@@ -326,6 +328,7 @@ class HOITrainer(DefaultTrainer):
 def evaluate_weights(cfg: CfgNode) -> dict[str, Any]:
     """Evaluates MODEL.WEIGHTS (their average, with SOLVER.EMA) on DATASETS.TEST: `--eval-only`."""
     register()
+    require_hub_models(cfg)
     model = HOITrainer.build_model(cfg)
     checkpointer = HOICheckpointer(model, cfg.OUTPUT_DIR)
     average = WeightAverage(model, decay=0, frozen_prefixes=frozen_prefixes(model))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor, read_config
+from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor
 
 PHOTO_DETECTORS = {"nanodet-g": DEFAULT_CONFIG, "detr-r50": "photo/photo_detr_r50.yaml"}
 """Name of the detector -> config of the model of photographs with it."""
@@ -20,18 +20,7 @@ def photo_predictor(detector: str, options: Sequence[str] = ()) -> HOIPredictor:
         options: KEY, VALUE, ... overrides.
 
     Raises:
-        FileNotFoundError: the detector's weights are neither here nor on a hub that can be
+        MissingFilesError: the detector's weights are neither here nor on a hub that can be
             reached; names them and the command that downloads them.
     """
-    cfg = read_config(PHOTO_DETECTORS[detector], options, pretrained=True)
-    try:
-        return HOIPredictor(cfg)
-    except FileNotFoundError as error:
-        node = cfg.MODEL.ENTITY_DETECTOR
-        revision = f" --revision {node.REVISION}" if node.REVISION else ""
-        raise FileNotFoundError(
-            f"--detector {detector}: config.json and model.safetensors of {node.WEIGHTS} are not "
-            f"on this machine and could not be downloaded. With a network: hf download "
-            f"{node.WEIGHTS}{revision}. Or name a folder that holds them: "
-            "MODEL.ENTITY_DETECTOR.WEIGHTS FOLDER"
-        ) from error
+    return HOIPredictor.from_config(PHOTO_DETECTORS[detector], options)

@@ -31,6 +31,7 @@ from hoi_d2.model_zoo import (
     model_names,
     pretrained_weights,
 )
+from hoi_d2.modeling.hub_models import require_hub_models
 from hoi_d2.protocols import has_capability, meta_architecture
 from hoi_d2.registration import register
 
@@ -51,6 +52,7 @@ class HOIPredictor:
 
     Raises:
         ValueError: the model finds no interactions.
+        MissingFilesError: files of the hub are not here and cannot be downloaded; names them all.
         WeightsError: weights do not fit, or parts of the model are random and
             `MODEL.ALLOW_RANDOM_WEIGHTS` is not set.
 
@@ -73,6 +75,7 @@ class HOIPredictor:
                 f"{cfg.MODEL.META_ARCHITECTURE} finds no interactions; these models do: "
                 f"{', '.join(list_models())}"
             )
+        require_hub_models(cfg)
         with _names_of_checkpoint(cfg):
             self.model = build_model(cfg).eval()
             self.vocabulary = vocabulary_of(cfg)

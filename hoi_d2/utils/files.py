@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -36,6 +37,17 @@ def write_json(path: str | Path, content: Any) -> None:
     """Writes `content` as JSON, completely or not at all."""
     text = json.dumps(content, indent=1) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """SHA-256 of a file in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_root() -> Path:
+    """`$HOI_D2_CACHE`, or `~/.cache/hoi_d2`: what this package keeps between runs."""
+    return Path(os.environ.get("HOI_D2_CACHE") or Path.home() / ".cache" / "hoi_d2")
 
 
 def _sync_directory(directory: Path) -> None:

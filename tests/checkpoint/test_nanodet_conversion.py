@@ -14,8 +14,9 @@ from torch import nn
 from hoi_d2.checkpoint import WeightsError
 from hoi_d2.checkpoint.convert_file import convert_file
 from hoi_d2.checkpoint.nanodet_conversion import convolution_names, nanodet_weights
-from hoi_d2.checkpoint.weight_files import read_weights, sha256_of
+from hoi_d2.checkpoint.weight_files import read_weights
 from hoi_d2.modeling.entity_detector.nanodet_network import NanoDetNetwork
+from hoi_d2.utils.files import sha256_of
 
 Model = dict[str, Any]
 

@@ -24,9 +24,10 @@ from hoi_d2.data.datasets.records import DataFormatError
 from hoi_d2.data.datasets.vcoco import load_vcoco
 from hoi_d2.data.image_sizes import store_image_sizes
 from hoi_d2.data.prepare.counts import EXPECTED, KNOWN_SHA256, Found, count_table
-from hoi_d2.data.prepare.files import PreparationError, download, extract, place, sha256_of
+from hoi_d2.data.prepare.files import PreparationError, download, extract, place
 from hoi_d2.data.prepare.hico_det import convert_official, upt_document
 from hoi_d2.data.prepare.vcoco import labelled_images, pick_annotations
+from hoi_d2.utils.files import sha256_of
 
 TOOLS = Path(__file__).parents[2] / "tools"
 CONTENT = bytes(range(256)) * 40

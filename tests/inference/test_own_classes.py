@@ -133,7 +133,8 @@ def test_real_images_with_random_weights(config, tmp_path, real_data, caplog, ca
     options = ["MODEL.ENTITY_DETECTOR.WEIGHTS", ""]
     assert demo(config, tmp_path, images, *options) == 2
     refused = capsys.readouterr().err
-    assert "random weights" in refused and "hf download" in refused
+    assert "openai/clip-vit-base-patch16" in refused and "facebook/detr" not in refused
+    assert refused.endswith("hoi-d2 download clip-b16\n")
     with caplog.at_level(logging.WARNING, logger="hoi_d2"):
         assert demo(config, tmp_path, images, *options, "MODEL.ALLOW_RANDOM_WEIGHTS", True) == 0
     assert "RANDOM WEIGHTS in the image encoder" in caplog.text
@@ -145,8 +146,9 @@ def test_real_images_with_random_weights(config, tmp_path, real_data, caplog, ca
 def test_without_a_network_and_a_cache_it_says_what_is_missing(config, tmp_path, capsys):
     assert demo(config, tmp_path, [image(tmp_path)]) == 2
     message = capsys.readouterr().err
-    assert message.startswith("error: 'facebook/detr-resnet-50'")
-    assert "put its directory" in message and "no_timm" in message
+    assert message.startswith("error: files of the Hugging Face hub are not on this machine")
+    assert "facebook/detr-resnet-50@no_timm" in message
+    assert message.endswith("hoi-d2 download zeroshot\n")
 
 
 REFUSED = [

@@ -63,9 +63,9 @@ def test_detr_of_the_hub_finds_the_entities(hub, tmp_path, capsys):
 def test_without_its_weights_it_names_them_and_the_command(hub, tmp_path, capsys):
     assert demo(tmp_path, "--detector", "detr-r50") == 2
     message = capsys.readouterr().err
-    assert message.startswith("error: --detector detr-r50: config.json and model.safetensors of")
-    assert "hf download facebook/detr-resnet-50 --revision no_timm" in message
-    assert len(message.strip().splitlines()) == 1
+    assert message.startswith("error: files of the Hugging Face hub are not on this machine")
+    assert "facebook/detr-resnet-50@no_timm (config.json, model.safetensors" in message
+    assert message.endswith("hoi-d2 download detr-r50\n")
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 
 from hoi_d2.data.prepare.counts import KNOWN_SHA256
-from hoi_d2.data.prepare.files import PreparationError, check_sha256, extract, sha256_of
+from hoi_d2.data.prepare.files import PreparationError, check_sha256, extract
 from hoi_d2.data.trees import datasets_root
 from hoi_d2.utils.arguments import CommandParser
+from hoi_d2.utils.files import sha256_of
 
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tarfile
@@ -15,6 +14,7 @@ from typing import IO
 
 from tqdm import tqdm
 
+from hoi_d2.utils.files import sha256_of
 from hoi_d2.utils.user_errors import UserError
 
 _BLOCK = 1 << 20
@@ -22,12 +22,6 @@ _BLOCK = 1 << 20
 
 class PreparationError(UserError, RuntimeError):
     """A preparation step failed; the message says what to do."""
-
-
-def sha256_of(file: str | os.PathLike) -> str:
-    """Returns the SHA-256 of a file, in hexadecimal."""
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_sha256(file: Path, expected: str) -> None:

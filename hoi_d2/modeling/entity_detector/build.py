@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from detectron2.config import CfgNode
 
+from hoi_d2.checkpoint.hub import is_hub_id
+from hoi_d2.model_zoo.published import HubModel
 from hoi_d2.modeling.entity_detector.caching import CachedEntityDetector, DetectionCache
 from hoi_d2.modeling.entity_detector.interface import ENTITY_DETECTOR_REGISTRY, EntityDetector
 
@@ -33,6 +35,13 @@ def build_entity_detector(cfg: CfgNode) -> EntityDetector:
             detector, DetectionCache(node.CACHE, settings=detector_settings(cfg))
         )
     return detector.eval()
+
+
+def detector_models(cfg: CfgNode) -> list[HubModel]:
+    """The models of the Hugging Face hub that the detector is loaded from."""
+    node = cfg.MODEL.ENTITY_DETECTOR
+    sources = dict.fromkeys((node.WEIGHTS, node.TRANSFORMERS.CONFIG))
+    return [HubModel(source, node.REVISION) for source in sources if is_hub_id(source)]
 
 
 def detector_settings(cfg: CfgNode) -> str:

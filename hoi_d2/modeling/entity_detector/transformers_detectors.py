@@ -16,10 +16,12 @@ from torch.nn import functional as F
 from torchvision.ops import box_convert
 
 from hoi_d2.checkpoint.errors import WeightsError
+from hoi_d2.checkpoint.hub import hub_folder, is_hub_id
 from hoi_d2.checkpoint.strict import load_strictly
 from hoi_d2.checkpoint.weight_files import read_weights
 from hoi_d2.data.class_spaces import class_space
 from hoi_d2.model_zoo import config_file
+from hoi_d2.model_zoo.published import HubModel
 from hoi_d2.modeling.entity_detector.detector_classes import (
     DetectorClasses,
     classes_of,
@@ -139,19 +141,12 @@ class TransformersEntityDetector(EntityDetector):
             return
         if sha256:
             raise WeightsError(f"{path}: a hash is for one file; name it, or pin the revision")
-        try:
-            network, info = type(self.network).from_pretrained(
-                os.fspath(path),
-                config=self.network.config,
-                revision=revision or "main",
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-            )
-        except OSError as error:
-            raise FileNotFoundError(
-                f"{path} is not a local directory of transformers and could not be downloaded from "
-                f"the Hugging Face hub: {error}"
-            ) from error
+        network, info = type(self.network).from_pretrained(
+            _folder(os.fspath(path), revision),
+            config=self.network.config,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
         wrong = {kind: info[kind] for kind in info if info[kind] and kind.endswith("_keys")}
         if wrong:
             raise WeightsError(f"{path} does not fit {type(network).__name__}: {wrong}")
@@ -196,4 +191,17 @@ def _network_config(source: str, revision: str) -> Any:
         path = Path(source if Path(source).is_file() else config_file(source))
         content = json.loads(path.read_text())
         return AutoConfig.for_model(content.pop("model_type"), **content)
-    return AutoConfig.from_pretrained(source, revision=revision or "main")
+    return AutoConfig.from_pretrained(_folder(source, revision))
+
+
+def _folder(source: str, revision: str) -> str:
+    """A folder as `save_pretrained` writes it, of this machine or of the hub.
+
+    Raises:
+        FileNotFoundError: it is neither here nor on the hub.
+    """
+    if Path(source).is_dir():
+        return source
+    if not is_hub_id(source):
+        raise FileNotFoundError(f"{source} is no folder here and no id of the Hugging Face hub")
+    return str(hub_folder(HubModel(source, revision)))

@@ -11,6 +11,8 @@ from timm.models import PretrainedCfg
 from timm.models.byobnet import ByoBlockCfg, ByobNet
 from timm.models.vision_transformer import VisionTransformer
 
+from hoi_d2.checkpoint.hub import is_hub_id
+from hoi_d2.model_zoo.published import HubModel
 from hoi_d2.modeling.image_encoder.attention_pool import AttentionPoolEncoder
 from hoi_d2.modeling.image_encoder.encoder import EncoderOptions, ImageEncoder
 from hoi_d2.modeling.image_encoder.vit import VisionTransformerEncoder
@@ -48,6 +50,15 @@ def build_image_encoder(cfg: CfgNode) -> ImageEncoder:
     if not cfg.MODEL.WEIGHTS:
         _load(encoder, node, pretrained)
     return encoder
+
+
+def encoder_models(cfg: CfgNode) -> list[HubModel]:
+    """The models of the Hugging Face hub that the image encoder is loaded from."""
+    node = cfg.MODEL.IMAGE_ENCODER
+    if cfg.MODEL.WEIGHTS or not (node.WEIGHTS or "." in node.NAME):
+        return []
+    source = node.WEIGHTS or _pretrained(node.NAME).hf_hub_id or ""
+    return [HubModel(source, node.REVISION)] if is_hub_id(source) else []
 
 
 def _encoder(

@@ -15,10 +15,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hoi_d2.checkpoint.errors import WeightsError
+from hoi_d2.checkpoint.hub import is_hub_id
 from hoi_d2.checkpoint.weight_files import local_files, read_weights
 from hoi_d2.data.catalog import vocabulary_of
+from hoi_d2.model_zoo.published import HubModel
 from hoi_d2.modeling.language.prompts import hoi_sentences
-from hoi_d2.modeling.language.text_encoder import encode_sentences
+from hoi_d2.modeling.language.text_encoder import (
+    encode_sentences,
+    encoder_options,
+    encoding_models,
+)
 
 logger = logging.getLogger(__name__)
 _PROJECTION = "visual_projection.weight"  # of transformers' CLIP, (E, D)
@@ -132,6 +138,19 @@ def build_hoi_classifier(
     raise ValueError(f'MODEL.CLASSIFIER.HEAD must be "cosine" or "linear", got {node.HEAD!r}')
 
 
+def classifier_models(cfg: CfgNode) -> list[HubModel]:
+    """The models of the Hugging Face hub that the rows of the classifier are made with."""
+    node, language = cfg.MODEL.CLASSIFIER, cfg.MODEL.LANGUAGE
+    if node.INIT != "language" or cfg.MODEL.WEIGHTS:
+        return []
+    models = encoding_models(
+        hoi_sentences(vocabulary_of(cfg), template=language.TEMPLATE), **encoder_options(cfg)
+    )
+    if language.POOLING == "clip" and is_hub_id(node.PROJECTION):
+        models.append(HubModel(node.PROJECTION))
+    return models
+
+
 def random_rows(classes: int, width: int, *, head: str) -> Tensor:
     """(C, D) as the release draws them: N(0, 1/D) for cosine, `nn.Linear`'s default for linear."""
     if head == "linear":
@@ -164,13 +183,7 @@ def language_rows(
         ValueError: the widths do not fit.
     """
     language = cfg.MODEL.LANGUAGE
-    encoded = encode_sentences(
-        sentences,
-        encoder=language.ENCODER,
-        revision=language.REVISION,
-        pooling=language.POOLING,
-        cache_dir=language.CACHE_DIR,
-    )
+    encoded = encode_sentences(sentences, **encoder_options(cfg))
     rows, stand_in = encoded.sentence.float(), encoded.stand_in
     if language.POOLING == "clip":
         projection = visual_projection
@@ -203,8 +216,8 @@ def read_projection(source: str, *, shape: tuple[int, int]) -> tuple[Tensor, str
         files = local_files(source)
     except FileNotFoundError as error:
         why = (
-            f"RANDOM VISUAL PROJECTION: {error}. Run `hf download {source}` once where there is a "
-            "network, or name a folder that holds it in MODEL.CLASSIFIER.PROJECTION"
+            f"RANDOM VISUAL PROJECTION: {error}. Or name a folder that holds it in "
+            "MODEL.CLASSIFIER.PROJECTION"
         )
         logger.warning(why)
         generator = torch.Generator().manual_seed(0)

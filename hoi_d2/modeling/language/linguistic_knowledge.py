@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.modeling.language.prompts import hoi_sentences, sentence_table
-from hoi_d2.modeling.language.text_encoder import encode_sentences
+from hoi_d2.modeling.language.text_encoder import encode_sentences, encoder_options
 from hoi_d2.modeling.roi_heads.pair_matching import PairMatches
 from hoi_d2.utils.processes import from_first_process
 
@@ -61,12 +61,7 @@ class LinguisticKnowledge(nn.Module):
             "sentences": hoi_sentences(vocabulary, template=node.TEMPLATE),
             "table": torch.from_numpy(sentence_table(vocabulary)),
             "dim": cfg.MODEL.RMLR.CML.HIDDEN_DIM,
-            "encoder": {
-                "encoder": node.ENCODER,
-                "revision": node.REVISION,
-                "pooling": node.POOLING,
-                "cache_dir": node.CACHE_DIR,
-            },
+            "encoder": encoder_options(cfg),
         }
 
     @property

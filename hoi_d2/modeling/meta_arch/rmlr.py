@@ -17,9 +17,14 @@ from torch import Tensor, nn
 
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.vocabulary import Vocabulary
-from hoi_d2.modeling.entity_detector.build import build_entity_detector
+from hoi_d2.model_zoo.published import HubModel
+from hoi_d2.modeling.entity_detector.build import build_entity_detector, detector_models
 from hoi_d2.modeling.entity_detector.interface import EntityDetector
-from hoi_d2.modeling.language.cross_modal_alignment import CrossModalAlignment, build_alignment
+from hoi_d2.modeling.language.cross_modal_alignment import (
+    CrossModalAlignment,
+    alignment_models,
+    build_alignment,
+)
 from hoi_d2.modeling.losses import build_verb_loss
 from hoi_d2.modeling.roi_heads.ground_truth import add_ground_truth
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads, PairVectors
@@ -123,6 +128,12 @@ class RmLR(nn.Module):
             "max_detections": cfg.MODEL.HOI.MAX_DETECTIONS,
             "one_object": cfg.MODEL.HOI.ONE_OBJECT,
         }
+
+    @classmethod
+    def hub_models(cls, cfg: CfgNode, *, training: bool) -> list[HubModel]:
+        """Of the detector; in training also of the alignment's sentences."""
+        models = detector_models(cfg)
+        return models + alignment_models(cfg, vocabulary_of(cfg)) if training else models
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Losses | list[ImageResults]:
         """Finds entities and interactions, or computes the losses in training.

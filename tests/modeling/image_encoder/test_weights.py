@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from hoi_d2.checkpoint.errors import WeightsError
-from hoi_d2.checkpoint.weight_files import sha256_of
 from hoi_d2.modeling.image_encoder import build_image_encoder
 from hoi_d2.modeling.image_encoder.weights import load_image_encoder_weights
+from hoi_d2.utils.files import sha256_of
 from tests.modeling.image_encoder.small_encoders import (
     CLIP_VIT,
     RESNET,

@@ -141,7 +141,7 @@ def test_an_encoder_that_is_not_here(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         encoded = encode_sentences(SENTENCES, **options)
     assert encoded.is_random and "RANDOM TEXT VECTORS" in caplog.text
-    assert "hf download google/mobilebert-uncased" in encoded.stand_in
+    assert "hoi-d2 download mobilebert" in encoded.stand_in
     assert encoded.sentence.shape == (3, 512)
     assert encoded.word_mask.sum(dim=1).tolist() == [6, 5, 7]
     assert not list(tmp_path.iterdir())  # never kept
