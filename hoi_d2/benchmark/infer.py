@@ -39,6 +39,7 @@ from hoi_d2.benchmark.stopwatch import (
 from hoi_d2.config.load import load_config
 from hoi_d2.modeling.entity_detector.interface import Entities
 from hoi_d2.protocols import has_capability
+from hoi_d2.registration import register
 from hoi_d2.utils.files import write_json
 
 REST, POST, PLAIN = "the rest", "post-processing", "plain DETR forward"
@@ -61,6 +62,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
+    register()
     cases = {"config": load_config(args.config_file, args.opts)}
     for change in args.compare:
         cases[change] = _compared_config(change, args.config_file, args.opts)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
+from detectron2.utils.file_io import PathManager
 
 from hoi_d2.benchmark import data as benchmark_data
 from hoi_d2.benchmark import infer as benchmark_infer
@@ -156,7 +157,8 @@ def test_other_keys_are_compared(tmp_path, capsys):
     assert f"{key}=10" in capsys.readouterr().out
 
 
-def test_other_configs_are_compared_by_their_detectors(tmp_path, capsys):
+def test_other_configs_are_compared_by_their_detectors(tmp_path, capsys, monkeypatch):
+    monkeypatch.delitem(PathManager._path_handlers, "hoi_d2://", raising=False)  # as at a start
     path, other = tmp_path / "infer.json", "toy/rmlr.yaml"
     arguments = ["--config-file", "photo/photo.yaml", "--size", "64", "96", "--rounds", "1"]
     assert benchmark_infer.main([*arguments, "--compare", other, "--json", str(path)]) == 0

@@ -13,6 +13,7 @@ from detectron2.modeling import build_model
 from hoi_d2.data.vocabulary import vcoco_vocabulary
 from hoi_d2.inference.prediction import HOIPrediction
 from hoi_d2.modeling.entity_detector.interface import Entities
+from hoi_d2.modeling.meta_arch.layout import packed
 from hoi_d2.structures import make_hoi_instances
 from tests.modeling.meta_arch.test_layout_rmlr import OPTIONS, inputs
 from tests.modeling.tiny import tiny_config
@@ -109,7 +110,11 @@ def test_simulated_detections_are_noisy_and_the_same_again(project):
     for _ in range(2):
         torch.manual_seed(1)
         found.append(project.simulated.simulated_detections(net, given))
-    assert isinstance(found[0], Entities) and len(found[0].instances) == len(given)
+    torch.manual_seed(1)
+    whole = net.as_found(packed([x["instances"] for x in given]), len(given))
+    numbers = whole.images.bincount(minlength=len(given)).tolist()
+    assert isinstance(found[0], Entities) and len(set(numbers)) > 1
+    assert [len(instances) for instances in found[0].instances] == numbers
     for one, two, image in zip(found[0].instances, found[1].instances, given):
         assert torch.equal(one.pred_boxes.tensor, two.pred_boxes.tensor)
         assert one.image_size == image["instances"].image_size
