@@ -1,6 +1,6 @@
 r"""Writes a model as ONNX files with a runner, and checks them against torch.
 
-    hoi-d2 export --config-file toy/rmlr.yaml --output output/onnx
+    hoi-d2 export --model toy/rmlr --output output/onnx
     python output/onnx/run_hoi.py photo.jpg
 
 OUTPUT gets the graphs: detector.onnx (one size of image), head.onnx (any number of pairs) and for
@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 
 from hoi_d2.export.onnx import check_export, default_size, export_model, exportable
-from hoi_d2.utils.arguments import CommandParser
+from hoi_d2.utils.arguments import MODEL_HELP, CommandParser
 
 TOLERANCE = 1e-4
 
@@ -34,7 +34,9 @@ TOLERANCE = 1e-4
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = CommandParser(description=__doc__)
-    parser.add_argument("--config-file", required=True, metavar="F")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--model", metavar="M", help=MODEL_HELP)
+    which.add_argument("--config-file", metavar="F", help="its config")
     parser.add_argument(
         "--size",
         nargs=2,
@@ -50,7 +52,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit code."""
     args = parse_args(argv)
-    predictor = exportable(args.config_file, args.opts)
+    predictor = exportable(args.model or args.config_file, args.opts)
     size = tuple(args.size or default_size(predictor.cfg))
     files = export_model(predictor, args.output, size=size)
     differences = check_export(predictor, args.output, size=size)

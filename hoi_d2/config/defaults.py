@@ -471,3 +471,8 @@ def _add_evaluation_keys(node: CfgNode) -> None:
     node.BEST_METRIC = ""
     # Stop after this many evaluations without a better BEST_METRIC; 0 = never.
     node.PATIENCE = 0
+    # Images that go through the model together in evaluation (--batch-size). Results do not depend
+    # on it; the default measures the time of single images.
+    node.IMS_PER_BATCH = 1
+    # 16-bit arithmetic in --eval-only and in HOIPredictor (--half), on a GPU alone.
+    node.HALF = False

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from hoi_d2.checkpoint.model_source import title_of
 from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor, read_config
 
 PHOTO_DETECTORS = {"nanodet-g": DEFAULT_CONFIG, "detr-r50": "photo/photo_detr_r50.yaml"}
 """Name of the detector -> config of the model of photographs with it."""
 
 
-def photo_predictor(detector: str, options: Sequence[str] = ()) -> HOIPredictor:
+def photo_predictor(detector: str, options: Sequence[str] = (), **settings: Any) -> HOIPredictor:
     """The model of photographs with one of `PHOTO_DETECTORS`.
 
     The layout model looks at boxes and classes alone, so it goes with any detector of COCO.
@@ -18,6 +20,7 @@ def photo_predictor(detector: str, options: Sequence[str] = ()) -> HOIPredictor:
     Args:
         detector: name of the detector.
         options: KEY, VALUE, ... overrides.
+        settings: `device`, `batch_size`, `half` of `HOIPredictor`.
 
     Raises:
         FileNotFoundError: the detector's weights are neither here nor on a hub that can be
@@ -25,7 +28,7 @@ def photo_predictor(detector: str, options: Sequence[str] = ()) -> HOIPredictor:
     """
     cfg = read_config(PHOTO_DETECTORS[detector], options, pretrained=True)
     try:
-        return HOIPredictor(cfg)
+        return HOIPredictor(cfg, name=title_of(PHOTO_DETECTORS[detector]), **settings)
     except FileNotFoundError as error:
         node = cfg.MODEL.ENTITY_DETECTOR
         revision = f" --revision {node.REVISION}" if node.REVISION else ""

@@ -23,8 +23,8 @@ from torchvision.ops import box_iou
 
 from hoi_d2.benchmark.stopwatch import replaced
 from hoi_d2.data.dataset import open_dataset
+from hoi_d2.data.find_images import find_images
 from hoi_d2.data.images import read_image
-from hoi_d2.demo.images import find_images
 from hoi_d2.inference.predictor import HOIPredictor, get_model
 
 FILES = [f"vcoco/instances_vcoco_{split}.json" for split in ("train", "val", "test")]

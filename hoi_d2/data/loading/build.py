@@ -132,7 +132,7 @@ class TrainLoader(CountsBadImages):
 
 
 class TestLoader(CountsBadImages):
-    """Every image of a dataset once, in batches of one, each in one process.
+    """Every image of a dataset once, in batches of TEST.IMS_PER_BATCH, each in one process.
 
     An image that cannot be read is skipped: the evaluator, which has the ground truth of the whole
     dataset, counts its objects as not found.
@@ -258,6 +258,7 @@ def build_test_loader(
     loader = build_detection_test_loader(
         EvaluationDataset(records, mapper or build_mapper(cfg, is_train=False)),
         mapper=None,
+        batch_size=cfg.TEST.IMS_PER_BATCH,
         num_workers=usable_workers(cfg.DATALOADER.NUM_WORKERS),
     )
     return TestLoader(loader, max_bad_share=cfg.DATALOADER.MAX_BAD_IMAGE_SHARE)
