@@ -132,6 +132,9 @@ def _add_detr_keys(cfg: CfgNode) -> None:
     node.RESNET.HIDDEN_SIZES = [256, 512, 1024, 2048]  # channels of the stages' outputs
     node.RESNET.DEPTHS = [3, 4, 6, 3]  # blocks of each stage; R-101: [3, 4, 23, 3]
     node.RESNET.LAYER_TYPE = "bottleneck"  # or "basic"
+    # The last stage has dilation in place of its stride: DETR's DC5 models, whose feature map has
+    # stride 16. The weights have the same names and shapes.
+    node.RESNET.DILATION = False
 
 
 def _add_detr_speed_keys(node: CfgNode) -> None:

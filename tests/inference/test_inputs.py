@@ -39,7 +39,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize(
     "image",
-    [BGR, CHW, CHW / 255, (CHW / 255).half(), Image.fromarray(RGB), CHW.requires_grad_(False)],
+    [BGR, CHW, CHW / 255, (CHW / 255).half(), Image.fromarray(RGB), (CHW / 255).requires_grad_()],
 )
 def test_to_rgb(image):
     assert np.array_equal(to_rgb(image), RGB)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -124,7 +125,7 @@ def test_supervision(two, empty):
     ("module", "method"), [("pandas", "to_df"), ("supervision", "to_supervision")]
 )
 def test_extras_that_are_missing_are_named(two, monkeypatch, module, method):
-    monkeypatch.setitem(__import__("sys").modules, module, None)
+    monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=rf"pip install 'hoi-d2\[{module}\]'"):
         getattr(two, method)()
 
