@@ -6,13 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
 from detectron2.utils.file_io import PathManager
-from safetensors import safe_open
 from torch import nn
 
 from hoi_d2.checkpoint.errors import WeightsError
-from hoi_d2.checkpoint.weight_files import metadata_of
+from hoi_d2.checkpoint.file_entries import file_entry
 from hoi_d2.data.vocabulary import Vocabulary
 
 
@@ -29,27 +27,13 @@ def vocabulary_in(path: str | os.PathLike) -> Vocabulary | None:
     local = Path(PathManager.get_local_path(os.fspath(path)))
     if not local.is_file():
         return None
-    content = _vocabulary_entry(local)
+    content = file_entry(local, "vocabulary")
     if not content:
         return None
     try:
         return Vocabulary.from_dict(content)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise WeightsError(f"{path}: the class names in it are damaged ({error!r})") from error
-
-
-def _vocabulary_entry(file: Path) -> Any:
-    """The entry of the class names; None where there is none or the file cannot be read."""
-    try:
-        if file.suffix == ".safetensors":
-            with safe_open(file, "pt") as tensors:
-                return metadata_of(tensors).get("vocabulary")
-        if file.suffix == ".pth":
-            data = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-            return data.get("vocabulary") if isinstance(data, dict) else None
-    except Exception:  # damaged, or older than mmap: loading the weights will say what is wrong
-        return None
-    return None
 
 
 def other_names(saved: dict[str, Any] | None, model: nn.Module) -> str:

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hoi_d2.demo.find_images import find_images
-from hoi_d2.utils.arguments import CommandParser
+from hoi_d2.data.find_images import find_images
+from hoi_d2.utils.arguments import MODEL_HELP, CommandParser, add_device_options, count
 from hoi_d2.utils.signals import stopped_like_ctrl_c
 
 if TYPE_CHECKING:  # a wrong option or path is answered before torch is imported
@@ -26,8 +26,9 @@ EPILOG = """\
 examples:
   hoi-d2 demo photo.jpg folder 'more/*.png' --output output/mine
   hoi-d2 demo photo.jpg --detector detr-r50 --output output/detr
-  hoi-d2 demo --config-file toy/rmlr.yaml --video in.mp4 --track --output output/video
-  hoi-d2 demo --config-file toy/rmlr.yaml --input folder --verbs ride hold --top-k 5 \\
+  hoi-d2 demo photo.jpg --model output/my_run --device cuda:1 --half
+  hoi-d2 demo --model toy/rmlr --video in.mp4 --track --output output/video
+  hoi-d2 demo --model toy/rmlr --input folder --verbs ride hold --top-k 5 \\
       --output output/few MODEL.DEVICE cpu
 
 Writes into DIR: the images (or the video) with the selected interactions drawn, the same
@@ -42,11 +43,14 @@ def argument_parser() -> argparse.ArgumentParser:
         description="Finds and draws human-object interactions.",
         epilog=EPILOG,
     )
-    parser.add_argument(
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--model", metavar="M", help=f"default: photo; {MODEL_HELP}")
+    which.add_argument(
         "--config-file",
         metavar="F",
         help="default: photo/photo.yaml; with --classes: DEFR-Det/zeroshot-ViT-B-16.yaml",
     )
+    add_device_options(parser, batch_size=8)
     parser.add_argument(
         "--detector",
         choices=("detr-r50", "nanodet-g"),
@@ -58,7 +62,7 @@ def argument_parser() -> argparse.ArgumentParser:
     source.add_argument("--video", metavar="V", help="a video file")
     source.add_argument("--webcam", action="store_true", help="read a camera; Ctrl-C stops")
     parser.add_argument("--camera", type=int, default=0, help="camera index, with --webcam")
-    parser.add_argument("--max-frames", type=_count, help="maximum frames to process; default: all")
+    parser.add_argument("--max-frames", type=count, help="maximum frames to process; default: all")
     parser.add_argument(
         "--track",
         action="store_true",
@@ -81,7 +85,7 @@ def argument_parser() -> argparse.ArgumentParser:
         type=_score,
         help="minimum score to draw; default: 0.3",
     )
-    parser.add_argument("--top-k", type=_count, default=20, help="maximum triplets drawn per image")
+    parser.add_argument("--top-k", type=count, default=20, help="maximum triplets drawn per image")
     parser.add_argument("--verbs", nargs="+", default=[], help="draw only these verbs")
     parser.usage = f"{parser.prog} [IMAGE ...] [options] [KEY VALUE ...]"
     return parser
@@ -95,8 +99,8 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     args.input, args.opts = [*args.images, *args.input], opts
     if args.input and (args.video or args.webcam):
         parser.error("images cannot be combined with --video or --webcam")
-    if args.detector and (args.config_file or args.classes):
-        parser.error("--detector cannot be combined with --config-file or --classes")
+    if args.detector and (args.model or args.config_file or args.classes):
+        parser.error("--detector cannot be combined with --model, --config-file or --classes")
     if args.detector and not (args.input or args.video or args.webcam):
         parser.error("--detector: expected images, --video or --webcam")
     if args.track and not (args.video or args.webcam):
@@ -117,13 +121,6 @@ def _without_overrides(words: list[str]) -> tuple[list[str], list[str]]:
         else:
             rest.append(word)
     return rest, opts
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
-    return number
 
 
 def _score(text: str) -> float:
@@ -200,8 +197,12 @@ def _predictor(args: argparse.Namespace) -> HOIPredictor:
     from hoi_d2.inference.photo_detectors import photo_predictor
     from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor
 
+    settings = {"device": args.device, "batch_size": args.batch_size, "half": args.half}
     if args.classes:
-        return open_predictor(args.classes, args.config_file or OPEN_CONFIG, args.opts)
+        model = args.model or args.config_file or OPEN_CONFIG
+        return open_predictor(args.classes, model, args.opts, **settings)
     if args.detector:
-        return photo_predictor(args.detector, args.opts)
-    return HOIPredictor.from_config(args.config_file or DEFAULT_CONFIG, args.opts)
+        return photo_predictor(args.detector, args.opts, **settings)
+    if args.model:
+        return HOIPredictor(args.model, args.opts, **settings)
+    return HOIPredictor.from_config(args.config_file or DEFAULT_CONFIG, args.opts, **settings)

@@ -6,12 +6,15 @@ import sys
 from collections.abc import Sequence
 
 HELP = """\
-usage: hoi-d2 eval --config-file F [KEY VALUE ...]
+usage: hoi-d2 eval --model M [KEY VALUE ...]
+       hoi-d2 eval --config-file F [KEY VALUE ...]
        hoi-d2 eval --results F --dataset D [--annotations A] [options]
 
 Evaluates a model on DATASETS.TEST, or scores a result file with the official rules.
 
 examples:
+  hoi-d2 eval --model output/my_run --device cuda:1 --batch-size 8 --half
+  hoi-d2 eval --model toy/rmlr
   hoi-d2 eval --config-file toy/rmlr.yaml MODEL.WEIGHTS hoi_d2://toy/rmlr.safetensors
   hoi-d2 eval --results hoi_results.json --dataset toy_hoi_val
   hoi-d2 eval --results hoi_results.npz --dataset hico_det_test --annotations test_hico.json

@@ -1,6 +1,6 @@
 r"""Writes a model as ONNX files with a runner, and checks them against torch.
 
-    hoi-d2 export --config-file toy/rmlr.yaml --output output/onnx
+    hoi-d2 export --model toy/rmlr --output output/onnx
     python output/onnx/run_hoi.py photo.jpg
 
 OUTPUT then contains the graphs: detector.onnx (for one image size), head.onnx (for any number of
@@ -24,7 +24,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from hoi_d2.utils.arguments import CommandParser
+from hoi_d2.utils.arguments import MODEL_HELP, CommandParser
 
 TOLERANCE = 1e-4
 
@@ -32,7 +32,9 @@ TOLERANCE = 1e-4
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parses the command line."""
     parser = CommandParser(description=__doc__)
-    parser.add_argument("--config-file", required=True, metavar="F")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--model", metavar="M", help=MODEL_HELP)
+    which.add_argument("--config-file", metavar="F", help="its config")
     parser.add_argument(
         "--size",
         nargs=2,
@@ -51,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     # Only now: --help and a wrong option are answered before torch is imported.
     from hoi_d2.export.onnx import check_export, default_size, export_model, exportable
 
-    predictor = exportable(args.config_file, args.opts)
+    predictor = exportable(args.model or args.config_file, args.opts)
     size = tuple(args.size or default_size(predictor.cfg))
     files = export_model(predictor, args.output, size=size)
     differences = check_export(predictor, args.output, size=size)

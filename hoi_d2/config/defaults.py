@@ -133,6 +133,9 @@ def _add_detr_keys(cfg: CfgNode) -> None:
     node.RESNET.HIDDEN_SIZES = [256, 512, 1024, 2048]  # channels of the stages' outputs
     node.RESNET.DEPTHS = [3, 4, 6, 3]  # blocks of each stage; R-101: [3, 4, 23, 3]
     node.RESNET.LAYER_TYPE = "bottleneck"  # or "basic"
+    # The last stage has dilation in place of its stride: DETR's DC5 models, whose feature map has
+    # stride 16. The weights have the same names and shapes.
+    node.RESNET.DILATION = False
 
 
 def _add_detr_speed_keys(node: CfgNode) -> None:
@@ -477,3 +480,8 @@ def _add_evaluation_keys(node: CfgNode) -> None:
     node.BEST_METRIC = ""
     # Stop after this many evaluations without a better BEST_METRIC; 0 = never.
     node.PATIENCE = 0
+    # Images that go through the model together in evaluation (--batch-size). Results do not depend
+    # on it; the default measures the time of single images.
+    node.IMS_PER_BATCH = 1
+    # 16-bit arithmetic in --eval-only and in HOIPredictor (--half), on a GPU alone.
+    node.HALF = False

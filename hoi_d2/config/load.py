@@ -55,6 +55,15 @@ def load_config(path: str, opts: Sequence[Any] = ()) -> CfgNode:
     cfg = get_cfg()
     add_hoi_config(cfg)
     merge_config(cfg, path or BASE_CONFIG, opts)
+    return finish_config(cfg)
+
+
+def finish_config(cfg: CfgNode) -> CfgNode:
+    """A config whose modules are imported, for this machine; the last step of every loader.
+
+    Raises:
+        ConfigError: a module of `MODEL.IMPORTS` cannot be imported.
+    """
     try:
         import_modules(cfg.MODEL.IMPORTS)
     except (ImportError, FileNotFoundError) as error:
@@ -72,6 +81,24 @@ def on_this_machine(cfg: CfgNode) -> CfgNode:
         if frozen:
             cfg.freeze()
     return cfg
+
+
+def usable_device(name: str) -> str:
+    """The name of a device that the user has asked for, such as `cpu` or `cuda:1`.
+
+    Raises:
+        ConfigError: there is no such device here.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device {name!r}: expected cpu, cuda, cuda:0 or mps") from error
+    number = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= number:
+        raise ConfigError(f"device {name}: this machine has {number or 'no'} GPUs that torch sees")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError(f"device {name}: this machine has none that torch sees")
+    return name
 
 
 def merge_config(cfg: CfgNode, path: str, opts: Sequence[Any] = ()) -> None:
@@ -130,7 +157,7 @@ def _merge_file(cfg: CfgNode, file: str) -> None:
             f"{file} is not a config: expected groups of keys, such as MODEL"
         ) from error
     except (AssertionError, OSError, ValueError) as error:
-        raise ConfigError(f"{file}: {_mismatch(error)}") from error
+        raise ConfigError(f"{file}: {mismatch(error)}") from error
 
 
 def _refuse_unprotected_bases(file: str) -> None:
@@ -158,7 +185,7 @@ def _merge_option(cfg: CfgNode, key: str, value: Any) -> None:
     try:
         cfg.merge_from_list([key, value])
     except (AssertionError, ValueError) as error:
-        raise ConfigError(_mismatch(error, key)) from error
+        raise ConfigError(mismatch(error, key)) from error
 
 
 def _keys(cfg: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -182,7 +209,7 @@ def _unknown(cfg: CfgNode, key: str) -> str:
     return f"unknown config key {key}{hint}"
 
 
-def _mismatch(error: Exception, key: str = "") -> str:
+def mismatch(error: Exception, key: str = "") -> str:
     """yacs' error message in plain words, with a remedy where there is a usual one."""
     found = _MISMATCH.search(str(error))
     if not found:

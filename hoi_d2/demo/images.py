@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from hoi_d2.data.find_images import PHOTOGRAPHS, find_images, image_ids
 from hoi_d2.data.images import ImageFileError, read_image
-from hoi_d2.demo.find_images import PHOTOGRAPHS, find_images, image_ids
-from hoi_d2.demo.report import DEFAULT, DemoReport, DrawOptions
+from hoi_d2.demo.report import DEFAULT, DemoReport, DrawOptions, ModelIdentity
 from hoi_d2.inference.predictor import HOIPredictor
 from hoi_d2.visualization.pages.folders import image_names
 
@@ -47,12 +47,13 @@ def run_on_images(
 
     Raises:
         ValueError: a drawing would overwrite one of the images.
-        ResumeError: the results in `output` have another format.
+        ResumeError: the results in `output` have another format, or are of another model.
     """
     names = dict(zip(paths, drawing_names(paths)))
     keep_originals(paths, [output / name for name in names.values()])
     bad: list[Path] = []
-    with DemoReport(output, ("image",), predictor.vocabulary, resume=resume) as report:
+    model = ModelIdentity(predictor.name, predictor.fingerprint)
+    with DemoReport(output, ("image",), predictor.vocabulary, model=model, resume=resume) as report:
         ids, earlier = _ids(paths, report.files), set(report.files.values())
         waiting = [path for path in paths if str(path) not in earlier]
         with tqdm(total=len(waiting), unit="image") as bar:

@@ -15,14 +15,15 @@ import numpy as np
 
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.evaluation.result_files import read_results, write_results
-from hoi_d2.evaluation.results import HOIResults, xyxy_to_xywh
-from hoi_d2.inference.prediction import HOIPrediction
+from hoi_d2.evaluation.results import HOIResults
+from hoi_d2.inference.prediction import CSV_COLUMNS, HOIPrediction
 from hoi_d2.utils.files import TEMPORARY_SUFFIX, write_json
 from hoi_d2.utils.user_errors import UserError
 from hoi_d2.visualization.visualizer import DRAW_THRESHOLD
 
 RANDOM_WARNING = "WARNING: random weights, the scores mean nothing: {parts}"
 RESULTS, TABLE, FILES = "hoi_results.json", "hoi_results.csv", "images.json"
+_META = "meta"  # key of images.json among the ids
 _SAVE_SECONDS = 30.0
 _SAVE_SHARE = 20  # saving takes at most about 1/20 of the time
 
@@ -57,6 +58,22 @@ class DrawOptions:
 DEFAULT = DrawOptions()
 
 
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Which model has written a folder.
+
+    Args:
+        model: its name.
+        sha256: of its weights and class names (`HOIPredictor.fingerprint`).
+    """
+
+    model: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.model} (SHA-256 {str(self.sha256)[:12]}...)"
+
+
 class DemoReport:
     """Writes the result files of the demo.
 
@@ -68,14 +85,13 @@ class DemoReport:
         output: the output folder.
         columns: names of the columns before the triplet.
         vocabulary: vocabulary of the model.
+        model: identity of the model; images.json has it under `meta`.
         resume: whether to continue with the results in the folder; `files` then has the images
             that are done.
 
     Raises:
-        ResumeError: the results in the folder have another format.
+        ResumeError: the results in the folder have another format, or are of another model.
     """
-
-    HEADER = ("person_id", "verb", "object", "score", "human_box", "object_box", "note")
 
     def __init__(
         self,
@@ -83,12 +99,13 @@ class DemoReport:
         columns: tuple[str, ...],
         vocabulary: Vocabulary,
         *,
+        model: ModelIdentity | None = None,
         resume: bool = False,
     ) -> None:
-        self.output, self.vocabulary = output, vocabulary
+        self.output, self.vocabulary, self.model = output, vocabulary, model
         self.files: dict[int, str] = {}
         self._of_images = columns[0] == "image"
-        self._header = [*columns, *self.HEADER]
+        self._header = [*columns, *CSV_COLUMNS]
         self._rows: list[HOIResults] = []
         self._saved_at, self._save_cost = time.monotonic(), 0.0
         lines = self._earlier() if resume else []
@@ -109,11 +126,7 @@ class DemoReport:
         self._rows.append(everything.results(image_id))
         if file is not None:
             self.files[image_id] = file
-        for t in drawn.triplets:
-            boxes = [_xywh(box) for box in (t.human_box, t.object_box)]
-            person = "" if t.person_id is None else t.person_id
-            words = (t.verb, t.object or "", f"{t.score:.4f}")
-            self._csv.writerow([*values, person, *words, *boxes, drawn.note])
+        self._csv.writerows([*values, *row] for row in drawn.csv_rows())
         if time.monotonic() - self._saved_at > max(_SAVE_SECONDS, _SAVE_SHARE * self._save_cost):
             self.save()
 
@@ -124,7 +137,8 @@ class DemoReport:
         self._rows = [HOIResults.concatenate(self._rows)]
         write_results(self.output / RESULTS, self._rows[0], vocabulary=self.vocabulary)
         if self._of_images:
-            write_json(self.output / FILES, self.files)
+            meta = {_META: vars(self.model)} if self.model else {}
+            write_json(self.output / FILES, meta | self.files)
         self._saved_at = time.monotonic()
         self._save_cost = self._saved_at - start
 
@@ -134,13 +148,24 @@ class DemoReport:
             return []
         try:
             named = json.loads((self.output / FILES).read_text(encoding="utf-8"))
+            meta = named.pop(_META, None)
             self.files = {int(number): str(file) for number, file in named.items()}
-        except (ValueError, AttributeError) as error:
+            earlier = ModelIdentity(**meta) if meta else None
+        except (ValueError, AttributeError, TypeError) as error:
             raise ResumeError(f"--resume: {self.output / FILES} is damaged ({error})") from error
+        self._check_model(earlier)
         results = read_results(self.output / RESULTS)
         done = np.isin(results.image_ids, list(self.files))
         self._rows = [HOIResults(**{k: v[done] for k, v in vars(results).items()})]
         return self._earlier_lines()
+
+    def _check_model(self, earlier: ModelIdentity | None) -> None:
+        """Results of two models in one folder could not be told apart."""
+        if earlier and self.model and earlier.sha256 != self.model.sha256:
+            raise ResumeError(
+                f"--resume: {self.output} holds results of the model {earlier}, this run has "
+                f"{self.model}. Take the model of the first run, or choose another --output"
+            )
 
     def _earlier_lines(self) -> list[list[str]]:
         """Returns the lines of finished images; after a crash the table has others as well."""
@@ -172,9 +197,3 @@ class DemoReport:
     ) -> None:
         self.save()
         self._file.close()
-
-
-def _xywh(box: tuple[float, ...] | None) -> str:
-    if box is None:
-        return ""
-    return " ".join(f"{v:.1f}" for v in xyxy_to_xywh(np.asarray([box]))[0])

@@ -13,7 +13,8 @@ from detectron2.engine import default_argument_parser
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 
-from hoi_d2.config.load import load_config
+from hoi_d2.checkpoint.model_source import model_config
+from hoi_d2.config.load import load_config, usable_device
 from hoi_d2.data.builtin import register_own_datasets
 from hoi_d2.engine.config_check import check_config
 from hoi_d2.engine.launch import LaunchError, launch
@@ -21,7 +22,7 @@ from hoi_d2.engine.logs import LOG_NAME, make_output_dir, start_logs
 from hoi_d2.engine.resources import check_resources
 from hoi_d2.engine.trainer import HOITrainer, evaluate_weights
 from hoi_d2.registration import register
-from hoi_d2.utils.arguments import CommandParser
+from hoi_d2.utils.arguments import MODEL_HELP, CommandParser, add_device_options
 from hoi_d2.utils.locks import lock_folder
 from hoi_d2.utils.user_errors import IN_A_STEP, IN_SETUP, reported_mistakes
 
@@ -38,13 +39,35 @@ Trains a model, or with --eval-only evaluates it.
 
 def argument_parser() -> argparse.ArgumentParser:
     """detectron2's arguments: --config-file, --num-gpus, ..., then KEY VALUE overrides."""
-    return CommandParser(parents=[default_argument_parser()], add_help=False, description=EXAMPLES)
+    parser = CommandParser(
+        parents=[default_argument_parser()], add_help=False, description=EXAMPLES
+    )
+    parser.add_argument("--model", metavar="M", help=f"with --eval-only: {MODEL_HELP}")
+    add_device_options(parser, batch_size=1)
+    return parser
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line; what only evaluation takes is refused in training."""
+    parser = argument_parser()
+    args = parser.parse_args(arguments)
+    if args.model and args.config_file:
+        parser.error("--model has a config: leave out --config-file")
+    if not args.eval_only and (args.model or args.half or args.batch_size > 1):
+        parser.error(
+            "--model, --half and --batch-size are for evaluation; in training: --config-file, "
+            "SOLVER.AMP.ENABLED and SOLVER.IMS_PER_BATCH"
+        )
+    return args
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
     """Returns the config of the run, frozen; starts the logs and seeds the random numbers."""
     register()
-    cfg = load_config(args.config_file, args.opts)
+    options = [*args.opts, *_device_options(args)]
+    cfg = (
+        model_config(args.model, options) if args.model else load_config(args.config_file, options)
+    )
     cfg.freeze()
     register_own_datasets(cfg)
     check_config(cfg, training=not args.eval_only)
@@ -57,6 +80,16 @@ def setup(args: argparse.Namespace) -> CfgNode:
     if not args.eval_only:  # images of a test set have too many sizes to look for the best kernel
         torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     return cfg
+
+
+def _device_options(args: argparse.Namespace) -> list[Any]:
+    """The flags as KEY, VALUE, ...; a flag that is not given leaves the config alone."""
+    options: list[Any] = []
+    if args.device:
+        options += ["MODEL.DEVICE", usable_device(args.device)]
+    if args.batch_size > 1:
+        options += ["TEST.IMS_PER_BATCH", args.batch_size]
+    return [*options, *(["TEST.HALF", True] if args.half else [])]
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -87,7 +120,7 @@ def main(
         arguments: of the command line; None = this process's.
         function: `run`, or one that registers something before it calls `run`.
     """
-    args = argument_parser().parse_args(arguments)
+    args = parse_args(arguments)
     with reported_mistakes((LaunchError,)):
         return launch(
             function,

@@ -48,6 +48,7 @@ from hoi_d2.engine.hooks import (
 from hoi_d2.engine.logs import log_model
 from hoi_d2.engine.reached_pairs import ReachedPairsHook
 from hoi_d2.engine.train_step import TrainStep, distribute, unwrapped
+from hoi_d2.engine.trained_weights import half_precision, load_trained
 from hoi_d2.engine.training_check import check_can_learn
 from hoi_d2.engine.writers import build_writers, draw_curves
 from hoi_d2.modeling.hub_models import require_hub_models
@@ -329,20 +330,13 @@ def evaluate_weights(cfg: CfgNode) -> dict[str, Any]:
     """Evaluates MODEL.WEIGHTS (their average, with SOLVER.EMA) on DATASETS.TEST: `--eval-only`."""
     register()
     require_hub_models(cfg)
+    precision = half_precision(cfg)  # refused before the model is built
     model = HOITrainer.build_model(cfg)
-    checkpointer = HOICheckpointer(model, cfg.OUTPUT_DIR)
-    average = WeightAverage(model, decay=0, frozen_prefixes=frozen_prefixes(model))
-    checkpointer.add_checkpointable("ema", average)
-    if cfg.MODEL.WEIGHTS:
-        averaged = ["ema"] if cfg.SOLVER.EMA.ENABLED else []
-        checkpointer.load(cfg.MODEL.WEIGHTS, checkpointables=averaged, strict=False)
-    if average.num_updates:
-        average.copy_to_model()
-    allowed = cfg.MODEL.ALLOW_RANDOM_WEIGHTS
-    refuse_random_weights(model, checkpointer.random_parts, allowed=allowed)
-    results = HOITrainer.test(cfg, model)
+    random_parts = load_trained(model, cfg)
+    with precision:
+        results = HOITrainer.test(cfg, model)
     if comm.is_main_process():
-        report_metrics(cfg.OUTPUT_DIR, results, checkpointer.random_parts)
+        report_metrics(cfg.OUTPUT_DIR, results, random_parts)
         verify_metrics(cfg, results)
     return results
 

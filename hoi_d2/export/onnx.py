@@ -17,13 +17,15 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
+from hoi_d2.checkpoint.model_source import model_config, title_of
 from hoi_d2.data import decoding
 from hoi_d2.export.defr_det import defr_det_graphs, defr_det_settings
 from hoi_d2.export.detector import DETECTORS, detector_settings
 from hoi_d2.export.graph import Graph
 from hoi_d2.export.layout import layout_graphs, layout_settings
 from hoi_d2.export.rmlr import rmlr_graphs, rmlr_settings
-from hoi_d2.inference.predictor import HOIPredictor, read_config
+from hoi_d2.inference.predictor import HOIPredictor
+from hoi_d2.registration import register
 
 RUNNER = "run_hoi.py"
 DECODING = "image_decoding.py"
@@ -60,16 +62,21 @@ KINDS = {
 }
 
 
-def exportable(config: str, options: Sequence[Any] = ()) -> HOIPredictor:
+def exportable(model: str, options: Sequence[Any] = ()) -> HOIPredictor:
     """Builds a model for `export_model`: on the CPU, without parts that ONNX cannot represent.
+
+    Args:
+        model: named as for `HOIPredictor`.
+        options: KEY, VALUE, ... overrides of its config.
 
     Raises:
         ValueError: the model cannot be exported; the message says which can.
     """
     plain = [value for item in PLAIN.items() for value in item]
-    cfg = read_config(config, [*options, *plain], pretrained=True)
+    register()
+    cfg = model_config(model, [*options, *plain])
     check_config(cfg)  # before weights and detections are read
-    return HOIPredictor(cfg)
+    return HOIPredictor(cfg, name=title_of(model))
 
 
 def check_config(cfg: CfgNode) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor
 
@@ -10,7 +11,7 @@ PHOTO_DETECTORS = {"nanodet-g": DEFAULT_CONFIG, "detr-r50": "photo/photo_detr_r5
 """Name of the detector -> config of the model of photographs with it."""
 
 
-def photo_predictor(detector: str, options: Sequence[str] = ()) -> HOIPredictor:
+def photo_predictor(detector: str, options: Sequence[str] = (), **settings: Any) -> HOIPredictor:
     """The model of photographs with one of `PHOTO_DETECTORS`.
 
     The layout model looks at boxes and classes alone, so it goes with any detector of COCO.
@@ -18,9 +19,10 @@ def photo_predictor(detector: str, options: Sequence[str] = ()) -> HOIPredictor:
     Args:
         detector: name of the detector.
         options: KEY, VALUE, ... overrides.
+        settings: `device`, `batch_size`, `half` of `HOIPredictor`.
 
     Raises:
         MissingFilesError: the detector's weights are neither here nor on a hub that can be
             reached; names them and the command that downloads them.
     """
-    return HOIPredictor.from_config(PHOTO_DETECTORS[detector], options)
+    return HOIPredictor.from_config(PHOTO_DETECTORS[detector], options, **settings)

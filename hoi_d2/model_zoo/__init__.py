@@ -13,6 +13,8 @@ from iopath.common.file_io import PathHandler
 
 _PACKAGE = Path(__file__).parent
 PREFIX = "hoi_d2://"
+ALIASES = {"photo": "photo/photo", "defr-det-zeroshot": "DEFR-Det/zeroshot-ViT-B-16"}
+"""Short names of models."""
 
 
 class ShippedWeightsHandler(PathHandler):
@@ -92,8 +94,16 @@ def model_names() -> list[str]:
     ]
 
 
+def short_names() -> list[str]:
+    """Short names of those models, such as `RmLR/R50`."""
+    root = configs_root()
+    found = [path for path in sorted(root.rglob("*.yaml")) if _base_of(path)]
+    return [str(path.relative_to(root).with_suffix("")) for path in found]
+
+
 def full_name(name: str) -> str:
     """The full name for a short one: `RmLR/rmlr_R50_hico_det` for `RmLR/R50`."""
+    name = ALIASES.get(name, name)
     file = configs_root() / f"{name}.yaml"
     base = _base_of(file) if file.is_file() else ""
     return str(Path(name).with_name(base).with_suffix("")) if base else name

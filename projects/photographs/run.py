@@ -28,8 +28,8 @@ from tabulate import tabulate
 from torchvision.ops import box_iou
 
 from hoi_d2.benchmark.stopwatch import replaced
+from hoi_d2.data.find_images import find_images
 from hoi_d2.data.images import read_image
-from hoi_d2.demo.images import find_images
 from hoi_d2.inference.predictor import HOIPredictor, get_model
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4)

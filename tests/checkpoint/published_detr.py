@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,10 +27,17 @@ class PublishedDetr(nn.Module):
         ffn_dim: int = 48,
         layers: int = 2,
         queries: int = QUERIES,
+        dilation: bool = False,
     ) -> None:
         super().__init__()
         self.dim = dim
-        body = ResNet(block, list(depths), norm_layer=FrozenBatchNorm2d)
+        dilated = [False, False, dilation]
+        body = ResNet(
+            block,
+            list(depths),
+            norm_layer=FrozenBatchNorm2d,
+            replace_stride_with_dilation=dilated,
+        )
         del body.fc
         self.backbone = nn.ModuleList([nn.ModuleDict({"body": body})])
         self.input_proj = nn.Conv2d(512 * block.expansion, dim, 1)
@@ -101,10 +109,10 @@ def full_size_detr(depths: tuple[int, ...]) -> PublishedDetr:
     return PublishedDetr(91, block=Bottleneck, depths=depths, **sizes).eval()
 
 
-def published_detr(num_classes: int, seed: int = 0) -> PublishedDetr:
+def published_detr(num_classes: int, seed: int = 0, **sizes: Any) -> PublishedDetr:
     """With weights that make every part count: statistics, biases and norms are not trivial."""
     torch.manual_seed(seed)
-    model = PublishedDetr(num_classes).eval()
+    model = PublishedDetr(num_classes, **sizes).eval()
     for name, tensor in model.state_dict().items():
         if name.endswith("running_var"):
             tensor.uniform_(0.5, 1.5)

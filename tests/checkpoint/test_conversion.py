@@ -10,6 +10,7 @@ import torch
 from detectron2.config import CfgNode
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torchvision.models.resnet import Bottleneck
 
 from hoi_d2.checkpoint import HOICheckpointer, WeightsError
 from hoi_d2.data.class_spaces import class_space
@@ -47,6 +48,37 @@ def test_facebook_layout_gives_the_published_outputs(tmp_path: Path, image: Tens
     assert expected[1].shape == (7, 92)
     assert expected[0].std() > 0.3 and expected[2].std() > 0.01  # outputs worth comparing
     assert_same(outputs(model, image), expected)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_dilated_backbone_gives_the_published_outputs(
+    tmp_path: Path, image: Tensor, fast: bool
+) -> None:
+    """DC5: torchvision's ResNet with dilation in place of the last stride, under the same names."""
+    sizes = {"block": Bottleneck, "depths": (1, 1, 1, 3)}
+    published = published_detr(91, dilation=True, **sizes)
+    usual = published_detr(91, **sizes)
+    assert published.state_dict().keys() == usual.state_dict().keys()
+    torch.save({"model": published.state_dict()}, tmp_path / "detr.pth")
+    model = small_model(
+        *COCO_91,
+        *("MODEL.DETR.RESNET.DILATION", True, "MODEL.DETR.RESNET.LAYER_TYPE", "bottleneck"),
+        *("MODEL.DETR.RESNET.HIDDEN_SIZES", [256, 512, 1024, 2048]),
+        *("MODEL.DETR.RESNET.DEPTHS", [1, 1, 1, 3], "MODEL.DETR.FOLD_BATCHNORM", fast),
+        *("MODEL.DETR.CHANNELS_LAST", fast),
+    )
+    HOICheckpointer(model).load(tmp_path / "detr.pth")
+    expected = published(image)
+    assert_same(outputs(model, image), expected)
+    assert model.network.stride == 16
+    usual.load_state_dict(published.state_dict())
+    assert (usual(image)[0] - expected[0]).abs().max() > 1e-3, "the dilation counts"
+    with torch.no_grad():  # padding never changes what an image gives
+        batch = model([{"image": image}, {"image": image[:, : image.shape[1] // 2]}])
+        alone = model([{"image": image}])
+    torch.testing.assert_close(
+        batch[0]["instances"].scores, alone[0]["instances"].scores, rtol=0, atol=1e-5
+    )
 
 
 def test_coco_ids_become_coco_classes(tmp_path: Path, image: Tensor) -> None:

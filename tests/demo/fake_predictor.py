@@ -23,7 +23,7 @@ class FakePredictor:
         batch_size: images that are taken together.
     """
 
-    note = ""
+    note, name, fingerprint = "", "fake", "0" * 64
 
     def __init__(self, vocabulary: Vocabulary = WORDS, batch_size: int = 4) -> None:
         self.vocabulary, self.batch_size, self.seen = vocabulary, batch_size, 0

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hoi_d2.data.find_images import CAMERA_RAW, LEFTOVER, OTHER, find_images, image_ids
 from hoi_d2.demo import images as demo_images
 from hoi_d2.demo import report as demo_report
-from hoi_d2.demo.find_images import CAMERA_RAW, LEFTOVER, OTHER, find_images, image_ids
 from hoi_d2.demo.images import drawing_names, keep_originals, run_on_images
 from hoi_d2.demo.report import ResumeError
 from hoi_d2.evaluation.result_files import read_results
@@ -110,10 +110,17 @@ def test_photographs_are_drawn_as_jpeg():
     assert drawing_names(paths) == ["a.jpg", "a_2.png", "a_3.jpg", "b.png"]
 
 
+def files_of(output: Path) -> dict[str, str]:
+    """Image id -> file, without what images.json tells of the model."""
+    content = json.loads((output / "images.json").read_text())
+    assert content.pop("meta").keys() == {"model", "sha256"}
+    return content
+
+
 def test_table_and_json_agree(folder, tmp_path):
     assert run(find_images([str(folder)]), tmp_path / "out") == 0
     rows = json.loads((tmp_path / "out" / "hoi_results.json").read_text())
-    files = json.loads((tmp_path / "out" / "images.json").read_text())
+    files = files_of(tmp_path / "out")
     lines = table(tmp_path / "out")
     assert len(rows) == len(lines) == 5
     for row, line in zip(rows, lines):
@@ -136,7 +143,7 @@ def test_an_interrupted_run_goes_on(folder, tmp_path, capsys):
     paths, output = find_images([str(folder)]), tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         run(paths, output, Interrupted(batch_size=2))
-    assert len(json.loads((output / "images.json").read_text())) == 2
+    assert len(files_of(output)) == 2
     assert len(read_results(output / "hoi_results.json")) == len(table(output)) == 2
     # As if it had been killed: the table is ahead of the files, and its last line is cut off.
     with (output / "hoi_results.csv").open("a") as file:
@@ -160,7 +167,7 @@ def test_sigterm_is_an_interruption(folder, tmp_path):
     output, before = tmp_path / "out", signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt), stopped_like_ctrl_c():
         run(find_images([str(folder)]), output, Terminated(batch_size=2))
-    assert len(json.loads((output / "images.json").read_text())) == 2
+    assert len(files_of(output)) == 2
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -173,12 +180,36 @@ def test_resuming_nothing_and_everything(folder, tmp_path):
     assert predictor.seen == 0 and (output / "hoi_results.json").read_bytes() == before
 
 
+class OtherPredictor(FakePredictor):
+    name, fingerprint = "other", "1" * 64
+
+
+def test_another_model_does_not_go_on(folder, tmp_path):
+    paths, output = find_images([str(folder)]), tmp_path / "out"
+    assert run(paths[:2], output) == 0
+    with pytest.raises(ResumeError, match=r"model fake \(SHA-256 0{12}.*run has other \(SHA-256 1"):
+        run(paths, output, OtherPredictor(), resume=True)
+    assert len(files_of(output)) == len(table(output)) == 2, "the refused run changes nothing"
+    assert run(paths, output, OtherPredictor()) == 0, "without --resume it starts again"
+
+
+@pytest.mark.parametrize("meta", [None, {}])
+def test_a_folder_that_tells_no_model_goes_on(folder, tmp_path, meta):
+    """Folders of earlier versions."""
+    paths, output = find_images([str(folder)]), tmp_path / "out"
+    assert run(paths[:2], output) == 0
+    content = files_of(output) | ({} if meta is None else {"meta": meta})
+    (output / "images.json").write_text(json.dumps(content))
+    assert run(paths, output, resume=True) == 0
+    assert len(files_of(output)) == 5
+
+
 def test_new_images_do_not_take_the_ids_of_done_ones(folder, tmp_path):
     output = tmp_path / "out"
     assert run(find_images([str(folder)]), output) == 0
     new = save(tmp_path / "more" / "other_3.jpg")
     assert run([*find_images([str(folder)]), new], output, resume=True) == 0
-    files = json.loads((output / "images.json").read_text())
+    files = files_of(output)
     assert len(files) == 6 and files["3"] == str(folder / "img_3.jpg")
 
 
@@ -201,8 +232,8 @@ def test_files_are_saved_while_it_runs(folder, tmp_path, monkeypatch):
     seen = []
 
     def read(path):
-        there = tmp_path / "out" / "images.json"
-        seen.append(len(json.loads(there.read_text())) if there.exists() else 0)
+        there = (tmp_path / "out" / "images.json").exists()
+        seen.append(len(files_of(tmp_path / "out")) if there else 0)
         return np.zeros((24, 32, 3), np.uint8)
 
     monkeypatch.setattr(demo_images, "read_image", read)

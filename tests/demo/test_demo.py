@@ -13,10 +13,10 @@ from PIL import Image
 
 from hoi_d2.commands.demo import parse_args
 from hoi_d2.commands.main import main as hoi_d2_main
+from hoi_d2.data.find_images import find_images, image_ids
 from hoi_d2.data.toy import scene as toy
 from hoi_d2.demo import images as demo_images
 from hoi_d2.demo import video as demo_video
-from hoi_d2.demo.images import find_images, image_ids
 from hoi_d2.evaluation.result_files import read_results
 from hoi_d2.visualization.video import VideoFile
 from tests.demo.hostile_files import HOSTILE, ODD, write_image
@@ -89,6 +89,7 @@ def test_images(folder, tmp_path):
     assert run(output, "--input", folder / "a", folder / "b/*.png", "--score-threshold", 0.1) == 0
     assert len(list(output.glob("*.png"))) == 3, "images of one name do not overwrite each other"
     files = json.loads((output / "images.json").read_text())
+    assert files.pop("meta")["model"]
     results = read_results(output / "hoi_results.json")
     assert set(map(str, np.unique(results.image_ids))) == set(files)
     rows = rows_of(output)

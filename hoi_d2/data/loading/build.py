@@ -20,9 +20,8 @@ from detectron2.data import (
     DatasetFromList,
     DatasetMapper,
     MetadataCatalog,
-    build_detection_test_loader,
 )
-from detectron2.data.samplers import RepeatFactorTrainingSampler
+from detectron2.data.samplers import InferenceSampler, RepeatFactorTrainingSampler
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
@@ -132,13 +131,13 @@ class TrainLoader(CountsBadImages):
 
 
 class TestLoader(CountsBadImages):
-    """Every image of a dataset once, in batches of one, each in one process.
+    """Every image of a dataset once, in batches of TEST.IMS_PER_BATCH, each in one process.
 
     An image that cannot be read is skipped: the evaluator, which has the ground truth of the whole
     dataset, counts its objects as not found.
 
     Args:
-        loader: the test loader of detectron2 over an `EvaluationDataset`.
+        loader: over an `EvaluationDataset`.
         max_bad_share: see `TrainLoader`.
     """
 
@@ -253,12 +252,17 @@ def build_train_loader(
 def build_test_loader(
     cfg: CfgNode, dataset_name: str, *, mapper: Callable[[dict], dict] | None = None
 ) -> TestLoader:
-    """Returns the test loader of this process over its share of the dataset."""
+    """Returns the test loader of this process over its share of the dataset.
+
+    The `build_detection_test_loader` of detectron2 0.6 has no batch size.
+    """
     records = DatasetFromList(load_records((dataset_name,)), copy=False)
-    loader = build_detection_test_loader(
+    loader = DataLoader(
         EvaluationDataset(records, mapper or build_mapper(cfg, is_train=False)),
-        mapper=None,
+        batch_size=cfg.TEST.IMS_PER_BATCH,
+        sampler=InferenceSampler(len(records)),
         num_workers=usable_workers(cfg.DATALOADER.NUM_WORKERS),
+        collate_fn=list,
     )
     return TestLoader(loader, max_bad_share=cfg.DATALOADER.MAX_BAD_IMAGE_SHARE)
 

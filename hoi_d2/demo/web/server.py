@@ -18,13 +18,14 @@ from hoi_d2.demo.web.page import build_page
 from hoi_d2.demo.web.session import Limits, WebSession
 from hoi_d2.inference.open_vocabulary import OPEN_CONFIG, open_predictor
 from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor, get_model, list_models
-from hoi_d2.utils.arguments import CommandParser
+from hoi_d2.utils.arguments import MODEL_HELP, CommandParser, add_device_options
 
 _FOLDER = "GRADIO_TEMP_DIR"  # read by gradio where a page is built
 EPILOG = """\
 examples:
   hoi-d2 web
-  hoi-d2 web --config-file configs/RmLR/R50.yaml --port 8080 MODEL.WEIGHTS model.pth
+  hoi-d2 web --model output/my_run --port 8080
+  hoi-d2 web --config-file configs/RmLR/R50.yaml MODEL.WEIGHTS model.pth
   hoi-d2 web --open                     visitors may name classes of their own
   hoi-d2 web --open my_defr_det.yaml    likewise, with another DEFR-Det
 """
@@ -38,12 +39,20 @@ def argument_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
     )
     parser.add_argument(
+        "--model",
+        metavar="M",
+        action="append",
+        default=[],
+        help=f"beside those that come with the package, may be given several times: {MODEL_HELP}",
+    )
+    parser.add_argument(
         "--config-file",
         metavar="F",
         action="append",
         default=[],
-        help="a model beside those that come with the package; may be given several times",
+        help="the same by a config",
     )
+    add_device_options(parser)
     parser.add_argument(
         "--open",
         nargs="?",
@@ -72,7 +81,9 @@ def argument_parser() -> argparse.ArgumentParser:
         default=usual.megapixels,
         help="million pixels of an image, default %(default)g",
     )
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE for --config-file")
+    parser.add_argument(
+        "opts", nargs=argparse.REMAINDER, help="KEY VALUE for --model and --config-file"
+    )
     return parser
 
 
@@ -104,23 +115,36 @@ def upload_folder() -> Iterator[None]:
 
 def _server(args: argparse.Namespace) -> Any:
     limits = Limits(args.max_megabytes, args.max_megapixels)
-    load_open = None if args.open is None else partial(open_predictor, config=args.open)
-    session = WebSession(
-        partial(_load, own=args.config_file, options=args.opts),
-        limits=limits,
-        load_open=load_open,
+    load_open = (
+        None
+        if args.open is None
+        else partial(open_predictor, model=args.open, device=args.device, half=args.half)
     )
     usual = DEFAULT_CONFIG.removesuffix(".yaml")
     shipped = sorted(list_models(pretrained=True), key=lambda name: name != usual)
-    models = [*args.config_file, *shipped]
-    for name in [*args.config_file, models[0]]:
+    own = list(dict.fromkeys([*args.model, *args.config_file]))
+    models = list(dict.fromkeys([*own, *shipped]))
+    session = WebSession(
+        partial(_load, args=args, models=models), limits=limits, load_open=load_open
+    )
+    for name in [*own, models[0]]:
         session.predictor(name)  # a model that cannot be used is an error now, not at a visit
     page = build_page(session, models, examples=example_photographs())
     return make_server(page, host=args.host, port=args.port, limits=limits, names=args.name)
 
 
-def _load(name: str, *, own: Sequence[str], options: Sequence[str]) -> HOIPredictor:
-    return HOIPredictor.from_config(name, options) if name in own else get_model(name)
+def _load(name: str, *, args: argparse.Namespace, models: Sequence[str]) -> HOIPredictor:
+    """A model of the page; a visitor may name no other, such as a file of this machine.
+
+    Raises:
+        KeyError: it is none of `models`.
+    """
+    if name not in models:
+        raise KeyError("no such model here")
+    if name in args.config_file:
+        return HOIPredictor.from_config(name, args.opts, device=args.device, half=args.half)
+    options = args.opts if name in args.model else ()
+    return get_model(name, options=options, device=args.device, half=args.half)
 
 
 def make_server(

@@ -17,7 +17,7 @@ from detectron2.config import CfgNode
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hoi_d2.modeling.entity_detector.resnet import ResNetFeatures, stride_of_mask
+from hoi_d2.modeling.entity_detector.resnet import ResNetFeatures, dilate_last_stage, stride_of_mask
 
 if TYPE_CHECKING:  # transformers takes seconds to import
     from transformers import ConditionalDetrConfig, DetrConfig
@@ -55,6 +55,7 @@ class DetrNetwork(nn.Module):
         hidden_dim, ffn_dim, num_heads, encoder_layers, decoder_layers, num_queries, dropout: of
             the transformer.
         backbone: keyword arguments of transformers' `ResNetConfig`.
+        dilation: of the backbone's last stage in place of its stride ("DC5").
         frozen_batchnorm: statistics and affine of the backbone fixed: right for pre-trained
             weights, no normalisation at all for a backbone that is trained from scratch.
         query_groups: in training, so many sets of queries are matched one-to-one each
@@ -81,6 +82,7 @@ class DetrNetwork(nn.Module):
         num_queries: int,
         dropout: float,
         backbone: dict,
+        dilation: bool = False,
         frozen_batchnorm: bool = True,
         query_groups: int = 1,
         norm_between_layers: bool = False,
@@ -116,7 +118,8 @@ class DetrNetwork(nn.Module):
         self.num_classes, self.num_queries = num_classes, num_queries
         self.hidden_dim = hidden_dim
         self.feature_channels = self.detr.model.backbone.intermediate_channel_sizes[-1]
-        self.stride = 2 ** (len(backbone["depths"]) + 1)  # stem 4, then twice that at each stage
+        # Stem 4, then twice that at each stage.
+        self.stride = 2 ** (len(backbone["depths"]) + (0 if dilation else 1))
         self.precision = _PRECISIONS[precision]
         self.norm_between_layers = norm_between_layers
         decoder = self.detr.model.decoder  # its own config: the losses read the other one
@@ -128,6 +131,8 @@ class DetrNetwork(nn.Module):
             self._thaw_batchnorm(config)
         if self.is_conditional:  # focal loss starts from rare positives (RetinaNet's prior 0.01)
             nn.init.constant_(self.detr.class_labels_classifier.bias, -math.log(99))
+        if dilation:
+            dilate_last_stage(self.detr.model.backbone.model)
         self.extra_queries = None
         if query_groups > 1:
             self.extra_queries = nn.Embedding((query_groups - 1) * num_queries, hidden_dim)
@@ -298,6 +303,7 @@ def build_detr_network(cfg: CfgNode) -> DetrNetwork:
             "layer_type": resnet.LAYER_TYPE,
             "out_features": [f"stage{len(resnet.DEPTHS)}"],
         },
+        dilation=resnet.DILATION,
         frozen_batchnorm=node.FROZEN_BATCHNORM,
         query_groups=node.QUERY_GROUPS,
         norm_between_layers=node.NORM_BETWEEN_LAYERS,

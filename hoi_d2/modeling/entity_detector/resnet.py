@@ -156,6 +156,26 @@ def _blank(x: Tensor, mask: Tensor | None, stride: int) -> Tensor:
     return x.masked_fill(~stride_of_mask(mask, stride)[:, None], 0)
 
 
+def dilate_last_stage(backbone: Any) -> None:
+    """Halves the stride of the last stage: "DC5" of DETR (Carion et al., 2020, section 4.1).
+
+    The first block strides no more, and the 3 x 3 convolutions of the blocks after it look twice
+    as far, so that the weights of the usual stage still see what they were trained on.
+    torchvision's `replace_stride_with_dilation` does the same. In place; no weight changes.
+
+    Args:
+        backbone: transformers' `ResNetBackbone`.
+    """
+    first, *others = backbone.encoder.stages[-1].layers
+    for module in first.modules():
+        if isinstance(module, nn.Conv2d):
+            module.stride = (1, 1)
+    for block in others:
+        for module in block.modules():
+            if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
+                module.dilation = module.padding = (2, 2)
+
+
 class FoldedConvolution(nn.Module):
     """Convolution, batch norm and perhaps ReLU as one biased convolution and a ReLU in place."""
 

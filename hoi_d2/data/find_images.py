@@ -9,6 +9,9 @@ from collections.abc import Iterator, Sequence
 from glob import glob
 from pathlib import Path
 
+from hoi_d2.data.images import TOY_SCHEME
+from hoi_d2.utils.user_errors import UserError
+
 PHOTOGRAPHS = frozenset(
     ".jpg .jpeg .jpe .jfif .jfi .jif .mpo .jp2 .j2k .jpx .jpf .avif .heic .heif .hif .webp".split()
 )
@@ -23,8 +26,19 @@ LEFTOVER = "left by macOS or a camera"
 OTHER = "not named as an image"
 CAMERA_RAW = "raw camera files: save them as JPEG"
 _LEFTOVER_SUFFIXES = frozenset(".thm .lrv .aae .xmp".split())
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]+://")
 _LARGEST_ID = 2**53
 """JSON readers that store all numbers as floats round larger ids."""
+
+
+class ImageInputError(UserError, ValueError):
+    """Something that is no image, or no image that is taken; says what is."""
+
+
+def refuse_address(name: str) -> None:
+    """Raises ImageInputError for an address of the web: images are files of this machine."""
+    if _ADDRESS.match(name) and not name.startswith(TOY_SCHEME):
+        raise ImageInputError(f"{name} is an address: download the image, and name the file")
 
 
 def find_images(inputs: Sequence[str], left_out: Counter[str] | None = None) -> list[Path]:
@@ -36,14 +50,16 @@ def find_images(inputs: Sequence[str], left_out: Counter[str] | None = None) -> 
 
     Raises:
         FileNotFoundError: one of them matches no image.
+        ImageInputError: one of them is a web address.
     """
     counts: Counter[str] = Counter() if left_out is None else left_out
     found: dict[Path, None] = {}
     for name in inputs:
+        refuse_address(name)
         before = counts.total()
         matches = list(_matches(name, counts))
         if not matches:
-            raise FileNotFoundError(f"--input {name}: {_nothing_there(name, counts, before)}")
+            raise FileNotFoundError(f"{name}: {_nothing_there(name, counts, before)}")
         found.update(dict.fromkeys(matches))
     return list(found)
 
