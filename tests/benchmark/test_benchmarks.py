@@ -8,7 +8,6 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
-from detectron2.utils.file_io import PathManager
 
 from hoi_d2.benchmark import data as benchmark_data
 from hoi_d2.benchmark import infer as benchmark_infer
@@ -17,6 +16,7 @@ from hoi_d2.benchmark.images import make_records, photograph_like, training_data
 from hoi_d2.commands.main import main
 from hoi_d2.config.load import load_config
 from hoi_d2.data.vocabulary import hico_det_vocabulary, vcoco_vocabulary
+from hoi_d2.registration import register
 from tests import toy_few
 
 
@@ -158,10 +158,12 @@ def test_other_keys_are_compared(tmp_path, capsys):
 
 
 def test_other_configs_are_compared_by_their_detectors(tmp_path, capsys, monkeypatch):
-    monkeypatch.delitem(PathManager._path_handlers, "hoi_d2://", raising=False)  # as at a start
+    called = []
+    monkeypatch.setattr(benchmark_infer, "register", lambda: called.append(register()))
     path, other = tmp_path / "infer.json", "toy/rmlr.yaml"
     arguments = ["--config-file", "photo/photo.yaml", "--size", "64", "96", "--rounds", "1"]
     assert benchmark_infer.main([*arguments, "--compare", other, "--json", str(path)]) == 0
+    assert called, "hoi_d2:// is known only then"
     compared = json.loads(path.read_text())["compared"]
     assert list(compared) == ["config", other]
     assert compared["config"]["detector"] != compared[other]["detector"]
