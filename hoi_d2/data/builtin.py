@@ -193,7 +193,7 @@ def _hico_det_split(part: str, zero_shot: str = "") -> Split:
         return _hico_det_metadata() | {"hoi_groups": {"unseen": list(unseen), "seen": seen}}
 
     name = f"hico_det_{part}" + (f"_{zero_shot}" if zero_shot else "")
-    return Split(name, files, "python tools/prepare_hico_det.py", load, metadata)
+    return Split(name, files, "hoi-d2 data prepare-hico-det", load, metadata)
 
 
 def _hico_det_metadata() -> dict[str, Any]:
@@ -219,7 +219,7 @@ def _vcoco_split(part: str) -> Split:
         use_coco_2017_names(records)
         return add_image_sizes(records, found["json_file"])
 
-    command = "python tools/prepare_vcoco.py"
+    command = "hoi-d2 data prepare-vcoco"
     return Split(f"vcoco_{part}", files, command, load, _vcoco_metadata)
 
 
@@ -262,7 +262,7 @@ def _hico_split(part: str) -> Split:
         records = add_image_sizes(records, hico_sizes_key(found["json_file"], whole))
         return _part(records, tenths)
 
-    return Split(f"hico_{part}", files, "python tools/prepare_hico.py", load, _hico_metadata)
+    return Split(f"hico_{part}", files, "hoi-d2 data prepare-hico", load, _hico_metadata)
 
 
 def _part(records: list[dict], tenths: str) -> list[dict]:
@@ -297,4 +297,4 @@ def _mpii_split(part: str) -> Split:
     def metadata() -> dict[str, Any]:
         return {"rare_hois": [], "evaluator_type": "mpii"}
 
-    return Split(f"mpii_{part}", files, "python tools/prepare_mpii.py", load, metadata)
+    return Split(f"mpii_{part}", files, "hoi-d2 data prepare-mpii", load, metadata)

@@ -62,7 +62,9 @@ def _is_in(there: dict[str, set[str]], file_name: str) -> bool:
 
 def _read_headers(records: list[dict]) -> None:
     if len(records) > 1000:
-        logger.info("reading the sizes of %d images (tools/prepare_*.py stores them)", len(records))
+        logger.info(
+            "reading the sizes of %d images (hoi-d2 data prepare-... stores them)", len(records)
+        )
     with ThreadPoolExecutor(8) as pool:
         sizes = pool.map(_header_size, records)
         for record, size in zip(records, sizes):

@@ -1,4 +1,4 @@
-"""Finds the broken records of a data file and their errors, for tools/validate_data.py."""
+"""Finds the broken records of a data file and their errors, for `hoi-d2 data validate`."""
 
 from __future__ import annotations
 

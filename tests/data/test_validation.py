@@ -128,7 +128,7 @@ def test_official_labels_without_boxes(write_json):
     report = validate_file(file)
     assert report.is_sound
     assert report.interactions == 4
-    assert "prepare_vcoco" in str(report.problems[0])
+    assert "prepare-vcoco" in str(report.problems[0])
     (note,) = validate_file(file, coco_annotations=[str(write_json(coco, "c.json"))]).problems
     assert "each of V-COCO's 26 actions once" in str(note)
     assert note.level == "note"

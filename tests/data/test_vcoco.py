@@ -128,7 +128,7 @@ def test_odgt_and_upt_form(tmp_path, write_json):
 
 
 def test_official_form_needs_coco(write_json):
-    with pytest.raises(DataFormatError, match=r"prepare_vcoco\.py"):
+    with pytest.raises(DataFormatError, match="prepare-vcoco"):
         load_vcoco(write_json(official()[0]))
 
 

@@ -1,4 +1,4 @@
-"""Checks records for the flaws that tools/validate_data.py reports."""
+"""Checks records for the flaws that `hoi-d2 data validate` reports."""
 
 from __future__ import annotations
 

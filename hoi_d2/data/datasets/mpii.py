@@ -1,7 +1,7 @@
 """Loads MPII Human Pose for activity recognition: one activity per image.
 
 Two forms are recognised by content: the official `mpii_human_pose_v1_u12_1.mat`, which is slow to
-read because it holds every joint, and the JSON that tools/prepare_mpii.py makes from it:
+read because it holds every joint, and the JSON that `hoi-d2 data prepare-mpii` makes of it:
 `{"activities": [names], "images": [{"file_name", "activity": index}]}`.
 
 The activities of the test images are withheld, so the classes are the activities that occur in

@@ -46,7 +46,7 @@ class Problem:
         value: the value of the field.
         expected: a description of a correct value.
         level: `error` = the file cannot be used; `flaw` = the file can be used, but this record is
-            wrong and tools/validate_data.py reports it; `warning` = it looks strange, and may be
+            wrong and `hoi-d2 data validate` reports it; `warning` = it looks strange, and may be
             right; `note` = a known, harmless peculiarity.
     """
 
@@ -85,7 +85,7 @@ class DataFormatError(UserError, ValueError):
         self.problems = list(problems)
         lines = [str(p) for p in self.problems[:_SHOWN]]
         if len(self.problems) > _SHOWN:
-            lines.append(f"... and {len(self.problems) - _SHOWN} more (tools/validate_data.py)")
+            lines.append(f"... and {len(self.problems) - _SHOWN} more (hoi-d2 data validate)")
         super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple:  # so that it can be pickled in a worker process

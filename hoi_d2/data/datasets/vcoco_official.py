@@ -20,7 +20,7 @@ from hoi_d2.data.vocabulary import object_of_coco_id, vcoco_vocabulary
 
 _NEEDS_COCO = (
     "COCO's instances file (coco_annotations=...): the official V-COCO labels hold annotation ids "
-    "but no boxes; tools/prepare_vcoco.py makes a file with everything"
+    "but no boxes; hoi-d2 data prepare-vcoco makes a file with both"
 )
 _COLUMNS = ("image_id", "label", "role_object_id")
 
