@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from hoi_d2.data.find_images import PHOTOGRAPHS, find_images, image_ids
 from hoi_d2.data.images import ImageFileError, read_image
-from hoi_d2.demo.find_images import PHOTOGRAPHS, find_images, image_ids
 from hoi_d2.demo.report import DEFAULT, DemoReport, DrawOptions
 from hoi_d2.inference.predictor import HOIPredictor
 from hoi_d2.visualization.pages.folders import image_names

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hoi_d2.data.find_images import CAMERA_RAW, LEFTOVER, OTHER, find_images, image_ids
 from hoi_d2.demo import images as demo_images
 from hoi_d2.demo import report as demo_report
-from hoi_d2.demo.find_images import CAMERA_RAW, LEFTOVER, OTHER, find_images, image_ids
 from hoi_d2.demo.images import drawing_names, keep_originals, run_on_images
 from hoi_d2.demo.report import ResumeError
 from hoi_d2.evaluation.result_files import read_results
