@@ -7,7 +7,6 @@ process that dies takes the shard in its hands with it, and nothing else: the ne
 
 from __future__ import annotations
 
-import operator
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -157,9 +156,10 @@ def predict_batch(predictor: HOIPredictor, batch: list[Read]) -> list[ImageRow]:
         if read.model_input is None:
             rows.append(ImageRow(number, file, 0, 0, HOIResults.empty(), read.error))
             continue
-        size = operator.itemgetter("height", "width")(read.model_input)
+        height, width = read.model_input["height"], read.model_input["width"]
         found = best_first(next(outputs)["hoi_instances"])
-        rows.append(ImageRow(number, file, *size, HOIResults.from_hoi_instances(number, found)))
+        results = HOIResults.from_hoi_instances(number, found)
+        rows.append(ImageRow(number, file, height, width, results))
     return rows
 
 
