@@ -30,6 +30,7 @@ BROUGHT = {
     "demo": ("gradio",),
     "export": ("onnx", "onnxruntime"),
     "video": (),  # nothing more than the package itself
+    "predict": ("pyarrow",),
     "slurm": ("submitit",),
     "wandb": ("wandb",),
     "docs": ("mkdocs", "material", "mkdocstrings"),

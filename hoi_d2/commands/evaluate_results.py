@@ -46,7 +46,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--dataset", required=True, help="hico_det_test, vcoco_val, hico_test, mpii_val, ...")
-    add("--results", required=True, help="hoi_results.json or .npz")
+    add("--results", required=True, help="hoi_results.json, .npz, or .parquet of predict")
     add("--annotations", help="annotation file in any known format; default: the registered one")
     add("--coco-annotations", nargs="+", help="COCO instances json, for official V-COCO labels")
     add("--image-labels", help="HICO's anno.mat, for the known-object setting")

@@ -66,6 +66,11 @@ DATA_COMMANDS = {
 
 COMMANDS = {
     "demo": Command("demo", "find and draw interactions", "photo.jpg folder --output drawn"),
+    "predict": Command(
+        "predict",
+        "find interactions in very many images",
+        "--input folder --output output/mine --num-gpus 4",
+    ),
     "web": Command("web", "the demo as a web page", "--port 7860"),
     "train": Command(
         "train",

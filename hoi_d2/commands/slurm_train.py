@@ -2,8 +2,10 @@
 
 hoi-d2 slurm --nodes 2 --gpus 8 --hours 24 --partition gpu -- \\
     --config-file configs/RmLR/R50.yaml SOLVER.REFERENCE_WORLD_SIZE 4 OUTPUT_DIR output/r50
+hoi-d2 slurm --nodes 2 --gpus 8 -- predict --input folder --output output/mine
 
-The arguments after `--` are those of hoi-d2 train. Needs `pip install hoi-d2[slurm]`.
+The arguments after `--` are those of hoi-d2 train, or `predict` and those of hoi-d2 predict. Needs
+`pip install hoi-d2[slurm]`.
 """
 
 from __future__ import annotations
@@ -16,12 +18,15 @@ from typing import Any
 from hoi_d2.utils.arguments import CommandParser
 from hoi_d2.utils.user_errors import UserError
 
+PREDICT = "predict"
+"""First word of the arguments where the job is no training."""
+
 
 class Training:
     """The function of each task of the job; submitit stores and calls it, also after a requeue.
 
     Args:
-        arguments: arguments of hoi-d2 train.
+        arguments: arguments of hoi-d2 train, or `predict` and those of hoi-d2 predict.
     """
 
     def __init__(self, arguments: list[str]) -> None:
@@ -30,12 +35,18 @@ class Training:
     def __call__(self) -> None:
         from submitit.helpers import TorchDistributedEnvironment
 
-        from hoi_d2.engine.setup import main
-
         # The names that torchrun sets, which hoi_d2.engine.launch looks for.
         TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
         restarted = int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0  # also after a node failed
-        main(with_resume(self.arguments) if restarted else self.arguments)
+        arguments = with_resume(self.arguments) if restarted else self.arguments
+        if arguments[0] == PREDICT:
+            from hoi_d2.commands.predict import main as predict
+
+            predict(arguments[1:])
+        else:
+            from hoi_d2.engine.setup import main as train
+
+            train(arguments)
 
     def checkpoint(self) -> Any:
         """Returns the job to submit again; submitit calls this after the state is saved."""
@@ -46,7 +57,9 @@ class Training:
 
 def with_resume(arguments: list[str]) -> list[str]:
     """Returns the same arguments with --resume, which comes before the KEY VALUE overrides."""
-    return arguments if "--resume" in arguments else ["--resume", *arguments]
+    command = arguments[: arguments[0] == PREDICT]
+    rest = arguments[len(command) :]
+    return arguments if "--resume" in rest else [*command, "--resume", *rest]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -68,7 +81,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--constraint", default="")
     parser.add_argument("--name", default="hoi_d2")
     parser.add_argument("--log-dir", type=Path, default=Path("output/slurm"))
-    parser.add_argument("train", nargs="+", help="arguments of hoi-d2 train, after --")
+    parser.add_argument(
+        "train", nargs="+", help="arguments of hoi-d2 train, after --; or predict and its arguments"
+    )
     return parser.parse_args(arguments)
 
 

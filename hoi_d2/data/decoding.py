@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -28,8 +28,8 @@ _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 _HEAD_BYTES = 32
 
 
-def read_rgb(file: str | os.PathLike, *, apply_exif: bool = True) -> np.ndarray:
-    """Decodes a file, (H, W, 3) uint8 RGB.
+def read_rgb(file: str | os.PathLike | IO[bytes], *, apply_exif: bool = True) -> np.ndarray:
+    """Decodes a file, by its name or opened, (H, W, 3) uint8 RGB.
 
     Raises:
         Exception: whatever Pillow raises; `reason` puts it into words.
@@ -38,7 +38,7 @@ def read_rgb(file: str | os.PathLike, *, apply_exif: bool = True) -> np.ndarray:
         return pil_to_rgb(image, apply_exif=apply_exif)
 
 
-def open_image(file: str | os.PathLike) -> Image.Image:
+def open_image(file: str | os.PathLike | IO[bytes]) -> Image.Image:
     """Opens a file with Pillow, without its warnings (of a damaged EXIF block, for example).
 
     An image with too many pixels is still an error.
@@ -74,11 +74,10 @@ def orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and value in TURNS else 1
 
 
-def reason(file: str | os.PathLike, error: Exception) -> str:
+def reason(file: str | os.PathLike | IO[bytes], error: Exception) -> str:
     """Why `file` could not be decoded, in words that say what to do about it."""
     try:
-        with open(file, "rb") as content:
-            head = content.read(_HEAD_BYTES)
+        head = _head(file)
     except OSError as cause:
         return cause.strerror or str(cause)
     if not head:
@@ -92,6 +91,14 @@ def reason(file: str | os.PathLike, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not an image of a known format"
     return f"cut off or damaged ({error})"
+
+
+def _head(file: str | os.PathLike | IO[bytes]) -> bytes:
+    if isinstance(file, (str, os.PathLike)):
+        with open(file, "rb") as content:
+            return content.read(_HEAD_BYTES)
+    file.seek(0)
+    return file.read(_HEAD_BYTES)
 
 
 def _to_bytes(values: np.ndarray, mode: str) -> np.ndarray:

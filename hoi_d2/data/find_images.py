@@ -127,8 +127,16 @@ def image_ids(paths: Sequence[Path]) -> list[int]:
     If two names have the same number, or a name has none or one that is too large for a result
     file, the ids are 1, 2, 3, ...
     """
-    numbers = [re.findall(r"[0-9]+", path.stem) for path in paths]
-    # At most 16 digits: int() raises for thousands of them.
-    ids = [int(n[-1]) if n and len(n[-1].lstrip("0")) < 17 else -1 for n in numbers]
-    unique = len(set(ids)) == len(ids) and all(0 <= i < _LARGEST_ID for i in ids)
+    ids = [number_in(path.name) for path in paths]
+    unique = len(set(ids)) == len(ids) and all(i >= 0 for i in ids)
     return ids if unique else list(range(1, len(paths) + 1))
+
+
+def number_in(file: str) -> int:
+    """The last number in the name of a file, -1 where there is none or one that is too large."""
+    numbers = re.findall(r"[0-9]+", os.path.splitext(os.path.basename(file))[0])
+    # 17 digits: int() of a name with thousands of them would be refused.
+    if not numbers or len(numbers[-1].lstrip("0")) >= 17:
+        return -1
+    number = int(numbers[-1])
+    return number if number < _LARGEST_ID else -1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from hoi_d2.data.datasets.records import DataFormatError, Problem
 from hoi_d2.data.decoding import open_image, orientation, pil_to_rgb, read_rgb, reason
 
-__all__ = ["image_size", "pil_to_rgb", "read_dataset_image", "read_image"]
+__all__ = ["image_size", "pil_to_rgb", "read_dataset_image", "read_image", "read_image_bytes"]
 
 TOY_SCHEME = "toy://"
 
@@ -71,6 +72,24 @@ def read_image(file_name: str | os.PathLike, *, apply_exif: bool = True) -> np.n
         return read_rgb(name, apply_exif=apply_exif)
     except Exception as error:  # decoders raise many kinds of errors on a broken file
         raise unreadable(name, "content", error) from error
+
+
+def read_image_bytes(content: bytes, name: str) -> np.ndarray:
+    """The same of a file that is in memory.
+
+    Args:
+        content: of the file.
+        name: of the file, for the error.
+
+    Raises:
+        ImageFileError: it cannot be decoded.
+    """
+    file = io.BytesIO(content)
+    try:
+        return read_rgb(file)
+    except Exception as error:  # as above
+        expected = "an image that can be decoded"
+        raise image_error(name, "content", reason(file, error), expected) from error
 
 
 def read_dataset_image(dataset_dict: dict[str, Any]) -> np.ndarray:

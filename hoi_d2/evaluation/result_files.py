@@ -1,4 +1,4 @@
-"""Reads and writes result files (`.json`, `.npz`), metrics and tables.
+"""Reads and writes result files (`.json`, `.npz`; reads `.parquet`), metrics and tables.
 
 JSON is parsed by the standard library with a hook that turns every 10,000 rows into arrays: 8.5 s
 of CPU time and a peak of 433 MB for 716,201 rows in 206 MB, against 11.4 s and 796 MB of plain
@@ -20,6 +20,7 @@ import numpy as np
 
 from hoi_d2.data.datasets.records import shown
 from hoi_d2.data.vocabulary import Vocabulary
+from hoi_d2.evaluation import prediction_table
 from hoi_d2.evaluation.foreign.forms import PPDM, form_on_disk, how_to_convert, is_ppdm
 from hoi_d2.evaluation.results import COLUMNS, HOIResults, ResultFormatError
 from hoi_d2.utils.strict_json import DuplicateKeyError, unique
@@ -32,8 +33,12 @@ _NAMES = frozenset(COLUMNS)
 _TAKEN = object()  # stands in the parsed list for a row that `_Rows` has taken
 
 
-def read_results(path: str | Path) -> HOIResults:
-    """Reads `hoi_results.json` or its `.npz` form.
+def read_results(path: str | Path, image_ids: np.ndarray | None = None) -> HOIResults:
+    """Reads `hoi_results.json`, its `.npz` form, or the `.parquet` of `hoi-d2 predict`.
+
+    Args:
+        path: of the file.
+        image_ids: (N,) of a `.parquet`, only the rows of these images: the others need no memory.
 
     Raises:
         ResultFormatError: the file is not a result file; names the record.
@@ -44,6 +49,8 @@ def read_results(path: str | Path) -> HOIResults:
         raise ResultFormatError(how_to_convert(path, form))
     if not path.is_file():
         raise FileNotFoundError(f"no such result file: {path}")
+    if path.suffix == prediction_table.SUFFIX:
+        return prediction_table.read_results(path, image_ids)
     if path.suffix == ".npz":
         return HOIResults.from_columns(read_npz(path, COLUMNS), source=str(path))
     return _read_json(path)

@@ -74,7 +74,8 @@ def score_file(
     """Scores a result file by the metric of the dataset (`evaluator_type`).
 
     Args:
-        path: `hoi_results.json` or `.npz`; for HICO and MPII an `.npz` with `image_id`, `scores`.
+        path: `hoi_results.json`, `.npz` or `.parquet`; for HICO and MPII an `.npz` with `image_id`,
+            `scores`.
         dataset: of `open_dataset`.
         options: None = the defaults.
 
@@ -87,7 +88,9 @@ def score_file(
         return _score_image_level(path, dataset, options)
     if dataset.evaluator_type not in ("hico_det", "vcoco"):
         raise UsageError(f"{dataset.name}: evaluator_type {dataset.evaluator_type!r} has no metric")
-    results = read_results(path)
+    drop = _unknown_images(dataset.evaluator_type, options) == "drop"
+    known = np.asarray([record["image_id"] for record in dataset.records])
+    results = read_results(path, known if drop else None)
     dataset = _select(dataset, path, np.unique(results.image_ids), options)
     scorer = _scorer(dataset, options)
     messages = [f"note: {n}" for n in scorer.notes] + [f"warning: {w}" for w in scorer.warnings]
@@ -118,14 +121,12 @@ def score_results(
         UsageError: no row is in an image of the dataset.
         ResultFormatError: a row cannot be scored.
     """
-    # the official V-COCO tool goes through the images of its list and reads no others
-    lenient = options.image_ids or scorer.task == "vcoco"
     checked, warnings = check_results(
         results,
         scorer.vocabulary,
         scorer.image_ids,
         source=str(path),
-        unknown_images=options.unknown_images or ("drop" if lenient else "error"),
+        unknown_images=_unknown_images(scorer.task, options),
     )
     if len(results) and not len(checked) and not options.image_ids:
         raise UsageError(
@@ -141,6 +142,12 @@ def score_results(
             "--images-of-results leaves them out"
         )
     return scorer.score(checked), messages
+
+
+def _unknown_images(task: str, options: ScoreOptions) -> str:
+    # the official V-COCO tool goes through the images of its list and reads no others
+    lenient = options.image_ids or task == "vcoco"
+    return options.unknown_images or ("drop" if lenient else "error")
 
 
 def _select(

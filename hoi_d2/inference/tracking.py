@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torchvision.ops import box_iou
 
 from hoi_d2.inference.prediction import HOIPrediction
@@ -113,6 +112,8 @@ class PersonTracker:
         missing = [p for p in self._people if p.seen < self._frame]
         if not missing or not len(rows):
             return
+        from scipy.optimize import linear_sum_assignment  # slow to import
+
         overlap = _iou(np.stack([p.expected_box(self._frame) for p in missing]), boxes[rows])
         for who, column in zip(*linear_sum_assignment(overlap, maximize=True)):
             if overlap[who, column] >= _MIN_IOU:

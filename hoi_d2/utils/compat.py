@@ -142,7 +142,7 @@ def environment_report() -> list[tuple[str, str]]:
     required = "torch torchvision transformers timm safetensors numpy scipy pycocotools"
     for package in [*required.split(), "opencv-python-headless", "pillow", "matplotlib"]:
         rows.append((package, installed(package)))
-    for package in ["gradio", "onnxruntime", "submitit", "wandb"]:
+    for package in ["gradio", "onnxruntime", "pyarrow", "submitit", "wandb"]:
         rows.append((f"{package} (optional)", installed(package)))
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     rows += [("GPU", ", ".join(gpus) or "none"), ("CPU threads", str(torch.get_num_threads()))]

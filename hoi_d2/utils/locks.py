@@ -17,7 +17,7 @@ class LockedFolderError(UserError):
     """Another process writes to the folder; the message names it."""
 
 
-def lock_folder(folder: str | os.PathLike) -> None:
+def lock_folder(folder: str | os.PathLike, name: str = "OUTPUT_DIR") -> None:
     """Reserves a folder for this process until it ends; does nothing if it is reserved already.
 
     The system holds the lock, not the file, and ends it with the process: the file of a run that
@@ -26,6 +26,7 @@ def lock_folder(folder: str | os.PathLike) -> None:
 
     Args:
         folder: to be written; it exists.
+        name: of the key or option that names it, for the message.
 
     Raises:
         LockedFolderError: another process has reserved the folder.
@@ -45,7 +46,7 @@ def lock_folder(folder: str | os.PathLike) -> None:
     except (BlockingIOError, PermissionError) as error:
         holder = os.read(descriptor, 500)
         os.close(descriptor)
-        raise LockedFolderError(_message(folder, holder)) from error
+        raise LockedFolderError(_message(folder, holder, name)) from error
     except OSError:  # no locks on this file system
         os.close(descriptor)
         return
@@ -62,13 +63,13 @@ def _is_open(descriptor: int, file: Path) -> bool:
         return False
 
 
-def _message(folder: str | os.PathLike, holder: bytes) -> str:
+def _message(folder: str | os.PathLike, holder: bytes, name: str) -> str:
     try:
         content = json.loads(holder)
         who = f"process {content['pid']} on {content['host']}"
     except (ValueError, KeyError, TypeError):  # it has not written that yet
         who = "another process"
     return (
-        f"OUTPUT_DIR {os.fspath(folder)} is in use by {who}: "
-        "wait for that run or end it, or take another OUTPUT_DIR"
+        f"{name} {os.fspath(folder)} is in use by {who}: "
+        f"wait for that run or end it, or take another {name}"
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-import matplotlib
 from PIL import ImageFont
 
 logger = logging.getLogger(__name__)
@@ -19,7 +19,10 @@ _INVISIBLE = ("Cc", "Cf", "Zs", "Zl", "Zp")
 
 def default_font() -> str:
     """Returns DejaVu Sans Bold, which matplotlib includes: Latin, Greek, Cyrillic, Arabic, ..."""
-    return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf")
+    found = importlib.util.find_spec("matplotlib")  # importing it takes long
+    assert found is not None and found.origin is not None
+    fonts = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"
+    return str(fonts / "DejaVuSans-Bold.ttf")
 
 
 @lru_cache(maxsize=1024)

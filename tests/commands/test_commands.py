@@ -166,6 +166,16 @@ def test_what_is_loaded(program, loaded):
     assert set(done.stdout.splitlines()[-1].split()[1:]) == loaded
 
 
+def test_the_model_of_photographs_needs_none_of_the_slow_packages():
+    code = (
+        "import sys\nfrom hoi_d2 import get_model\nget_model('photo')\n"
+        "slow = {'transformers', 'timm', 'scipy.optimize', 'matplotlib'}\n"
+        "print('loaded', *sorted(slow & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded"
+
+
 def test_models_are_registered_by_the_public_names():
     code = (
         "from hoi_d2 import add_hoi_config\n"

@@ -75,6 +75,15 @@ def test_a_requeue_that_submitit_did_not_make_resumes_too(
     assert calls == [expected]
 
 
+def test_many_images_are_read_there_too(tool, submitit, monkeypatch):
+    calls = []
+    monkeypatch.setattr("hoi_d2.commands.predict.main", calls.append)
+    job = tool.Training(["predict", "--input", "a"])
+    job()
+    job.checkpoint()()
+    assert calls == [["--input", "a"], ["--resume", "--input", "a"]]
+
+
 def test_without_slurm_nothing_starts_here(tool, submitit, monkeypatch, capsys):
     monkeypatch.setattr(submitit.AutoExecutor, "cluster", "local")
     assert main(["slurm", "--", "SEED", "1"]) == 2

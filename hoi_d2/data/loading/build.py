@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -92,22 +92,14 @@ class TrainLoader(CountsBadImages):
             num_workers=self.num_workers,
             collate_fn=list,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_prepare_worker,
+            worker_init_fn=prepare_worker,
             # A separate one, so that starting workers does not advance torch's default generator.
             generator=torch.Generator(),
         )
-        batches = iter(loader)
-        # Workers ignore SIGTERM, which is how Python would end them when the process ends.
-        end_workers = getattr(batches, "_shutdown_workers", lambda: None)
-        atexit.register(end_workers)
-        try:
-            for batch in batches:
-                self.count(batch, "replaced by another image")
-                self._micro_batches += 1
-                yield batch
-        finally:
-            atexit.unregister(end_workers)
-            end_workers()
+        for batch in batches_of(loader):
+            self.count(batch, "replaced by another image")
+            self._micro_batches += 1
+            yield batch
 
     @contextmanager
     def explained_deaths(self) -> Iterator[None]:
@@ -275,13 +267,28 @@ def _report(dataset_name: str, records: list[dict[str, Any]]) -> None:
         report_dataset(records, vocabulary=vocabulary, evaluated_hois=evaluated)
 
 
+def batches_of(loader: DataLoader) -> Generator[Any, None, None]:
+    """The batches; the workers end with the generator, or with the process.
+
+    They ignore SIGTERM, which is how Python would end them when the process ends.
+    """
+    batches = iter(loader)
+    end_workers = getattr(batches, "_shutdown_workers", lambda: None)
+    atexit.register(end_workers)
+    try:
+        yield from batches
+    finally:
+        atexit.unregister(end_workers)
+        end_workers()
+
+
 def usable_workers(wanted: int) -> int:
     """Limits `wanted` to this process's share of the cores; batches do not depend on it."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(wanted, max(1, (cores or 1) // comm.get_local_size()))
 
 
-def _prepare_worker(worker_id: int) -> None:
+def prepare_worker(worker_id: int) -> None:
     cv2.setNumThreads(0)  # there are as many workers as cores
     # A scheduler signals all processes of a job; workers live on until the state is saved.
     for number in STOP_SIGNALS:

@@ -103,12 +103,13 @@ class EntityDetector(nn.Module):
             The images, and the mask (B, H, W), True inside them.
         """
         images = [x["image"].to(self.device, non_blocking=True).float() for x in batched_inputs]
-        images = [self._resized((x - self.pixel_mean) / self.pixel_std) for x in images]
+        # Resized first: a photograph has more pixels than the detector wants to see.
+        images = [(self._resized(x) - self.pixel_mean) / self.pixel_std for x in images]
         padded = ImageList.from_tensors(images)
         return padded, mask_of(padded.image_sizes, padded.tensor)
 
     def _resized(self, image: Tensor) -> Tensor:
-        """A normalised (3, H, W) image in the size that the detector wants."""
+        """A (3, H, W) image in the size that the detector wants."""
         return image
 
     def detect(self, images: ImageList, mask: Tensor) -> Entities:

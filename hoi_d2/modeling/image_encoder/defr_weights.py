@@ -7,7 +7,6 @@ from typing import Any
 from torch import Tensor
 
 from hoi_d2.checkpoint.defr_release import classifier_of, is_defr_release, scale_of, tower_of
-from hoi_d2.modeling.image_encoder.weights import OWN_PREFIX, encoder_weights
 
 
 def released_weights(model: Any, file: Any) -> dict[str, Tensor]:
@@ -25,6 +24,8 @@ def released_weights(model: Any, file: Any) -> dict[str, Tensor]:
     """
     if not is_defr_release(file.weights):
         return file.weights
+    from hoi_d2.modeling.image_encoder.weights import OWN_PREFIX, encoder_weights  # takes timm
+
     encoder, classifier = model.image_encoder, model.classifier
     tower = encoder_weights(encoder, tower_of(file.weights, source=file.name), source=file.name)
     head = classifier_of(file.weights, head=classifier.head, source=file.name)

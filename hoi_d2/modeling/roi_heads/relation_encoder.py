@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.models.detr.modeling_detr import DetrSinePositionEmbedding
 
 from hoi_d2.modeling.layers.transformer import SelfAttentionLayer
 
@@ -36,6 +35,9 @@ class InteractiveRelationEncoder(nn.Module):
         ffn_dim: int,
         dropout: float,
     ) -> None:
+        # transformers takes seconds to import, and most models have no IRE.
+        from transformers.models.detr.modeling_detr import DetrSinePositionEmbedding
+
         super().__init__()
         self.projection = nn.Conv2d(in_channels, hidden_dim, kernel_size=1)
         self.positions = DetrSinePositionEmbedding(hidden_dim // 2, normalize=True)
