@@ -1,13 +1,15 @@
 #!/usr/bin/env python
-"""Writes the tables of MODEL_ZOO.md and README.md from zoo.json, which holds every figure once.
+"""Writes the tables of MODEL_ZOO.md, README.md and docs/evidence.md; every figure is held once.
 
 python tools/make_model_zoo.py             # writes them
 python tools/make_model_zoo.py --check     # exit 1 if a page is not what the file says
 python tools/make_model_zoo.py --measure   # first counts parameters and times training steps
 python tools/make_model_zoo.py --measure toy/rmlr.yaml RmLR/R50.yaml   # of these configs alone
 
-A table stands between `<!-- zoo: NAME -->` and `<!-- end -->`; the rest is the page's own.
-README.md has a short one of what runs at once.
+A table stands between `<!-- zoo: NAME -->` and `<!-- end -->`, from zoo.json; or between
+`<!-- copy: FILE, NAME -->` and `<!-- end -->`, from between `<!-- NAME -->` and
+`<!-- end of NAME -->` of a project's README, which its script writes. The rest is the page's own.
+README.md has a short table of what runs at once.
 A row is a config of `configs/`; `ours` is null where nobody has trained it, `parameters` and
 `step` are measured (the step where the section has such a column), all else was written down.
 """
@@ -27,8 +29,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 PAGE, README = ROOT / "MODEL_ZOO.md", ROOT / "README.md"
+EVIDENCE = ROOT / "docs" / "evidence.md"
 ZOO = ROOT / "hoi_d2" / "model_zoo" / "zoo.json"
 _TABLE = re.compile(r"(<!-- zoo: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+_COPY = re.compile(r"(<!-- copy: (\S+), ([^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def table_of(section: dict[str, Any]) -> str:
@@ -77,7 +82,16 @@ def filled(page: str, zoo: dict[str, Any]) -> str:
     names = [match.group(2) for match in _TABLE.finditer(page)]
     if set(names) != set(zoo):
         raise KeyError(f"the page has tables {sorted(names)}, the file {sorted(zoo)}")
-    return _TABLE.sub(lambda m: m.group(1) + table_of(zoo[m.group(2)]) + m.group(3), page)
+    page = _TABLE.sub(lambda m: m.group(1) + table_of(zoo[m.group(2)]) + m.group(3), page)
+    return _COPY.sub(lambda m: m.group(1) + _table_in(*m.group(2, 3)) + m.group(4), page)
+
+
+def _table_in(file: str, name: str) -> str:
+    _, start, rest = (ROOT / file).read_text().partition(f"<!-- {name} -->\n")
+    table, end, _ = rest.partition(f"<!-- end of {name} -->")
+    if not (start and end):
+        raise KeyError(f"{file} has no table {name!r}")
+    return table
 
 
 def write_zoo(zoo: dict[str, Any]) -> None:
@@ -135,7 +149,7 @@ def main() -> int:
     if args.measure is not None:
         measure(zoo, args.measure, lambda: write_zoo(zoo))
     stale = 0
-    for page, tables in ((PAGE, zoo), (README, short(zoo))):
+    for page, tables in ((PAGE, zoo), (README, short(zoo)), (EVIDENCE, {})):
         new = filled(page.read_text(), tables)
         if not args.check:
             page.write_text(new)
