@@ -1,15 +1,18 @@
 #!/usr/bin/env python
-"""Writes the tables of MODEL_ZOO.md and README.md from zoo.json, the only place of all figures.
+"""Writes the tables of MODEL_ZOO.md, README.md and docs/evidence.md; each figure is stored once.
 
 python tools/make_model_zoo.py             # write the tables
 python tools/make_model_zoo.py --check     # exit code 1 if a page is out of date
 python tools/make_model_zoo.py --measure   # first count parameters and time training steps
 python tools/make_model_zoo.py --measure toy/rmlr.yaml RmLR/R50.yaml   # only for these configs
 
-A table is between `<!-- zoo: NAME -->` and `<!-- end -->`; all other text is written by hand.
-README.md has a short table of the models that need no training.
-Each row is a config of `configs/`. `ours` is null if the config has not been trained; `parameters`
-and `step` (in sections with such a column) are measured; all other values are entered by hand.
+
+A table between `<!-- zoo: NAME -->` and `<!-- end -->` is made from zoo.json. One between
+`<!-- copy: FILE, NAME -->` and `<!-- end -->` is copied from a project's README, from between
+`<!-- NAME -->` and `<!-- end of NAME -->`, which the project's script writes. All other text is
+written by hand. README.md has a short table of the models that need no training. Each row is a
+config of `configs/`. `ours` is null if the config has not been trained; `parameters` and `step` (in
+sections with such a column) are measured; all other values are entered by hand.
 """
 
 from __future__ import annotations
@@ -27,8 +30,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 PAGE, README = ROOT / "MODEL_ZOO.md", ROOT / "README.md"
+EVIDENCE = ROOT / "docs" / "evidence.md"
 ZOO = ROOT / "hoi_d2" / "model_zoo" / "zoo.json"
 _TABLE = re.compile(r"(<!-- zoo: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+_COPY = re.compile(r"(<!-- copy: (\S+), ([^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def table_of(section: dict[str, Any]) -> str:
@@ -77,7 +83,16 @@ def filled(page: str, zoo: dict[str, Any]) -> str:
     names = [match.group(2) for match in _TABLE.finditer(page)]
     if set(names) != set(zoo):
         raise KeyError(f"the page has tables {sorted(names)}, the file {sorted(zoo)}")
-    return _TABLE.sub(lambda m: m.group(1) + table_of(zoo[m.group(2)]) + m.group(3), page)
+    page = _TABLE.sub(lambda m: m.group(1) + table_of(zoo[m.group(2)]) + m.group(3), page)
+    return _COPY.sub(lambda m: m.group(1) + _table_in(*m.group(2, 3)) + m.group(4), page)
+
+
+def _table_in(file: str, name: str) -> str:
+    _, start, rest = (ROOT / file).read_text().partition(f"<!-- {name} -->\n")
+    table, end, _ = rest.partition(f"<!-- end of {name} -->")
+    if not (start and end):
+        raise KeyError(f"{file} has no table {name!r}")
+    return table
 
 
 def write_zoo(zoo: dict[str, Any]) -> None:
@@ -137,7 +152,7 @@ def main() -> int:
     if args.measure is not None:
         measure(zoo, args.measure, lambda: write_zoo(zoo))
     stale = 0
-    for page, tables in ((PAGE, zoo), (README, short(zoo))):
+    for page, tables in ((PAGE, zoo), (README, short(zoo)), (EVIDENCE, {})):
         new = filled(page.read_text(), tables)
         if not args.check:
             page.write_text(new)

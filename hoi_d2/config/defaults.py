@@ -381,9 +381,12 @@ def _add_classifier_keys(cfg: CfgNode) -> None:
     # Linear head: normalise the image feature. The release does not, and has SCALE 1.
     node.NORMALIZE_FEATURES = True
     # First rows: "language" = vectors of the classes' sentences, of the text encoder and the
-    # sentence form that MODEL.LANGUAGE names; or "random". Neither matters where MODEL.WEIGHTS is
-    # set, which holds the rows: then no text encoder is needed.
+    # sentence form that MODEL.LANGUAGE names; "random"; or "factor", a random vector of the object
+    # plus one of the verb, the control of language. None matters where MODEL.WEIGHTS is set, which
+    # holds the rows: then no text encoder is needed.
     node.INIT = "language"
+    # Language rows only: "plain"; "centred", without the mean of all classes; or "whitened".
+    node.ROWS = "plain"
     # Where CLIP's visual projection comes from, through which its text vectors are pulled back to
     # the width of the image feature: "" = the image encoder's own; else a CLIP of transformers (a
     # file, a folder or a hub id), for an image encoder that is no CLIP.

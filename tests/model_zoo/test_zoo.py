@@ -62,6 +62,20 @@ def test_the_page_is_what_the_file_says():
     assert TOOL["filled"](page, ZOO) == page, "python tools/make_model_zoo.py"
 
 
+def test_a_table_is_copied_from_a_project(tmp_path, monkeypatch):
+    monkeypatch.setitem(TOOL["filled"].__globals__, "ROOT", tmp_path)
+    (tmp_path / "a.md").write_text("<!-- x y -->\n| 1 |\n<!-- end of x y -->\n| 2 |\n")
+    page = "0\n<!-- copy: a.md, x y -->\nold\n<!-- end -->\n3\n"
+    assert TOOL["filled"](page, {}) == page.replace("old", "| 1 |")
+    with pytest.raises(KeyError, match=r"a\.md has no table 'z'"):
+        TOOL["filled"](page.replace("x y", "z"), {})
+
+
+def test_the_evidence_has_the_tables_of_the_projects():
+    page = TOOL["EVIDENCE"].read_text()
+    assert TOOL["filled"](page, {}) == page, "python tools/make_model_zoo.py"
+
+
 def test_the_readme_has_what_runs_at_once():
     page, tables = TOOL["README"].read_text(), TOOL["short"](ZOO)
     assert TOOL["filled"](page, tables) == page, "python tools/make_model_zoo.py"

@@ -25,7 +25,7 @@ def build_image_encoder(cfg: CfgNode) -> ImageEncoder:
 
 
 def encoder_models(cfg: CfgNode) -> list[HubModel]:
-    """Returns the models of the Hugging Face hub that the encoder needs; see `image_encoder.build`."""
+    """Returns the models of the Hugging Face hub that the encoder needs."""
     from hoi_d2.modeling.image_encoder import build
 
     return build.encoder_models(cfg)

@@ -19,7 +19,8 @@ from hoi_d2.checkpoint.hub import is_hub_id
 from hoi_d2.checkpoint.weight_files import local_files, read_weights
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.model_zoo.published import HubModel
-from hoi_d2.modeling.language.prompts import hoi_sentences
+from hoi_d2.modeling.language.class_rows import adjusted_rows, factor_rows, random_rows
+from hoi_d2.modeling.language.prompts import hoi_sentences, interaction_classes
 from hoi_d2.modeling.language.text_encoder import (
     encode_sentences,
     encoder_options,
@@ -27,6 +28,7 @@ from hoi_d2.modeling.language.text_encoder import (
 )
 
 logger = logging.getLogger(__name__)
+INITS = ("language", "random", "factor")
 _PROJECTION = "visual_projection.weight"  # of transformers' CLIP, (E, D)
 
 
@@ -113,17 +115,23 @@ def build_hoi_classifier(
             not fit; says what would.
     """
     node = cfg.MODEL.CLASSIFIER
-    sentences = hoi_sentences(vocabulary_of(cfg), template=cfg.MODEL.LANGUAGE.TEMPLATE)
-    if node.INIT not in ("language", "random"):
-        raise ValueError(f'MODEL.CLASSIFIER.INIT must be "language" or "random", got {node.INIT!r}')
+    vocabulary = vocabulary_of(cfg)
+    sentences = hoi_sentences(vocabulary, template=cfg.MODEL.LANGUAGE.TEMPLATE)
+    if node.INIT not in INITS:
+        raise ValueError(f"MODEL.CLASSIFIER.INIT must be one of {INITS}, got {node.INIT!r}")
     # A checkpoint brings its own rows; the text encoder may not be there any more.
-    is_random, stand_in = node.INIT == "random" or bool(cfg.MODEL.WEIGHTS), ""
-    if is_random:
+    is_random, stand_in = node.INIT != "language" or bool(cfg.MODEL.WEIGHTS), ""
+    if node.INIT == "factor":
+        if vocabulary.phrases:
+            raise ValueError("own classes have no factors: set MODEL.CLASSIFIER.INIT to language")
+        rows = factor_rows(torch.from_numpy(interaction_classes(vocabulary)), width)
+    elif is_random:
         rows = random_rows(len(sentences), width, head=node.HEAD)
     else:
         rows, stand_in = language_rows(
             cfg, sentences, width=width, visual_projection=visual_projection
         )
+        rows = adjusted_rows(rows, node.ROWS)
     is_random |= bool(stand_in)
     if node.HEAD == "cosine":
         return CosineClassifier(rows, scale=node.SCALE, is_random=is_random, stand_in=stand_in)
@@ -149,13 +157,6 @@ def classifier_models(cfg: CfgNode) -> list[HubModel]:
     if language.POOLING == "clip" and is_hub_id(node.PROJECTION):
         models.append(HubModel(node.PROJECTION))
     return models
-
-
-def random_rows(classes: int, width: int, *, head: str) -> Tensor:
-    """(C, D) as the release draws them: N(0, 1/D) for cosine, `nn.Linear`'s default for linear."""
-    if head == "linear":
-        return nn.Linear(width, classes).weight.detach()
-    return torch.randn(classes, width) * width**-0.5
 
 
 def language_rows(

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from hoi_d2.data.vocabulary import hico_det_vocabulary
+from hoi_d2.modeling.language.class_rows import adjusted_rows
 from hoi_d2.modeling.language.classifier import (
     CosineClassifier,
     LinearClassifier,
@@ -187,7 +188,25 @@ def test_a_projection_file_without_one_is_refused(config, folders):
         build_hoi_classifier(cfg, width=WIDTH)
 
 
-@pytest.mark.parametrize("key, word", [("HEAD", "bilinear"), ("INIT", "bert")])
+@pytest.mark.parametrize("rows", ["centred", "whitened"])
+def test_language_rows_are_adjusted_by_the_config(config, rows):
+    cfg = config("bert", "MODEL.CLASSIFIER.ROWS", rows)
+    classifier = build_hoi_classifier(cfg, width=WIDTH)
+    expected = adjusted_rows(F.normalize(vectors(cfg), dim=1), rows)
+    torch.testing.assert_close(classifier.weight.data, expected)
+    assert not classifier.is_random
+
+
+def test_factor_rows_need_no_text_encoder(config):
+    cfg = config("no/such-encoder", "MODEL.CLASSIFIER.INIT", "factor")
+    classifier = build_hoi_classifier(cfg, width=WIDTH)
+    assert classifier.is_random and classifier.weight.shape == (600, WIDTH)
+    cfg.MODEL.HOI.CLASSES = ["riding a horse", "feeding a dog"]
+    with pytest.raises(ValueError, match="own classes have no factors"):
+        build_hoi_classifier(cfg, width=WIDTH)
+
+
+@pytest.mark.parametrize("key, word", [("HEAD", "bilinear"), ("INIT", "bert"), ("ROWS", "white")])
 def test_wrong_words_are_refused(config, key, word):
     with pytest.raises(ValueError, match=rf"CLASSIFIER.{key} must be .* got '{word}'"):
         build_hoi_classifier(config("bert", f"MODEL.CLASSIFIER.{key}", word), width=WIDTH)
