@@ -67,7 +67,7 @@ def test_a_row(path):
     attention = {"cls_only": "mean", "learnt_attention": "learnt", "algorithm_1": "layer"}
     kind = next((v for k, v in attention.items() if k in name), "fixed")
     assert kind == cfg.MODEL.RMLR.CML.CROSS_ATTENTION
-    assert head.aligns_output == ("algorithm_1" in name)
+    assert head.aligns_output == (not plain and "training_branch" not in name)
 
     mask = next((m for m in ("union", "image") if f"mask_{m}" in name), "human_or_object")
     assert head.masked_roi.mask == mask
