@@ -61,8 +61,11 @@ def pil_to_rgb(image: Image.Image, *, apply_exif: bool = True) -> np.ndarray:
 def orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 (upright) where there is none, or a damaged or unknown one.
 
-    A damaged EXIF block says nothing about the pixels: it never costs the image.
+    A damaged EXIF block says nothing about the pixels: it never costs the image. A TIFF's
+    orientation is part of the format, and Pillow has turned it already.
     """
+    if image.format == "TIFF":
+        return 1
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
