@@ -10,7 +10,7 @@ LOCK_FLAGS := --group dev --generate-hashes --universal --no-emit-index-url --no
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help env demo test test-slow lint format docs benchmark lock build clean
+.PHONY: help env demo test test-slow fuzz lint format docs benchmark lock build clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,10 @@ test: env lint docs  ## lint, documentation, then the whole test suite
 
 test-slow: env  ## the tests that take minutes
 	$(PY) -m pytest -m slow
+
+CASES ?= 10000
+fuzz: env  ## CASES damaged files of every form; table and what failed in output/fuzz
+	$(PY) -m tests.fuzz --cases $(CASES) --output output/fuzz
 
 lint: env  ## ruff (lint, format check), mypy and codespell
 	$(PY) -m ruff check .

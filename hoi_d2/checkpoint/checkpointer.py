@@ -27,6 +27,7 @@ from hoi_d2.checkpoint.errors import (
     OtherModelError,
     UnreadableFileError,
     WeightsError,
+    other_shapes_named,
 )
 from hoi_d2.checkpoint.strict import load_strictly
 from hoi_d2.checkpoint.upt_conversion import check_takes_upt, is_whole_upt
@@ -282,7 +283,8 @@ class HOICheckpointer(DetectionCheckpointer):
             )
         # What a detector's own training saved keeps the heads of that training.
         if isinstance(self.model, ConvertsWeights) and (strict or layout not in ("detr", "")):
-            return self.model.convert_weights(file, classes=classes)
+            with other_shapes_named(file.name):
+                return self.model.convert_weights(file, classes=classes)
         return file.weights
 
     def _load_what_fits(

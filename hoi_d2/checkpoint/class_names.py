@@ -28,11 +28,11 @@ def vocabulary_in(path: str | os.PathLike) -> Vocabulary | None:
     if not local.is_file():
         return None
     content = file_entry(local, "vocabulary")
-    if not content:
+    if content is None or content == {}:
         return None
     try:
         return Vocabulary.from_dict(content)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except Exception as error:  # every member may be of any type
         raise WeightsError(f"{path}: the class names in it are damaged ({error!r})") from error
 
 
@@ -49,6 +49,8 @@ def other_names(saved: dict[str, Any] | None, model: nn.Module) -> str:
     if not isinstance(saved, dict) or own is None:
         return ""
     for kind in ("objects", "verbs"):
+        if not isinstance(saved.get(kind, []), list | tuple):
+            return f"has damaged class names: {kind} is no list"
         if kind in saved and tuple(saved[kind]) != tuple(getattr(own, kind)):
             return (
                 f"was trained for other {kind} than the model has (vocabulary {own.name}); set "

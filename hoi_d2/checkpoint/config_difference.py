@@ -50,11 +50,9 @@ def check_config_of(file: WeightFile, weights: Mapping[str, Tensor], model: nn.M
 
 def _origin(file: WeightFile) -> str:
     """The config that a file was trained with, as far as the file tells."""
-    text = file.extra.get("config")
-    config = yaml.safe_load(text) if isinstance(text, str) else None
-    if not isinstance(config, dict):
+    flat = _read(file.extra.get("config", ""))
+    if not flat:
         return "Use the config that it was trained with (config.yaml next to it)"
-    flat = _flat(config)
     return (
         f"It was trained with MODEL.META_ARCHITECTURE {flat.get('MODEL.META_ARCHITECTURE')} in "
         f"{flat.get('OUTPUT_DIR')}: use config.yaml of that folder"
@@ -69,12 +67,21 @@ def config_differences(then: str, now: str) -> list[str]:
     """
     if not (then and now):
         return []
-    before, after = _flat(yaml.safe_load(then)), _flat(yaml.safe_load(now))
+    before, after = _read(then), _read(now)
     return [
         f"{key}: {before.get(key, 'none')} then, {after.get(key, 'none')} now"
         for key in sorted(before | after)
         if before.get(key) != after.get(key)
     ]
+
+
+def _read(text: str) -> dict[str, Any]:
+    """Full key -> value of a config as text; empty where a file holds another text."""
+    try:
+        config = yaml.safe_load(text)
+        return _flat(config) if isinstance(config, dict) else {}
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
+        return {}
 
 
 def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:

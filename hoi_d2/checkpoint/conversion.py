@@ -24,7 +24,7 @@ from torch import Tensor
 
 from hoi_d2.checkpoint.defr_release import LAYOUT as DEFR_RELEASE
 from hoi_d2.checkpoint.defr_release import is_defr_release
-from hoi_d2.checkpoint.errors import WeightsError
+from hoi_d2.checkpoint.errors import WeightsError, other_shapes_named
 from hoi_d2.checkpoint.weight_files import WeightFile
 from hoi_d2.data.class_spaces import class_map, class_space, likely_order_of_80, missing_classes
 
@@ -127,8 +127,14 @@ def detector_weights(file: WeightFile, *, classes: str = "") -> DetectorWeights:
         classes: class space of its outputs, where the layout does not tell it right.
 
     Raises:
-        WeightsError: no known layout, or a checkpoint without its detector.
+        WeightsError: no known layout, a checkpoint without its detector, or a weight of a shape
+            that its layout does not have.
     """
+    with other_shapes_named(file.name):
+        return _detector_weights(file, classes)
+
+
+def _detector_weights(file: WeightFile, classes: str) -> DetectorWeights:
     layout = recognise_layout(file)
     if layout in ("detr", "rmlr"):
         weights, names = _own_detector(file), _own_classes(file)

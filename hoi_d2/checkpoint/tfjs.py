@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hoi_d2.checkpoint.errors import WeightsError
+from hoi_d2.checkpoint.errors import MissingFileError, WeightsError
 
 _TYPES = {"float32": "<f4", "float16": "<f2", "int32": "<i4", "bool": "?"}
 _PASS_THROUGH = ("Transpose", "Identity")
@@ -27,11 +27,22 @@ def read_convolutions(path: str | os.PathLike) -> list[tuple[Tensor, Tensor]]:
         path: the JSON file; the files that its `weightsManifest` names are next to it.
 
     Raises:
-        FileNotFoundError: the JSON file or a binary file is not there.
-        WeightsError: it is no graph model, a binary file has the wrong size, or a tensor is
-            missing.
+        FileNotFoundError: the JSON file is not there.
+        WeightsError: it is no graph model or is damaged, a binary file is not there or has the
+            wrong size, or a tensor is missing.
     """
     path = Path(path)
+    try:
+        return _convolutions(path)
+    except (WeightsError, FileNotFoundError):
+        raise
+    except Exception as error:  # every member may be missing, or of another type
+        raise WeightsError(
+            f"{path} is damaged: a node or weight is not as TensorFlow.js writes it ({error!r})"
+        ) from error
+
+
+def _convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
     model = read_graph_model(path)
     tensors = _read_tensors(path, model["weightsManifest"])
     nodes = {node["name"]: node for node in model["modelTopology"]["node"]}
@@ -58,7 +69,7 @@ def read_graph_model(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no weight file {path}")
     try:
         model = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is not JSON: {error}") from error
     if not (
         isinstance(model, dict)
@@ -77,12 +88,12 @@ def binary_files(path: Path, manifest: list[dict[str, Any]]) -> list[Path]:
     """The binary files of a graph model, next to its JSON file `path`.
 
     Raises:
-        FileNotFoundError: one is not there.
+        MissingFileError: one is not there.
     """
     files = [path.parent / Path(name).name for group in manifest for name in group["paths"]]
     for file in files:
         if not file.is_file():
-            raise FileNotFoundError(f"{path} needs {file.name} next to it, which is not there")
+            raise MissingFileError(f"{path} needs {file.name} next to it, which is not there")
     return files
 
 
@@ -91,7 +102,7 @@ def _read_tensors(path: Path, manifest: list[dict[str, Any]]) -> dict[str, np.nd
     for group in manifest:
         files = binary_files(path, [group])
         data, start = b"".join(file.read_bytes() for file in files), 0
-        layout = [(w["name"], w["shape"], _type_of(path, w)) for w in group["weights"]]
+        layout = [(w["name"], _shape_of(path, w), _type_of(path, w)) for w in group["weights"]]
         size = sum(math.prod(shape) * kind.itemsize for _, shape, kind in layout)
         if size != len(data):
             names = ", ".join(file.name for file in files)
@@ -104,6 +115,14 @@ def _read_tensors(path: Path, manifest: list[dict[str, Any]]) -> dict[str, np.nd
             tensors[name] = np.frombuffer(data, kind, count, start).reshape(shape)
             start += count * kind.itemsize
     return tensors
+
+
+def _shape_of(path: Path, weight: dict[str, Any]) -> list[int]:
+    """The shape; a list or text in it would be repeated instead of multiplied."""
+    shape = weight["shape"]
+    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+        raise WeightsError(f"{path}: tensor {weight['name']!r} has the shape {shape!r:.60}")
+    return shape
 
 
 def _type_of(path: Path, weight: dict[str, Any]) -> np.dtype:
@@ -129,7 +148,9 @@ def _biases(nodes: dict[str, Any], tensors: dict[str, np.ndarray]) -> dict[str, 
 def _source(name: str, nodes: dict[str, Any]) -> str:
     """The node that a value comes from, past those that only turn it."""
     name = name.split(":")[0]
-    while name in nodes and nodes[name]["op"] in _PASS_THROUGH:
+    for _ in nodes:  # a chain is no longer than that; a circle has no end
+        if name not in nodes or nodes[name]["op"] not in _PASS_THROUGH:
+            break
         name = nodes[name]["input"][0].split(":")[0]
     return name
 

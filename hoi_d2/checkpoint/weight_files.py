@@ -9,6 +9,7 @@ import pickle
 import re
 import zipfile
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,22 @@ _LARGEST_RATIO = 4  # bytes of the entries of an archive per byte of the archive
 _JSON_ENTRIES = ("classes", "frozen", "vocabulary")  # of our own files' metadata
 
 
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
+
+
+_ENTRIES: dict[str, Callable[[Any], bool]] = {
+    "config": lambda value: isinstance(value, str),
+    "frozen": lambda value: isinstance(value, dict) and _are_words([*value, *value.values()]),
+    "vocabulary": lambda value: isinstance(value, dict),
+    "classes": _are_words,
+    "random_parts": _are_words,
+    "matching_heuristics": lambda value: isinstance(value, bool),
+    "__author__": lambda value: isinstance(value, str),
+}
+"""What this project looks at beside the weights; of another kind it is somebody else's entry."""
+
+
 @dataclass
 class WeightFile:
     """What a weight file holds.
@@ -41,7 +58,8 @@ class WeightFile:
         name: for messages.
         weights: by name.
         weights_key: under which a `.pth` keeps them; "" = they are the whole of it.
-        extra: what else is in it: the other entries of a `.pth`, the metadata of a safetensors.
+        extra: what else is in it: the other entries of a `.pth`, the metadata of a safetensors;
+            without those that have the name of one of ours and are of another kind.
         labels: class names of a transformers configuration that lies beside it, if any.
     """
 
@@ -74,10 +92,27 @@ def read_weights(source: str | os.PathLike, *, sha256: str = "", revision: str =
     for file in files:
         part = _read(file)
         result.weights.update(part.weights)
-        result.extra.update(part.extra)
+        result.extra.update(
+            {n: v for n, v in part.extra.items() if n not in _ENTRIES or _ENTRIES[n](v)}
+        )
         result.weights_key = part.weights_key
     result.labels = labels_beside(files[0])
     return result
+
+
+def averaged_weights(file: WeightFile) -> dict[str, Tensor]:
+    """The averaged weights of a training checkpoint; empty where it has none.
+
+    Raises:
+        WeightsError: what it has in their place is no dict of weights, or has other names.
+    """
+    kept = file.extra.get("ema")
+    average = kept.get("average") if isinstance(kept, dict) else None
+    if average is None:
+        return {}
+    if not isinstance(average, dict) or not average.keys() <= file.weights.keys():
+        raise WeightsError(f"{file.name} is damaged: its averaged weights are not those it has")
+    return _tensors(Path(file.name), average) if average else {}
 
 
 def local_files(source: str | os.PathLike, *, revision: str = "") -> list[Path]:
@@ -138,6 +173,8 @@ def _names_in(index: Path) -> list[str]:
         raise UnreadableFileError(
             f"{index} is damaged: expected an object whose weight_map gives a file for each weight"
         ) from error
+    if not names:
+        raise UnreadableFileError(f"{index} names no file")
     for name in names:
         if not isinstance(name, str) or Path(name).name != name:
             raise UnreadableFileError(f"{index} names {name!r}, expected a file of its own folder")
@@ -175,7 +212,7 @@ def metadata_of(file: Any) -> dict[str, Any]:
     found: dict[str, Any] = dict(file.metadata() or {})
     for name in _JSON_ENTRIES:
         if name in found:
-            with suppress(json.JSONDecodeError):  # somebody else's entry of that name
+            with suppress(ValueError, RecursionError):  # somebody else's entry of that name
                 found[name] = json.loads(found[name])
     return found
 
@@ -233,13 +270,22 @@ def _namespaces_allowed() -> AbstractContextManager[Any]:
 
 
 def _tensors(path: Path, state: dict[Any, Any]) -> dict[str, Tensor]:
-    wrong = [str(name) for name, value in state.items() if not isinstance(value, Tensor)]
+    wrong = [str(name) for name, value in state.items() if not _is_plain(value)]
     wrong += [repr(name) for name in state if not isinstance(name, str)]
     if wrong or not state:
         what = f"{', '.join(wrong[:5])} are not named tensors" if wrong else "it is empty"
         raise WeightsError(f"{path} is not a dict of weights: {what}")
     named = {name.removeprefix("module."): value for name, value in state.items()}
     return _finite(path, named)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a tensor of numbers that are all there."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and not (value.is_quantized or value.is_meta)
+    )
 
 
 def _finite(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from hoi_d2.checkpoint.class_names import vocabulary_in
+from hoi_d2.checkpoint.weight_files import averaged_weights, read_weights
 from hoi_d2.utils.arguments import CommandParser
 from hoi_d2.utils.files import sha256_of
 
@@ -22,21 +24,26 @@ def strip(checkpoint: Path, output: Path, *, dtype: torch.dtype = torch.float16)
     """Writes the averaged weights, if there are any, without parts that only training uses.
 
     The config, iteration and class names are stored in the file's metadata.
+
+    Raises:
+        FileNotFoundError: no such file.
+        WeightsError: it is damaged, or holds more than weights.
     """
-    data = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    weights = {**data["model"], **data.get("ema", {}).get("average", {})}
+    file = read_weights(checkpoint)
+    weights = file.weights | averaged_weights(file)
     kept = {
         name: value.to(dtype).contiguous() if value.is_floating_point() else value
         for name, value in weights.items()
         if not name.startswith(ONLY_IN_TRAINING) and not name.endswith("num_batches_tracked")
     }
     metadata = {
-        "config": re.sub(r"(?m)^OUTPUT_DIR: .*\n", "", str(data.get("config", ""))),
-        "iteration": str(data.get("iteration", "")),
+        "config": re.sub(r"(?m)^OUTPUT_DIR: .*\n", "", file.extra.get("config", "")),
+        "iteration": str(file.extra.get("iteration", "")),
     }
-    for name in ("vocabulary", "frozen"):  # which names, and on top of which frozen weights
-        if name in data:
-            metadata[name] = json.dumps(data[name])
+    if vocabulary := vocabulary_in(checkpoint):
+        metadata["vocabulary"] = json.dumps(vocabulary.as_dict())
+    if "frozen" in file.extra:  # on top of which frozen weights
+        metadata["frozen"] = json.dumps(file.extra["frozen"])
     output.parent.mkdir(parents=True, exist_ok=True)
     save_file(kept, output, metadata=metadata)
     output.chmod(0o644)  # safetensors creates files that only the owner can read

@@ -63,8 +63,11 @@ def pil_to_rgb(image: Image.Image, *, apply_exif: bool = True) -> np.ndarray:
 def orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 (upright) where there is none, or a damaged or unknown one.
 
-    The pixels of an image with a damaged EXIF block are still valid, so this never raises.
+    The pixels of an image with a damaged EXIF block are still valid, so this never raises. The
+    orientation of a TIFF is part of the format; Pillow applies it when it opens the file.
     """
+    if image.format == "TIFF":
+        return 1
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -83,21 +83,31 @@ class Vocabulary:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Vocabulary:
-        """Returns the vocabulary from `as_dict`'s data; older files have HOI classes only."""
+        """Returns the vocabulary from `as_dict`'s data; older files have HOI classes only.
+
+        Raises:
+            Exception: it is damaged; of many kinds.
+        """
         objects, verbs = tuple(content["objects"]), tuple(content["verbs"])
         hois = np.asarray(content["hois"], dtype=np.int64).reshape(-1, 2)
         valid = np.zeros((len(objects), len(verbs)), dtype=bool)
         pairs = np.asarray(content.get("valid", hois), dtype=np.int64).reshape(-1, 2)
+        name = content.get("name", "classes of a checkpoint")
+        ing, phrases = tuple(content.get("verbs_ing", verbs)), tuple(content.get("phrases", ()))
+        if not all(isinstance(text, str) for text in (name, *objects, *verbs, *ing, *phrases)):
+            raise TypeError("a class name is no text")
+        if (hois < 0).any() or (hois >= valid.shape).any() or (pairs < 0).any():
+            raise ValueError("an HOI class has no object or verb")
         valid[pairs[:, 0], pairs[:, 1]] = True
         return cls(
-            content.get("name", "classes of a checkpoint"),
+            name,
             objects,
             verbs,
-            tuple(content.get("verbs_ing", verbs)),
+            ing,
             hois,
             valid,
             int(content.get("person", 0)),
-            tuple(content.get("phrases", ())),
+            phrases,
         )
 
     @cached_property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -16,9 +17,16 @@ from tabulate import tabulate
 from torch import nn
 
 from hoi_d2.utils.files import write_atomically
+from hoi_d2.utils.user_errors import UserError
 
 logger = logging.getLogger(__name__)
 LOG_NAME, CONFIG_NAME = "log.txt", "config.yaml"
+_LOGGERS = ("fvcore", "detectron2", "hoi_d2")
+
+
+class LogFileError(UserError, OSError):
+    """log.txt cannot be written any more, mostly because its disk is full."""
+
 
 # Of detectron2, and of no use to whoever reads the console: the console has a table of the metrics.
 _FOR_THE_FILE_ALONE = {
@@ -51,11 +59,13 @@ def start_logs(cfg: CfgNode, args: argparse.Namespace) -> None:
     """
     output, rank = Path(cfg.OUTPUT_DIR), comm.get_rank()
     make_output_dir(cfg.OUTPUT_DIR)
-    for name in ("fvcore", "detectron2", "hoi_d2"):
+    for name in _LOGGERS:
         for handler in setup_logger(str(output), distributed_rank=rank, name=name).handlers:
             if getattr(handler, "stream", None) is sys.stdout:
                 handler.setLevel(logging.INFO)
                 handler.addFilter(is_for_the_console)
+            elif isinstance(handler, logging.StreamHandler):
+                end_on_error(handler, output / LOG_NAME)
     logger.debug("environment:\n%s", collect_env_info())
     logger.debug("arguments: %s", args)
     logger.debug("config:\n%s", cfg.dump())
@@ -74,6 +84,35 @@ def start_logs(cfg: CfgNode, args: argparse.Namespace) -> None:
 def is_for_the_console(record: logging.LogRecord) -> bool:
     """Whether a line is shown, and not only written to log.txt."""
     return not record.getMessage().startswith(_FOR_THE_FILE_ALONE.get(record.name, ()))
+
+
+def end_on_error(handler: logging.StreamHandler, file: Path) -> None:
+    """Makes the first line that a handler cannot write end the run.
+
+    logging itself prints a traceback for each line, without an end.
+
+    Args:
+        handler: of the file; it is closed and taken off before the error is raised.
+        file: for the message.
+    """
+
+    def end(record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        for name in _LOGGERS:
+            own = logging.getLogger(name)
+            for other in own.handlers[:]:
+                if getattr(other, "stream", None) is handler.stream:
+                    own.removeHandler(other)
+        with suppress(OSError):
+            handler.stream.close()  # else the interpreter tries once more at its end
+        if not isinstance(error, OSError):
+            return
+        raise LogFileError(
+            f"{file} cannot be written ({error.strerror}): free some space on its disk and go on "
+            "with --resume, or take another OUTPUT_DIR"
+        ) from error
+
+    handler.handleError = end  # type: ignore[method-assign]
 
 
 def _device(name: str) -> str:

@@ -5,6 +5,7 @@ Set HOI_D2_TRACEBACK=1 to see the traceback as well.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -56,7 +57,8 @@ def report(error: BaseException, where: str = "") -> None:
     if os.environ.get(TRACEBACK):
         traceback.print_exception(error)
     more = f" (traceback: {where})" if where else ""
-    print(f"error{_rank()}: {printable(message(error))}{more}", file=sys.stderr, flush=True)
+    full = _full_disk(error, where)
+    print(f"error{_rank()}: {printable(message(error))}{full}{more}", file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:
@@ -77,6 +79,16 @@ def message(error: BaseException) -> str:
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])
     return str(error) or type(error).__name__
+
+
+def _full_disk(error: BaseException, where: str) -> str:
+    """What to do about a full disk, where the error itself does not name a file of the run."""
+    if not isinstance(error, OSError) or isinstance(error, UserError):
+        return ""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not where:
+        return ""
+    folder = os.path.dirname(where) or "."
+    return f": the disk of {folder} is full; free some space, go on with --resume"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -36,3 +36,14 @@ def struct_array(members: list[np.ndarray]) -> np.ndarray:
     if not members:
         return np.zeros((0, 0))
     return np.concatenate(members, axis=1)
+
+
+def upt_hico_det() -> dict:
+    pair = {"boxes_h": [[1, 1, 5, 5]], "boxes_o": [[2, 2, 6, 6]]}
+    pair |= {"hoi": [18], "object": [9], "verb": [76]}
+    head = {"correspondence": [], "filenames": ["HICO_test2015_00000001.jpg"], "size": [[8, 6]]}
+    return head | {"annotation": [pair]}
+
+
+def mpii() -> dict:
+    return {"activities": ["a", "b"], "images": [{"file_name": "012.jpg", "activity": 1}]}

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_fuzz import mpii, upt_hico_det
+from data_forms import mpii, upt_hico_det
 from test_hico_det import qpic_record
 from test_hoi_json import document
 from test_vcoco import odgt_line, official, qpic, upt

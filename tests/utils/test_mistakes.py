@@ -133,7 +133,9 @@ def test_what_is_a_mistake(capsys, error, in_setup, in_a_step):
         said = capsys.readouterr().err
         if caught:
             assert found.value.code == EXIT_CODE
-            assert said == f"error: {message(error)} (traceback: log.txt)\n"
+            disk = ": the disk of . is full; free some space, go on with --resume"
+            more = disk if getattr(error, "errno", 0) == errno.ENOSPC else ""
+            assert said == f"error: {message(error)}{more} (traceback: log.txt)\n"
         else:
             assert not said
 

@@ -15,7 +15,7 @@ ENVELOPE = 64 * 1024
 
 
 class RequestGuard:
-    """ASGI middleware that answers 400, 403, 411 or 413 instead of the page.
+    """ASGI middleware that answers 400, 403, 404, 411 or 413 instead of the page.
 
     A page of another site reaches a server on this machine through a name of its own that leads
     to 127.0.0.1 (DNS rebinding), or by a form that it sends; the headers `Host` and `Origin` tell.
@@ -57,6 +57,8 @@ class RequestGuard:
         if len(headers.getlist("host")) != 1 or not self.is_own(_name(f"//{host}")):
             return 400, "this server is not known by that name; --name adds one\n"
         origin = headers.get("origin")
+        if str(scope.get("path", "")).rstrip("/").endswith("/openapi.json"):
+            return 404, "not found\n"
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             return 403, "requests of other sites are refused\n"
         return self._size_refusal(scope, headers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import MethodType
@@ -11,6 +11,7 @@ from typing import Any
 from hoi_d2.demo.report import DrawOptions
 from hoi_d2.demo.web.result import message_html, result_html
 from hoi_d2.demo.web.session import UploadError, WebSession
+from hoi_d2.demo.web.uploads import EVERYBODY, UploadOwners, visitor_of
 from hoi_d2.visualization.visualizer import DRAW_THRESHOLD
 
 _HERE = Path(__file__).parent
@@ -35,14 +36,14 @@ def build_page(session: WebSession, models: list[str], *, examples: Sequence[Pat
     except ImportError as error:
         message = "the web page needs the extra [demo]: pip install 'hoi-d2[demo]'"
         raise ImportError(f"{message} ({error})") from error
-    kept = (_KEPT_SECONDS, _KEPT_SECONDS)
+    kept, owners = (_KEPT_SECONDS, _KEPT_SECONDS), UploadOwners(_KEPT_SECONDS)
     with gr.Blocks(title="hoi_d2", analytics_enabled=False, delete_cache=kept) as page:
         gr.Markdown("# Who does what with which object?")
         found = gr.State(None, time_to_live=_KEPT_SECONDS)
         with gr.Row():
             with gr.Column(scale=1, min_width=320):
                 upload, model, classes, find = _questions(gr, session, models)
-                _example_buttons(gr, upload, examples, page.upload_file_set)
+                _example_buttons(gr, upload, examples, page.upload_file_set, owners)
                 least, most = _sliders(gr)
             with gr.Column(scale=2, min_width=320):
                 result = gr.HTML(
@@ -51,8 +52,10 @@ def build_page(session: WebSession, models: list[str], *, examples: Sequence[Pat
                     css_template=_text("web_result.css"),
                     js_on_load=_text("web_result.js"),
                 )
-        _connect(session, upload, model, classes, find, least, most, found, result)
+        analyse = _of_the_visitor(gr, session, owners)
+        _connect(analyse, upload, model, classes, find, least, most, found, result)
     _open_own_files_only(gr, upload, page.upload_file_set)
+    page.owners = owners  # for the server, which sees who uploads
     return page
 
 
@@ -97,8 +100,42 @@ def _sliders(gr: Any) -> tuple[Any, Any]:
     return least, most
 
 
+def _of_the_visitor(gr: Any, session: WebSession, owners: UploadOwners) -> Callable[..., Any]:
+    """The function of the events that read an image, which must be the visitor's own."""
+
+    def analyse(
+        request: Any,
+        path: str | None,
+        name: str,
+        own: str | None,
+        least: float,
+        most: float,
+    ) -> tuple[Any, str]:
+        if path is None:
+            return None, message_html(EMPTY)
+        phrases = [line.strip() for line in (own or "").splitlines() if line.strip()]
+        try:
+            if not owners.has(path, visitor_of(request.headers.get("cookie", ""))):
+                raise UploadError("the file is not there any more: upload it again")
+            found = session.analyse(path, name, phrases)
+        except UploadError as error:
+            return None, message_html(f"Not done: {error}.", refused=True)
+        return found, _shown(found, least, most)
+
+    analyse.__annotations__["request"] = gr.Request  # by which gradio knows what to give
+    return analyse
+
+
+def _shown(found: Any, least: float, most: float) -> str:
+    """What the page shows of a visitor's prediction."""
+    if found is None:
+        return message_html(EMPTY)
+    options = DrawOptions(least, int(most))
+    return result_html(found.prediction, options, remark=found.remark, warning=found.warning)
+
+
 def _connect(
-    session: WebSession,
+    analyse: Callable[..., Any],
     upload: Any,
     model: Any,
     classes: Any,
@@ -109,25 +146,6 @@ def _connect(
     result: Any,
 ) -> None:
     """What happens when; `found` keeps the prediction of each visitor."""
-
-    def show(found: Any, least: float, most: float) -> str:
-        if found is None:
-            return message_html(EMPTY)
-        options = DrawOptions(least, int(most))
-        return result_html(found.prediction, options, remark=found.remark, warning=found.warning)
-
-    def analyse(
-        path: str | None, name: str, own: str | None, least: float, most: float
-    ) -> tuple[Any, str]:
-        if path is None:
-            return None, message_html(EMPTY)
-        phrases = [line.strip() for line in (own or "").splitlines() if line.strip()]
-        try:
-            found = session.analyse(path, name, phrases)
-        except UploadError as error:
-            return None, message_html(f"Not done: {error}.", refused=True)
-        return found, show(found, least, most)
-
     triggers = [upload.change, model.change, *([] if find is None else [find.click])]
     for trigger in triggers:
         trigger(
@@ -140,7 +158,7 @@ def _connect(
         )
     for slider in (least, most):
         slider.change(
-            show,
+            _shown,
             [found, least, most],
             result,
             trigger_mode="always_last",
@@ -149,13 +167,16 @@ def _connect(
         )
 
 
-def _example_buttons(gr: Any, upload: Any, examples: Sequence[Path], files: set[str]) -> None:
+def _example_buttons(
+    gr: Any, upload: Any, examples: Sequence[Path], files: set[str], owners: UploadOwners
+) -> None:
     """A button for each example, which puts a copy of it into the image field."""
     from gradio.processing_utils import save_file_to_cache
 
     def choose(example: Path) -> str:
         copy = save_file_to_cache(str(example), cache_dir=upload.GRADIO_CACHE)
         files.add(copy)
+        owners.add(copy, EVERYBODY)
         return copy
 
     for number, example in enumerate(examples):

@@ -16,6 +16,7 @@ from hoi_d2.demo.photographs import example_photographs
 from hoi_d2.demo.web.guard import RequestGuard
 from hoi_d2.demo.web.page import build_page
 from hoi_d2.demo.web.session import Limits, WebSession
+from hoi_d2.demo.web.uploads import OwnersMiddleware
 from hoi_d2.inference.open_vocabulary import OPEN_CONFIG, open_predictor
 from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor, get_model, list_models
 from hoi_d2.utils.arguments import MODEL_HELP, CommandParser, add_device_options
@@ -178,7 +179,9 @@ def make_server(
 
 
 def make_app(page: Any, *, host: str, port: int, limits: Limits, names: Sequence[str] = ()) -> Any:
-    """The page as an ASGI application, behind `RequestGuard`; arguments as `make_server`.
+    """The page as an ASGI application, behind `RequestGuard` and `OwnersMiddleware`.
+
+    Arguments as `make_server`.
 
     Fonts are those of the browser: nothing is fetched from the internet, and nothing is noted
     anywhere of what visitors do. Pillow's limit of pixels gives way to that of the page, which
@@ -205,4 +208,5 @@ def make_app(page: Any, *, host: str, port: int, limits: Limits, names: Sequence
     # else gradio, which thinks that a mounted page is not served yet, would take any file of this
     # machine as an upload, and show it
     page.has_launched = True
-    return RequestGuard(app, host=host, names=names, max_bytes=limits.bytes)
+    bound = OwnersMiddleware(app, page.owners)
+    return RequestGuard(bound, host=host, names=names, max_bytes=limits.bytes)

@@ -143,14 +143,21 @@ def _in_words(error: ImageFileError, path: str | os.PathLike, limits: Limits) ->
 
 def _remark(path: str | os.PathLike) -> str:
     with Image.open(path) as image:
+        frames = 1 if image.format in _SEVERAL_VIEWS else _frames(image)
         remarks = {
-            f"of an animation with {getattr(image, 'n_frames', 1)} images the first one": (
-                image.format not in _SEVERAL_VIEWS and getattr(image, "n_frames", 1) > 1
-            ),
+            f"of an animation with {frames} images the first one": frames > 1,
             "turned as its EXIF data says": orientation(image) != 1,
             f"converted from {image.mode}": image.mode not in ("RGB", "RGBA", "L", "P", "1"),
         }
     return ", ".join(text for text, applies in remarks.items() if applies)
+
+
+def _frames(image: Image.Image) -> int:
+    """How many images a file has, as far as it is not damaged."""
+    try:
+        return getattr(image, "n_frames", 1)
+    except Exception:  # the first one has been read, and the decoders of others raise anything
+        return 1
 
 
 class WebSession:

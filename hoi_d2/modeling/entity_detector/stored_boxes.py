@@ -14,6 +14,7 @@ from detectron2.structures import Boxes, BoxMode, Instances
 
 from hoi_d2.data.class_spaces import class_map, class_space
 from hoi_d2.data.datasets.detections import Detections, read_detections
+from hoi_d2.data.datasets.records import file_problem
 from hoi_d2.modeling.entity_detector.detector_classes import dataset_objects
 from hoi_d2.utils.user_errors import UserError
 
@@ -122,7 +123,10 @@ def _xyxy(annotation: dict[str, Any]) -> list[float]:
 
 def _from_detections(source: str, found: Detections, objects: tuple[str, ...]) -> StoredBoxes:
     """Boxes by image id; classes that the dataset does not have are left out."""
-    classes = class_map(list(found.names.values()), objects).tolist()
+    try:
+        classes = class_map(list(found.names.values()), objects).tolist()
+    except ValueError as error:
+        raise file_problem(source, "categories", str(error), "each name once") from None
     class_of = dict(zip(found.names, classes))
     boxes: dict[str, list] = {image: [] for image in found.images}
     for row in found.rows:

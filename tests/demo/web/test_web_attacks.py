@@ -1,8 +1,26 @@
-"""What strangers send to the page, past the page; without a browser."""
+"""What strangers send to the page, past the page; without a browser.
+
+| attack | test |
+|---|---|
+| an event names a file of the server, or an address | `test_only_uploads_are_opened` |
+| an answer tells which files exist | `test_only_uploads_are_opened` |
+| an event names the upload of somebody else | `test_an_upload_belongs_to_its_visitor` |
+| a request asks for the upload of somebody else | `test_an_upload_is_shown_to_its_visitor_alone` |
+| a forged or stale cookie | `test_cookies`, `test_owners` |
+| a name that leads to this machine (DNS rebinding) | `test_foreign_addresses_are_refused` |
+| a page of another site sends a form | `test_foreign_addresses_are_refused` |
+| many or large files in one request | `test_sum_of_the_files_of_a_request` |
+| a body that does not tell its size | `test_a_request_without_its_size` |
+| few bytes that become gigabytes of pixels | `test_a_bomb_is_refused_by_its_header` |
+| the largest image that is allowed | `test_memory_of_the_largest_upload` |
+| pages that describe the interface | `test_no_pages_about_the_interface` |
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +34,7 @@ testclient = pytest.importorskip("starlette.testclient")
 
 from hoi_d2.demo.web.page import build_page  # noqa: E402
 from hoi_d2.demo.web.server import make_app  # noqa: E402
+from hoi_d2.demo.web.uploads import COOKIE, EVERYBODY, UploadOwners, visitor_of  # noqa: E402
 
 LIMITS = Limits(megabytes=1)
 ADDRESS = "http://127.0.0.1:7860"
@@ -67,6 +86,16 @@ def _analyse(world, upload: object) -> dict:
     return _ask(world[0], [upload, "a", "", 0.2, 20], _number(world[2], "change"))
 
 
+@contextmanager
+def _somebody_else(client) -> Iterator:
+    """The client with the cookies of another browser, none at first."""
+    own = dict(client.cookies)
+    client.cookies.clear()
+    yield client
+    client.cookies.clear()
+    client.cookies.update(own)
+
+
 def _upload(client, path: Path) -> str:
     with path.open("rb") as file:
         answer = client.post("/gradio_api/upload", files={"files": file})
@@ -106,6 +135,83 @@ def test_an_upload_is_opened(world, tmp_path):
     for more in ({}, META):
         assert _analyse(world, {"path": stored, **more})["success"]
     assert opened == [stored, stored]
+
+
+@pytest.mark.parametrize("more", [{}, META], ids=str)
+def test_an_upload_belongs_to_its_visitor(world, tmp_path, more):
+    client, opened, page, _ = world
+    path = tmp_path / "private.png"
+    _image().rotate(90).save(path)
+    stored = _upload(client, path)
+    opened.clear()
+    change = _number(page, "change")
+    question = [{"path": stored, **more}, "a", "", 0.2, 20]
+    with _somebody_else(client) as other:
+        for _ in range(2):  # without a cookie, then with one of their own
+            assert "not there any more" in json.dumps(_ask(other, question, change))
+        assert opened == []
+        assert _upload(other, path) == stored, "gradio names files by their content"
+        assert _ask(other, question, change)["success"]
+        assert opened == [stored], "who has the file may use it"
+
+
+def test_an_upload_is_shown_to_its_visitor_alone(world, tmp_path):
+    client, *_ = world
+    path = tmp_path / "private.png"
+    _image().rotate(180).save(path)
+    address = f"/gradio_api/file={_upload(client, path)}"
+    assert client.get(address).content == path.read_bytes()
+    forged = {"cookie": f"{COOKIE}={'a' * 43}"}
+    with _somebody_else(client) as other:
+        for headers in ({}, {}, forged):  # without a cookie, with one of their own, with a made one
+            answer = other.get(address, headers=headers)
+            assert (answer.status_code, answer.text) == (404, "not found\n")
+            other.get("/config")
+    for odd in ("/gradio_api/file=/etc/passwd", "/gradio_api/file/etc/passwd", f"{address}/../x"):
+        assert client.get(odd).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("header", "visitor"),
+    [
+        ("", ""),
+        (f"{COOKIE}={'a' * 43}", "a" * 43),
+        (f"x=1; {COOKIE}={'b' * 20}; y=2", "b" * 20),
+        (f"{COOKIE}=short", ""),
+        (f"{COOKIE}=", ""),
+        (f"{COOKIE}={'a' * 5000}", ""),
+        (f"{COOKIE}=<script>{'a' * 20}", ""),
+        ("\0=;;==\xff", ""),
+    ],
+)
+def test_cookies(header, visitor):
+    assert visitor_of(header) == visitor
+
+
+def test_owners():
+    now = [0.0]
+    owners = UploadOwners(10, now=lambda: now[0])
+    assert not owners.has("/a", "ann") and not owners.has("/a", EVERYBODY)
+    owners.add("/a", "ann")
+    owners.add("/a", "bob")
+    owners.add("/shown", EVERYBODY)
+    assert owners.has("/a", "ann") and owners.has("/a", "bob")
+    assert not owners.has("/a", "eve") and not owners.has("/a", EVERYBODY)
+    assert owners.has("/shown", "eve") and owners.has("/shown", EVERYBODY)
+    now[0] = 11.0
+    owners.add("/b", "ann")
+    assert not owners.has("/a", "ann") and owners.has("/b", "ann"), "forgotten with the file"
+
+
+def test_a_visitor_keeps_the_cookie(world):
+    found = []
+    for _ in range(2):
+        with _somebody_else(world[0]) as other:
+            cookie = other.get("/config").headers["set-cookie"]
+            assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+            assert "set-cookie" not in other.get("/config").headers
+            found.append(visitor_of(cookie))
+    assert all(found) and found[0] != found[1]
 
 
 def test_the_example_is_opened_once_it_is_chosen(world):
@@ -179,7 +285,10 @@ def test_a_request_without_its_size(world):
     assert answer.status_code == 411
 
 
-@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+@pytest.mark.parametrize(
+    "path",
+    ["/docs", "/redoc", "/openapi.json", "/gradio_api/openapi.json", "/gradio_api/openapi.json/"],
+)
 def test_no_pages_about_the_interface(world, path):
     assert world[0].get(path).status_code == 404
 
