@@ -132,7 +132,7 @@ def _failed(section: dict[str, Any]) -> bool:
 
 def machine(device: str) -> dict[str, Any]:
     """What measures: names and versions."""
-    result = {
+    result: dict[str, Any] = {
         "device": device,
         "cpu": f"{os.cpu_count()} cores, {platform.machine()}",
         "python": platform.python_version(),

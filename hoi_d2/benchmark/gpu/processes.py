@@ -20,8 +20,10 @@ from hoi_d2.utils.files import write_json
 # Relative. Sums in another order, over a few steps; rounding of the forward pass to 11 bits.
 TOLERANCES = {"float32": 2e-3, "float16": 0.05}
 _LOSSES = "losses.json"
-_OPTIONS = ("MODEL.ALLOW_RANDOM_WEIGHTS", True, "SOLVER.IMS_PER_BATCH", 8, "SOLVER.LOG_PERIOD", 1)
-_OPTIONS += ("DATASETS.TEST", (), "SOLVER.DRAW_CURVES", False, "DATALOADER.NUM_WORKERS", 0)
+_OPTIONS: tuple[Any, ...] = (
+    *("MODEL.ALLOW_RANDOM_WEIGHTS", True, "SOLVER.IMS_PER_BATCH", 8, "SOLVER.LOG_PERIOD", 1),
+    *("DATASETS.TEST", (), "SOLVER.DRAW_CURVES", False, "DATALOADER.NUM_WORKERS", 0),
+)
 
 
 def processes(device: str, *, tiny: bool) -> Iterator[dict[str, Any]]:

@@ -78,9 +78,11 @@ def _processes(rows: list[Row]) -> str:
 
 
 def _training(rows: list[Row]) -> str:
-    headers = ("detector", "pairs", "images/s, model alone", "with the loader", "loader alone")
-    headers += ("peak memory, MB", "largest parts of a step")
-    lines = []
+    headers = (
+        *("detector", "pairs", "images/s, model alone", "with the loader", "loader alone"),
+        *("peak memory, MB", "largest parts of a step"),
+    )
+    lines: list[tuple] = []
     for row in rows:
         if "error" in row:
             lines.append((row["name"], row["pairs"], row["error"]))

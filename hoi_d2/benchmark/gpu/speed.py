@@ -26,8 +26,10 @@ from hoi_d2.engine.writers import peak_memory_mb
 from hoi_d2.registration import register
 
 Row = dict[str, Any]
-_ANY_WEIGHTS = ("MODEL.ALLOW_RANDOM_WEIGHTS", True, "MODEL.ENTITY_DETECTOR.WEIGHTS", "")
-_ANY_WEIGHTS += ("MODEL.ENTITY_DETECTOR.REVISION", "")
+_ANY_WEIGHTS: tuple[Any, ...] = (
+    *("MODEL.ALLOW_RANDOM_WEIGHTS", True),
+    *("MODEL.ENTITY_DETECTOR.WEIGHTS", "", "MODEL.ENTITY_DETECTOR.REVISION", ""),
+)
 _BFLOAT16 = ("MODEL.DETR.PRECISION", "bfloat16")
 _COMPILED = ("MODEL.DETR.COMPILE", True)
 
