@@ -6,22 +6,26 @@ Without an input it shows the whole project on the toy world: `make demo`.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hoi_d2.commands.model_arguments import (
+    add_model_arguments,
+    check_model_arguments,
+    model_choice,
+    without_overrides,
+)
 from hoi_d2.data.find_images import find_images
-from hoi_d2.utils.arguments import MODEL_HELP, CommandParser, add_device_options, count
+from hoi_d2.inference.choice import print_notes
+from hoi_d2.utils.arguments import CommandParser, count
 from hoi_d2.utils.signals import stopped_like_ctrl_c
 
 if TYPE_CHECKING:  # a wrong option or path is answered before torch is imported
     from hoi_d2.demo.report import DrawOptions
-    from hoi_d2.inference.predictor import HOIPredictor
 
-_KEY = re.compile(r"[A-Z][A-Z_]*(\.[A-Z][A-Z0-9_]*)+")
 EPILOG = """\
 examples:
   hoi-d2 demo photo.jpg folder 'more/*.png' --output output/mine
@@ -43,19 +47,7 @@ def argument_parser() -> argparse.ArgumentParser:
         description="Finds and draws human-object interactions.",
         epilog=EPILOG,
     )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--model", metavar="M", help=f"default: photo; {MODEL_HELP}")
-    which.add_argument(
-        "--config-file",
-        metavar="F",
-        help="default: photo/photo.yaml; with --classes: DEFR-Det/zeroshot-ViT-B-16.yaml",
-    )
-    add_device_options(parser, batch_size=8)
-    parser.add_argument(
-        "--detector",
-        choices=("detr-r50", "nanodet-g"),
-        help="of photo/photo.yaml; default: nanodet-g; detr-r50 is better, slower, a download",
-    )
+    add_model_arguments(parser)
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="images, folders or globs")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--input", nargs="+", default=[], metavar="PATH", help="the same as IMAGE")
@@ -67,13 +59,6 @@ def argument_parser() -> argparse.ArgumentParser:
         "--track",
         action="store_true",
         help="track people and log each interaction",
-    )
-    parser.add_argument(
-        "--classes",
-        nargs="+",
-        default=[],
-        metavar="C",
-        help='your own classes (DEFR-Det): "riding a horse" ..., or text files (.txt) of them',
     )
     parser.add_argument("--output", default="output/demo", metavar="DIR")
     parser.add_argument(
@@ -93,14 +78,13 @@ def argument_parser() -> argparse.ArgumentParser:
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parses the command line; KEY VALUE overrides of the config can be at any position."""
-    words, opts = _without_overrides(list(sys.argv[1:] if arguments is None else arguments))
+    words, opts = without_overrides(list(sys.argv[1:] if arguments is None else arguments))
     parser = argument_parser()
     args = parser.parse_intermixed_args(words)
     args.input, args.opts = [*args.images, *args.input], opts
     if args.input and (args.video or args.webcam):
         parser.error("images cannot be combined with --video or --webcam")
-    if args.detector and (args.model or args.config_file or args.classes):
-        parser.error("--detector cannot be combined with --model, --config-file or --classes")
+    check_model_arguments(parser, args)
     if args.detector and not (args.input or args.video or args.webcam):
         parser.error("--detector: expected images, --video or --webcam")
     if args.track and not (args.video or args.webcam):
@@ -108,19 +92,6 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if args.resume and not args.input:
         parser.error("--resume needs images; a video cannot be resumed")
     return args
-
-
-def _without_overrides(words: list[str]) -> tuple[list[str], list[str]]:
-    """Splits the words into arguments and overrides; an existing file is never a key."""
-    rest: list[str] = []
-    opts: list[str] = []
-    remaining = iter(words)
-    for word in remaining:
-        if _KEY.fullmatch(word) and not Path(word).exists():
-            opts += [word, *(value for value in [next(remaining, None)] if value is not None)]
-        else:
-            rest.append(word)
-    return rest, opts
 
 
 def _score(text: str) -> float:
@@ -144,14 +115,10 @@ def _run(args: argparse.Namespace) -> int:
     left_out: Counter[str] = Counter()
     images = find_images(args.input, left_out) if args.input else []
     from hoi_d2.demo.images import run_on_images
-    from hoi_d2.demo.report import RANDOM_WARNING
     from hoi_d2.demo.video import run_on_video
 
-    predictor = _predictor(args)
-    if predictor.random_parts:
-        print(RANDOM_WARNING.format(parts=", ".join(predictor.random_parts)), file=sys.stderr)
-    if predictor.note:
-        print(f"note: {predictor.note}", file=sys.stderr)
+    predictor = model_choice(args).predictor()
+    print_notes(predictor)
     draw = _draw_options(args, predictor.vocabulary.verbs)
     output = _folder(args.output)
     with stopped_like_ctrl_c():
@@ -184,25 +151,3 @@ def _folder(name: str) -> Path:
     except OSError as error:
         raise OSError(f"--output {name}: {error.strerror}") from error
     return Path(name)
-
-
-def _predictor(args: argparse.Namespace) -> HOIPredictor:
-    """Builds the predictor that the arguments select.
-
-    Raises:
-        FileNotFoundError: a config, a weight file or a file of classes is not available.
-        ValueError: the weights do not fit, the classes are invalid, or the model has fixed classes.
-    """
-    from hoi_d2.inference.open_vocabulary import OPEN_CONFIG, open_predictor
-    from hoi_d2.inference.photo_detectors import photo_predictor
-    from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor
-
-    settings = {"device": args.device, "batch_size": args.batch_size, "half": args.half}
-    if args.classes:
-        model = args.model or args.config_file or OPEN_CONFIG
-        return open_predictor(args.classes, model, args.opts, **settings)
-    if args.detector:
-        return photo_predictor(args.detector, args.opts, **settings)
-    if args.model:
-        return HOIPredictor(args.model, args.opts, **settings)
-    return HOIPredictor.from_config(args.config_file or DEFAULT_CONFIG, args.opts, **settings)

@@ -8,47 +8,57 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hoi_d2.inference.choice import ModelChoice
-from hoi_d2.inference.open_vocabulary import OPEN_CONFIG
-from hoi_d2.inference.photo_detectors import PHOTO_DETECTORS
-from hoi_d2.inference.predictor import DEFAULT_CONFIG
+from hoi_d2.utils.arguments import MODEL_HELP, add_device_options
 
 _KEY = re.compile(r"[A-Z][A-Z_]*(\.[A-Z][A-Z0-9_]*)+")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --config-file, --detector and --classes."""
-    parser.add_argument(
+    """Adds --model, --config-file, --detector, --classes, --device, --batch-size and --half."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--model", metavar="M", help=f"default: photo; {MODEL_HELP}")
+    which.add_argument(
         "--config-file",
         metavar="F",
-        help=f"default: {DEFAULT_CONFIG}; with --classes: {OPEN_CONFIG}",
+        help="default: photo/photo.yaml; with --classes: DEFR-Det/zeroshot-ViT-B-16.yaml",
     )
     parser.add_argument(
         "--detector",
-        choices=sorted(PHOTO_DETECTORS),
-        help=f"of {DEFAULT_CONFIG}; default: nanodet-g. detr-r50 is better, slower, a download",
+        choices=("detr-r50", "nanodet-g"),
+        help="of photo/photo.yaml; default: nanodet-g; detr-r50 is better, slower, a download",
     )
     parser.add_argument(
         "--classes",
         nargs="+",
         default=[],
         metavar="C",
-        help='own classes, for DEFR-Det: "riding a horse" ..., or text files (.txt) of them',
+        help='your own classes (DEFR-Det): "riding a horse" ..., or text files (.txt) of them',
     )
+    add_device_options(parser, batch_size=8)
 
 
 def check_model_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Ends the command where they contradict each other."""
-    if args.detector and (args.config_file or args.classes):
-        parser.error("--detector goes with the model of photographs, not with another model")
+    """Ends the command if the arguments contradict each other."""
+    if args.detector and (args.model or args.config_file or args.classes):
+        parser.error("--detector cannot be combined with --model, --config-file or --classes")
 
 
 def model_choice(args: argparse.Namespace) -> ModelChoice:
-    """What they say; `args.opts` are the overrides."""
-    return ModelChoice(args.config_file, args.detector, tuple(args.classes), tuple(args.opts))
+    """Returns the choice of a command line, whose overrides are `args.opts`."""
+    return ModelChoice(
+        model=args.model,
+        config_file=args.config_file,
+        detector=args.detector,
+        classes=tuple(args.classes),
+        options=tuple(args.opts),
+        device=args.device,
+        batch_size=args.batch_size,
+        half=args.half,
+    )
 
 
 def without_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words without the overrides, and the overrides; an existing file is never a key."""
+    """Splits the words into arguments and overrides; an existing file is never a key."""
     rest: list[str] = []
     opts: list[str] = []
     remaining = iter(words)
@@ -58,11 +68,3 @@ def without_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             rest.append(word)
     return rest, opts
-
-
-def count(text: str) -> int:
-    """A number from 1 on, as the type of an argument."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
-    return number

@@ -25,7 +25,6 @@ from pathlib import Path
 from hoi_d2.commands.model_arguments import (
     add_model_arguments,
     check_model_arguments,
-    count,
     model_choice,
     without_overrides,
 )
@@ -33,7 +32,7 @@ from hoi_d2.engine.launch import LaunchError, launch
 from hoi_d2.evaluation.prediction_table import SUFFIX, merge
 from hoi_d2.inference.bulk.plan import PlanError, read_plan
 from hoi_d2.inference.bulk.run import Job, Progress, run
-from hoi_d2.utils.arguments import CommandParser
+from hoi_d2.utils.arguments import CommandParser, count
 from hoi_d2.utils.user_errors import reported_mistakes
 
 MERGED = f"predictions{SUFFIX}"
@@ -49,7 +48,6 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--resume", action="store_true", help="go on with the run in DIR")
     add_model_arguments(parser)
     add("--shard-size", type=count, default=1000, metavar="N", help="images of a shard")
-    add("--batch-size", type=count, default=8, metavar="N", help="images of a batch")
     add("--num-gpus", type=count, default=1, help="processes on this machine")
     add("--num-machines", type=count, default=1, help="machines of the run")
     add("--machine-rank", type=int, default=0, help="number of this machine, from 0")
@@ -72,7 +70,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         output=args.output,
         model=model_choice(args),
         shard_size=args.shard_size,
-        batch_size=args.batch_size,
         resume=args.resume,
     )
     with reported_mistakes((LaunchError,)):
@@ -82,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             num_machines=args.num_machines,
             machine_rank=args.machine_rank,
             dist_url=args.dist_url,
+            device=args.device or "cuda",
             args=(job,),
         )
     progress = Progress.of(args.output)

@@ -21,7 +21,6 @@ from hoi_d2.utils.files import TEMPORARY_SUFFIX, write_json
 from hoi_d2.utils.user_errors import UserError
 from hoi_d2.visualization.visualizer import DRAW_THRESHOLD
 
-RANDOM_WARNING = "WARNING: random weights, the scores mean nothing: {parts}"
 RESULTS, TABLE, FILES = "hoi_results.json", "hoi_results.csv", "images.json"
 _META = "meta"  # key of images.json among the ids
 _SAVE_SECONDS = 30.0

@@ -24,7 +24,14 @@ class StubPredictor:
     """As `HOIPredictor`: the width of the human box is the grey value of the image."""
 
     vocabulary, note, random_parts = WORDS, "", ()
-    cfg = CfgNode({"DATALOADER": {"NUM_WORKERS": 1}})
+    cfg = CfgNode(
+        {
+            "DATALOADER": {"NUM_WORKERS": 1},
+            "TEST": {"HALF": False},
+            "MODEL": {"DEVICE": "cpu"},
+        }
+    )
+    batch_size = 3
 
     def model_input(self, image: np.ndarray) -> dict:
         pixels = torch.from_numpy(image).permute(2, 0, 1)
@@ -56,7 +63,7 @@ def grey_image(path: Path, grey: int) -> None:
 def job(inputs: Iterable[object], output: Path, **options: object) -> Job:
     """Shards of 4 images, batches of 3."""
     names = tuple(map(str, inputs))
-    return Job(names, output, ModelChoice(), **{"shard_size": 4, "batch_size": 3, **options})
+    return Job(names, output, ModelChoice(), **{"shard_size": 4, **options})
 
 
 def run_stub(job: Job, dies: str = "") -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from hoi_d2.checkpoint.errors import WeightsError
 from hoi_d2.data.decoding import orientation
 from hoi_d2.data.images import ImageFileError, image_error, read_image
-from hoi_d2.demo.report import RANDOM_WARNING
+from hoi_d2.inference.choice import RANDOM_WARNING
 from hoi_d2.inference.prediction import HOIPrediction
 from hoi_d2.inference.predictor import HOIPredictor
 

@@ -19,6 +19,7 @@ from detectron2.utils import comm
 from tqdm import tqdm
 
 from hoi_d2.engine.resources import check_resources
+from hoi_d2.engine.trained_weights import half_precision
 from hoi_d2.evaluation.prediction_table import ImageRow, arrow, unreadable, write_rows
 from hoi_d2.evaluation.results import HOIResults
 from hoi_d2.inference.bulk.loader import Read, load
@@ -42,7 +43,6 @@ class Job:
         output: the folder.
         model: which model.
         shard_size: images of a shard.
-        batch_size: images that go through the model together.
         resume: go on with the run that the folder holds.
     """
 
@@ -50,7 +50,6 @@ class Job:
     output: Path
     model: ModelChoice
     shard_size: int = 1000
-    batch_size: int = 8
     resume: bool = False
 
 
@@ -73,7 +72,7 @@ def run(job: Job) -> None:
             with reported_mistakes(IN_SETUP):
                 predictor = _predictor(job)
             with reported_mistakes(IN_A_STEP), _explained_deaths():
-                predict_shards(predictor, plan, shards, batch_size=job.batch_size)
+                predict_shards(predictor, plan, shards, batch_size=predictor.batch_size)
     except KeyboardInterrupt:
         print("error: interrupted; --resume goes on with the other shards", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
@@ -149,7 +148,8 @@ def predict_shards(
 def predict_batch(predictor: HOIPredictor, batch: list[Read]) -> list[ImageRow]:
     """The rows of a batch, in order."""
     inputs = [read.model_input for read in batch if read.model_input is not None]
-    outputs = iter(predictor.model(inputs) if inputs else ())
+    with half_precision(predictor.cfg):
+        outputs = iter(predictor.model(inputs) if inputs else ())
     rows = []
     for read in batch:
         number, file = read.item.image_id, read.item.entry.file
