@@ -23,6 +23,7 @@ _TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt"),
     *("special_tokens_map.json", "added_tokens.json"),
 )
+_RUN = ("model.safetensors", "model_final.pth")
 KINDS = ("weights", "text", "open_clip")
 
 
@@ -37,6 +38,8 @@ def files_wanted(names: Collection[str], files: str) -> list[str]:
         return list(dict.fromkeys(n for kind in KINDS for n in files_wanted(names, kind)))
     if files_lacking(names, files):
         return []
+    if files == "run":
+        return ["config.yaml", next(n for n in _RUN if n in names)]
     if files == "open_clip":
         wanted = [next(n for n in _OPEN_CLIP if n in names), "open_clip_config.json"]
     else:
@@ -50,6 +53,9 @@ def files_lacking(names: Collection[str], files: str) -> list[str]:
     """What a repository with files of these names lacks, in words."""
     if files == "all":
         return [] if files_wanted(names, files) else files_lacking(names, "weights")
+    if files == "run":
+        named = [("config.yaml", {"config.yaml"}), (" or ".join(_RUN), set(_RUN))]
+        return [words for words, choice in named if not choice & set(names)]
     lacking = []
     needed = {"text": "config.json", "open_clip": "open_clip_config.json"}.get(files)
     if needed and needed not in names:
@@ -105,7 +111,8 @@ def lacking_here(model: HubModel) -> list[str]:
     folder = _snapshot(model, revision)
     names = os.listdir(folder) if folder else []
     lacking = files_lacking(names, model.files)
-    known = {*names, *lacking, "config.json" if model.files == "open_clip" else ""}
+    has_no_json = model.files in ("open_clip", "run")
+    known = {*names, *lacking, "config.json" if has_no_json else ""}
     return lacking if "config.json" in known else ["config.json", *lacking]
 
 

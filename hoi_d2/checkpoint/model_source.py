@@ -18,6 +18,8 @@ from hoi_d2.checkpoint.checkpointer import FINAL
 from hoi_d2.checkpoint.conversion import DEFR_RELEASE, recognise_layout
 from hoi_d2.checkpoint.errors import WeightsError
 from hoi_d2.checkpoint.file_entries import file_entry
+from hoi_d2.checkpoint.hub import hub_folder
+from hoi_d2.checkpoint.hub_download import HubError, MissingFilesError
 from hoi_d2.checkpoint.upt_conversion import is_whole_upt
 from hoi_d2.checkpoint.weight_files import local_files, read_weights
 from hoi_d2.config.load import load_config
@@ -33,6 +35,7 @@ from hoi_d2.model_zoo import (
     register_path_handler,
     short_names,
 )
+from hoi_d2.model_zoo.published import HubModel
 from hoi_d2.utils.user_errors import UserError
 
 CONFIG, WEIGHTS = "config.yaml", "MODEL.WEIGHTS"
@@ -145,19 +148,12 @@ def _with_folder(
 
 
 def _with_hub(hub_id: str, revision: str | None, options: Sequence[Any]) -> CfgNode:
-    from huggingface_hub import snapshot_download
-
-    def get(*names: str) -> Path:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(names)))
-
     try:
-        folder = get(CONFIG, PUBLISHED)
-        if not (folder / PUBLISHED).is_file():
-            folder = get(CONFIG, FINAL)
-    except Exception as error:  # no network, no such model, no such revision: many classes
+        folder = hub_folder(HubModel(hub_id, revision or "", "run"))
+    except (MissingFilesError, HubError) as error:
         raise UnknownModelError(
             f"{hub_id!r} is no file, folder or model of the zoo, and as a model of the Hugging "
-            f"Face hub {f'(revision {revision}) ' if revision else ''}it could not be had: "
+            f"Face hub {f'(revision {revision}) ' if revision else ''}it is not available: "
             f"{error}. {_advice(hub_id)}"
         ) from error
     return _with_folder(folder, options, source=hub_id, is_own=False)

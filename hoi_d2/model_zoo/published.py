@@ -23,7 +23,8 @@ class HubModel:
         repository: such as "facebook/detr-resnet-50".
         revision: branch, tag or commit; "" = main.
         files: "weights" (with config.json), "text" (these and the tokenizer), "open_clip" (a
-            whole CLIP in OpenCLIP's files, and the tokenizer), or "all" of these that it has.
+            whole CLIP in OpenCLIP's files, and the tokenizer), "all" of these that it has, or
+            "run" (config.yaml and weights of a run of hoi_d2).
     """
 
     repository: str

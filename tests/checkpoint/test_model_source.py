@@ -107,7 +107,7 @@ def test_the_zoo_comes_before_a_folder_of_images(tmp_path, monkeypatch):
         ("toy/RMLR.yaml", ["Did you mean toy/rmlr"]),
         ("RmLR/R5O", ["Did you mean RmLR/R50"]),
         ("none.pth", ["no file none.pth"]),
-        ("nobody/nothing", ["Hugging Face hub", "could not be had", "a name of the zoo"]),
+        ("nobody/nothing", ["Hugging Face hub", "is not available", "a name of the zoo"]),
     ],
 )
 def test_unknown_names(name, words, tmp_path, monkeypatch):
@@ -206,8 +206,8 @@ ON_THE_HUB = {
     "lab/run": ["model_final.pth", " 7 ", "output/eval/run"],
     "lab/published@main": ["model.safetensors", " 7 "],
     "lab/hostile": ["ConfigError", "lab/hostile, config.yaml", "imports evil.py"],
-    "lab/other": ["WeightsError", "lab/other is no folder of a model"],
-    "lab/none": ["UnknownModelError", "'lab/none'", "could not be had"],
+    "lab/other": ["UnknownModelError", "'lab/other'", "config.yaml", "model_final.pth"],
+    "lab/none": ["UnknownModelError", "'lab/none'", "is not available"],
 }
 
 
