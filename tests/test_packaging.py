@@ -28,6 +28,8 @@ EXTRAS = {
 # extra -> what its users import
 BROUGHT = {
     "demo": ("gradio",),
+    "pandas": ("pandas",),
+    "supervision": ("supervision",),
     "export": ("onnx", "onnxruntime"),
     "video": (),  # nothing more than the package itself
     "predict": ("pyarrow",),

@@ -69,7 +69,7 @@ def one_process(tmp_path_factory) -> Path:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="counts CPU processes")
-@pytest.mark.parametrize("number", [2, 3])
+@pytest.mark.parametrize("number", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_torchrun_equals_one_process_on_the_toy_world(one_process, tmp_path, number):
     """Neither 13 nor 5 divides by the number of processes."""
     run_by_torchrun(number, toy_few.train, [*TOY_OPTIONS, "OUTPUT_DIR", str(tmp_path)])

@@ -81,8 +81,17 @@ def test_a_training_with_few_files_ends_with_one_line(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def forget_logs() -> None:
+    """Loggers as they are before a run."""
+    setup_logger.cache_clear()
+    for name in ("fvcore", "detectron2", "hoi_d2"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+
+
 def full_log(folder: str) -> logging.Logger:
     """The log of a run whose disk is full."""
+    forget_logs()  # of the tests before this one
     start_logs(tiny.tiny_cfg(folder), argparse.Namespace())
     found = logging.getLogger("hoi_d2")
     for handler in found.handlers:
@@ -100,10 +109,7 @@ def test_a_full_disk_of_the_log_ends_the_run(tmp_path, capfd):
                 log.info("a line")
         log.info("and on the console alone")
     finally:
-        setup_logger.cache_clear()
-        for name in ("fvcore", "detectron2", "hoi_d2"):
-            logging.getLogger(name).handlers.clear()
-            logging.getLogger(name).propagate = True
+        forget_logs()
     said = capfd.readouterr()
     assert said.out.count("a line") == 1 and "and on the console alone" in said.out
     (line,) = said.err.splitlines()

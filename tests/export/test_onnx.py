@@ -129,5 +129,5 @@ def test_runner_as_a_program(folder, tmp_path):
 def test_a_file_that_is_missing_is_named(folder, tmp_path):
     for file in ("model.json", "detector.onnx"):
         (tmp_path / file).write_bytes((folder / file).read_bytes())
-    with pytest.raises(FileNotFoundError, match=r"head\.onnx is not there"):
+    with pytest.raises(FileNotFoundError, match=r"head\.onnx does not exist"):
         ExportedModel(tmp_path)

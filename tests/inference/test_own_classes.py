@@ -70,7 +70,8 @@ def give_queries_classes(detector, categories):
 
 
 def fill_cache(root):
-    """Small models under the names of the zero-shot config."""
+    """Small models under the names of the zero-shot config, always the same."""
+    torch.manual_seed(0)
     detector = small_model("MODEL.DETR.NUM_CLASSES", 91, "MODEL.DETR.CLASSES", "coco_91")
     detr = detector.network.detr
     give_queries_classes(detector, [1, 19, 28])  # person, horse and umbrella in COCO's numbers
