@@ -54,7 +54,12 @@ def _convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
             what = f"tensor {missing!r}" if missing else "bias"
             raise WeightsError(f"{path}: the {what} of {name} is missing from weightsManifest")
         weight = torch.from_numpy(tensors[kernel].transpose(3, 2, 0, 1).copy())
-        found.append((weight, torch.from_numpy(tensors[biases[name]].copy())))
+        bias = torch.from_numpy(tensors[biases[name]].copy())
+        if bias.shape != weight.shape[:1]:
+            raise WeightsError(
+                f"{path}: {name} has {len(weight)} outputs and a bias of shape {tuple(bias.shape)}"
+            )
+        found.append((weight, bias))
     return found
 
 

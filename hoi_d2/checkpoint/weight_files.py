@@ -28,6 +28,7 @@ from hoi_d2.model_zoo import local_path
 from hoi_d2.model_zoo.published import HubModel
 from hoi_d2.utils.files import sha256_of
 
+_NAME_MAX = 255  # bytes of a file name on Linux; a longer one is an OSError
 _INDEX = "model.safetensors.index.json"
 _IN_DIRECTORY = ("model.safetensors", "pytorch_model.bin")
 _LARGEST_RATIO = 4  # bytes of the entries of an archive per byte of the archive
@@ -176,8 +177,13 @@ def _names_in(index: Path) -> list[str]:
     if not names:
         raise UnreadableFileError(f"{index} names no file")
     for name in names:
-        if not isinstance(name, str) or Path(name).name != name:
-            raise UnreadableFileError(f"{index} names {name!r}, expected a file of its own folder")
+        if (
+            not isinstance(name, str)
+            or Path(name).name != name
+            or len(name.encode(errors="replace")) > _NAME_MAX
+        ):
+            shown = repr(name)[:80]
+            raise UnreadableFileError(f"{index} names {shown}, expected a file of its own folder")
         if not (index.parent / name).is_file():
             raise UnreadableFileError(
                 f"{index} names {name}, which is not there: download it again"
