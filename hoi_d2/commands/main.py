@@ -8,12 +8,16 @@ from __future__ import annotations
 import difflib
 import importlib
 import io
+import os
+import select
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hoi_d2.utils.arguments import CommandParser
 from hoi_d2.utils.user_errors import EXIT_CODE, IN_SETUP, UserError, report
+
+_READER_IS_GONE = 141  # as a shell reports the end by SIGPIPE
 
 
 @dataclass(frozen=True)
@@ -158,13 +162,33 @@ def run(name: str, command: Command, argv: list[str]) -> int:
     CommandParser.command = name
     try:
         module = importlib.import_module(f"hoi_d2.commands.{command.module}")
-        return module.main(argv) or 0
+        code = module.main(argv) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError as error:
+        if _reader_is_gone():
+            return _READER_IS_GONE
+        report(error)
+        return EXIT_CODE
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 130
     except command.reported as error:
         report(error)
         return EXIT_CODE
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads the standard output any more, as after `hoi-d2 ... | head`.
+
+    What is still to be written goes nowhere then: Python would complain once more at its end.
+    """
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    if not any(events & select.POLLERR for _, events in output.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def usage(name: str, commands: dict[str, Command]) -> str:

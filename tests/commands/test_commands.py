@@ -249,3 +249,13 @@ def test_options_of_the_demo_are_those_of_the_library():
     said = f"default: {DEFAULT_CONFIG}; with --classes: {OPEN_CONFIG}"
     assert options["config_file"].help == said
     assert options["score_threshold"].help.endswith(f"default: {DEFAULT.score_threshold}")
+
+
+def test_a_reader_that_has_read_enough_is_no_error():
+    """`hoi-d2 download | head -1`."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "hoi_d2", "download"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
