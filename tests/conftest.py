@@ -1,5 +1,6 @@
 """Shared by all tests: small threads, no downloads, and where the real data are."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -32,6 +33,13 @@ def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module in (download_record, page_files):
         monkeypatch.setattr(module, "cache_root", lambda: tmp_path / "hoi_d2_cache")
     return tmp_path / "hoi_d2_cache"
+
+
+@pytest.fixture(autouse=True)
+def logs_that_caplog_sees() -> None:
+    """The log of a run, which another test has started, keeps its lines to itself."""
+    for name in ("fvcore", "detectron2", "hoi_d2"):
+        logging.getLogger(name).propagate = True
 
 
 @pytest.fixture(autouse=True, scope="session")
