@@ -26,7 +26,7 @@ VERB_ROWS, MINILM_VERBS = "verb rows", "MiniLM verb rows"
 LOSSES = {"LSE-Sign": "LSESign", "BCE": "BCE", "weighted BCE": "WeightedBCE", "focal": "Focal"}
 WIDTH = 128  # directions of MiniLM's vectors that hold 98.7 % of their squared length
 _MINILM, _HIDDEN, _BATCH = 384, 128, 512
-_EPOCHS = 0.5  # an epoch shows each annotated pair once
+_EPOCHS = 2  # an epoch shows each annotated pair once
 _BIAS_RATE = 2e-2
 
 
