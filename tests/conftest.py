@@ -1,8 +1,6 @@
 """Shared by all tests: small threads, no downloads, and where the real data are."""
 
-import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -13,9 +11,6 @@ import torch
 
 import hoi_d2
 from hoi_d2.checkpoint import download_record, page_files
-
-# isort: split
-from detectron2.utils.logger import setup_logger
 
 hoi_d2.register()
 
@@ -37,19 +32,6 @@ def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module in (download_record, page_files):
         monkeypatch.setattr(module, "cache_root", lambda: tmp_path / "hoi_d2_cache")
     return tmp_path / "hoi_d2_cache"
-
-
-@pytest.fixture(autouse=True)
-def own_logs() -> Iterator[None]:
-    """The log of a run that a test has started ends with the test."""
-    loggers = [logging.getLogger(name) for name in ("fvcore", "detectron2", "hoi_d2")]
-    handlers = [logger.handlers[:] for logger in loggers]
-    for logger in loggers:
-        logger.propagate = True  # to pytest's caplog
-    yield
-    for logger, before in zip(loggers, handlers):
-        logger.handlers[:] = before
-    setup_logger.cache_clear()  # else the next run would get no handler
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from hoi_d2.commands.main import main as hoi_d2_main
+from hoi_d2.data import open_vocabulary
 from hoi_d2.model_zoo import config_file
 from tests.checkpoint.small_models import small_model
 from tests.modeling.image_encoder.small_encoders import small_encoder
@@ -109,6 +110,7 @@ def demo(config, tmp_path, images, *options, classes=CLASSES):
 
 
 def test_real_images_with_weights_from_the_hubs_cache(config, tmp_path, real_data, caplog):
+    open_vocabulary._open_vocabulary.cache_clear()  # another test may have read the same classes
     fill_cache(tmp_path / "hub")
     config = write_config(tmp_path, text=24)
     images = [real_data / "images" / name for name in IMAGES]
