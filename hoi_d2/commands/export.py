@@ -4,9 +4,9 @@ r"""Writes a model as ONNX files with a runner, and checks them against torch.
     python output/onnx/run_hoi.py photo.jpg
 
 OUTPUT then contains the graphs: detector.onnx (for one image size), head.onnx (for any number of
-pairs) and for DEFR-Det encoder.onnx; model.json; and run_hoi.py with image_decoding.py, which need
-only onnxruntime, numpy and Pillow. Images are resized by the config, reduced further if they do not
-fit, and padded.
+pairs) and for DEFR-Det encoder.onnx; model.json; and run_hoi.py with image_decoding.py and
+image_resizing.py, which need only onnxruntime, numpy and Pillow. Images are resized by the config,
+reduced further if they do not fit, and padded.
 
     hoi-d2 export --config-file DEFR-Det/zeroshot-ViT-B-16.yaml --output horses \
         MODEL.HOI.CLASSES "['riding a horse', 'feeding a horse']"

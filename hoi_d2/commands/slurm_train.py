@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hoi_d2.utils.arguments import CommandParser
+from hoi_d2.utils.extras import import_extra
 from hoi_d2.utils.user_errors import UserError
 
 PREDICT = "predict"
@@ -91,13 +92,10 @@ def submit(args: argparse.Namespace) -> Any:
     """Submits the job and returns submitit's handle of it.
 
     Raises:
-        ImportError: submitit is not installed.
+        MissingExtraError: submitit is not installed.
         UserError: SLURM is not available.
     """
-    try:
-        import submitit
-    except ImportError as error:
-        raise ImportError("hoi-d2 slurm needs: pip install hoi-d2[slurm]") from error
+    submitit = import_extra("submitit", extra="slurm", needed_by="hoi-d2 slurm")
     executor = submitit.AutoExecutor(folder=args.log_dir, slurm_max_num_timeout=args.legs)
     if executor.cluster != "slurm":  # submitit would start processes on this machine instead
         raise UserError(

@@ -15,6 +15,7 @@ import torch
 from detectron2.utils.events import EventStorage, EventWriter, JSONWriter, TensorboardXWriter
 from detectron2.utils.events import get_event_storage as current_storage
 
+from hoi_d2.utils.extras import import_extra
 from hoi_d2.utils.files import write_atomically
 from hoi_d2.visualization.plots.learning_curves import LOG_NAME, plot_learning_curves
 
@@ -76,14 +77,11 @@ class WandbWriter(EventWriter):
         directory: where wandb keeps its files.
 
     Raises:
-        ImportError: wandb is not installed.
+        MissingExtraError: wandb is not installed.
     """
 
     def __init__(self, project: str, config: dict[str, Any], directory: str) -> None:
-        try:
-            import wandb
-        except ImportError as error:
-            raise ImportError("SOLVER.WANDB_PROJECT needs: pip install hoi-d2[wandb]") from error
+        wandb = import_extra("wandb", extra="wandb", needed_by="SOLVER.WANDB_PROJECT")
         self._run = wandb.init(project=project, config=config, dir=directory, resume="allow")
         self._last = -1
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.evaluation.results import COLUMNS, HOIResults, ResultFormatError
+from hoi_d2.utils.extras import import_extra
 from hoi_d2.utils.files import write_atomically
-from hoi_d2.utils.user_errors import UserError
 
 SUFFIX = ".parquet"
 METADATA = b"hoi_d2"
@@ -28,23 +28,14 @@ _BOX = ("x", "y", "width", "height")
 _IDS = ("object_category_id", "verb_id", "hoi_id")
 
 
-class MissingPyarrowError(UserError, ImportError):
-    """pyarrow is not installed; names the command that installs it."""
-
-
 def arrow() -> tuple[Any, Any]:
     """The modules `pyarrow` and `pyarrow.parquet`.
 
     Raises:
-        MissingPyarrowError: it is not installed.
+        MissingExtraError: it is not installed.
     """
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingPyarrowError(
-            "Parquet files need pyarrow: pip install 'hoi-d2[predict]'"
-        ) from error
+    names = ("pyarrow", "pyarrow.parquet")
+    pyarrow, parquet = (import_extra(n, extra="predict", needed_by="a Parquet file") for n in names)
     return pyarrow, parquet
 
 
@@ -175,7 +166,7 @@ def read_results(path: str | Path, image_ids: np.ndarray | None = None) -> HOIRe
         image_ids: (N,) only those of these images; the others never lie in memory together.
 
     Raises:
-        MissingPyarrowError: pyarrow is not installed.
+        MissingExtraError: pyarrow is not installed.
         ResultFormatError: the file is damaged, or of another schema.
     """
     pa, _ = arrow()

@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from hoi_d2.utils.extras import import_extra
+
 OPSET = 18
 
 
@@ -71,13 +73,9 @@ class Graph:
             largest value if that is above 1, since a float has only seven digits.
 
         Raises:
-            ImportError: onnxruntime is not installed.
+            MissingExtraError: onnxruntime is not installed.
         """
-        try:
-            import onnxruntime
-        except ImportError as error:
-            message = "the check needs the extra [export]: pip install 'hoi-d2[export]'"
-            raise ImportError(f"{message} ({error})") from error
+        onnxruntime = import_extra("onnxruntime", extra="export", needed_by="the check")
         session = onnxruntime.InferenceSession(
             str(self.file(folder)), providers=["CPUExecutionProvider"]
         )

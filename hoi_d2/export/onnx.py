@@ -19,6 +19,7 @@ from detectron2.config import CfgNode
 
 from hoi_d2.checkpoint.model_source import model_config, title_of
 from hoi_d2.data import decoding
+from hoi_d2.export import resizing
 from hoi_d2.export.defr_det import defr_det_graphs, defr_det_settings
 from hoi_d2.export.detector import DETECTORS, detector_settings
 from hoi_d2.export.graph import Graph
@@ -29,6 +30,7 @@ from hoi_d2.registration import register
 
 RUNNER = "run_hoi.py"
 DECODING = "image_decoding.py"
+RESIZING = "image_resizing.py"
 _STRIDE = 32  # stride of ResNet-50 and -101; a multiple of NanoDet's 16
 # Speed keys and caches that ONNX cannot represent; onnxruntime has its own optimisations.
 PLAIN: dict[str, Any] = {
@@ -120,7 +122,7 @@ def default_size(cfg: CfgNode) -> tuple[int, int]:
 
 
 def export_model(predictor: HOIPredictor, folder: Path, *, size: tuple[int, int]) -> list[Path]:
-    """Writes the graphs, model.json, run_hoi.py and the image reader that it needs.
+    """Writes the graphs, model.json, run_hoi.py and the two files that it needs.
 
     Args:
         predictor: a predictor from `exportable`.
@@ -140,7 +142,8 @@ def export_model(predictor: HOIPredictor, folder: Path, *, size: tuple[int, int]
     (folder / "model.json").write_text(json.dumps(settings(predictor, size)))
     shutil.copyfile(Path(__file__).with_name("runner.py"), folder / RUNNER)
     shutil.copyfile(decoding.__file__, folder / DECODING)
-    return [*files, folder / "model.json", folder / RUNNER, folder / DECODING]
+    shutil.copyfile(resizing.__file__, folder / RESIZING)
+    return [*files, folder / "model.json", *(folder / n for n in (RUNNER, DECODING, RESIZING))]
 
 
 def graphs_of(predictor: HOIPredictor, *, size: tuple[int, int]) -> list[Graph]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # a wrong option is answered before torch is imported
@@ -33,6 +33,10 @@ class ModelChoice:
     device: str | None = None
     batch_size: int = 8
     half: bool = False
+
+    def decides(self) -> dict[str, Any]:
+        """Returns what the results depend on: all but where and how many at a time."""
+        return {k: v for k, v in asdict(self).items() if k not in ("device", "batch_size")}
 
     def predictor(self) -> HOIPredictor:
         """Builds the model.

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hoi_d2.utils.extras import import_extra
+
 if TYPE_CHECKING:
     import pandas as pd
     import supervision as sv
@@ -27,14 +29,9 @@ def data_frame(prediction: HOIPrediction) -> pd.DataFrame:
         followed).
 
     Raises:
-        ImportError: pandas is not installed; says how to get it.
+        MissingExtraError: pandas is not installed.
     """
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise ImportError(
-            f"to_df() needs pandas: pip install 'hoi-d2[pandas]' ({error})"
-        ) from error
+    pd = import_extra("pandas", extra="pandas", needed_by="to_df()")
     triplets, found = prediction.triplets, prediction.hoi_instances
     columns = {
         "verb": pd.Series([t.verb for t in triplets], dtype=object),
@@ -64,13 +61,9 @@ def detections(prediction: HOIPrediction) -> sv.Detections:
         (R,) names, `verb_id` (R,), `score` (R,).
 
     Raises:
-        ImportError: supervision is not installed; says how to get it.
+        MissingExtraError: supervision is not installed.
     """
-    try:
-        import supervision as sv
-    except ImportError as error:
-        message = "to_supervision() needs supervision: pip install 'hoi-d2[supervision]'"
-        raise ImportError(f"{message} ({error})") from error
+    sv = import_extra("supervision", extra="supervision", needed_by="to_supervision()")
     entities, pairs, words = prediction.instances, prediction.hoi_instances, prediction.vocabulary
     classes = entities.pred_classes.numpy()
     indices = pairs.pair_indices.numpy().copy()
@@ -98,7 +91,6 @@ def _texts(prediction: HOIPrediction, indices: np.ndarray, number: int) -> np.nd
     """What each entity does, best first: "ride bicycle, hold bicycle"; "" = nothing."""
     found: list[list[str]] = [[] for _ in range(number)]
     for human, triplet in zip(indices[:, 0], prediction):
-        words = f"{triplet.verb} {triplet.object or ''}".replace("_", " ").strip()
-        if words not in found[human]:
-            found[human].append(words)
+        if triplet.words not in found[human]:
+            found[human].append(triplet.words)
     return np.array([", ".join(words) for words in found], dtype=str)

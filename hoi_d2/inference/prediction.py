@@ -50,9 +50,13 @@ class Triplet:
     score: float
     person_id: int | None = None
 
+    @property
+    def words(self) -> str:
+        """Verb and object for display: "talk on cell phone"."""
+        return f"{self.verb} {self.object or ''}".replace("_", " ").strip()
+
     def __str__(self) -> str:
-        words = f"{self.verb} {self.object or ''}".replace("_", " ").strip()
-        return f"{words} {self.score:.2f}"
+        return f"{self.words} {self.score:.2f}"
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON can hold it: boxes with a tenth of a pixel, the score with four digits."""

@@ -16,13 +16,12 @@ pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
 from hoi_d2.data.images import read_image as predictors_image
 from hoi_d2.data.transforms import DetrResize
 from hoi_d2.data.vocabulary import hico_det_vocabulary
+from hoi_d2.export.resizing import stretch, trained_size
 from hoi_d2.export.runner import (
     ExportedModel,
     box_patches,
     pair_patches,
     softmax,
-    stretch,
-    trained_size,
 )
 from hoi_d2.export.runner import (
     read_image as runners_image,

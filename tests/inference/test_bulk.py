@@ -8,6 +8,7 @@ import signal
 import sys
 import tarfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,15 @@ def assert_complete(output: Path) -> None:
 
 
 # --- inputs ---------------------------------------------------------------------------------------
+
+
+def test_a_run_goes_on_on_another_device_in_other_batches(folder, tmp_path, stub):
+    first = job([folder], tmp_path)
+    bulk_run.run(first)
+    elsewhere = ModelChoice(device="cpu", batch_size=2)
+    bulk_run.run(replace(first, resume=True, model=elsewhere))
+    with pytest.raises(SystemExit, match="2"):  # its scores would differ
+        bulk_run.run(replace(first, resume=True, model=ModelChoice(half=True)))
 
 
 def test_no_input_has_no_images():

@@ -12,6 +12,7 @@ from hoi_d2.demo.report import DrawOptions
 from hoi_d2.demo.web.result import message_html, result_html
 from hoi_d2.demo.web.session import UploadError, WebSession
 from hoi_d2.demo.web.uploads import EVERYBODY, UploadOwners, visitor_of
+from hoi_d2.utils.extras import import_extra
 from hoi_d2.visualization.visualizer import DRAW_THRESHOLD
 
 _HERE = Path(__file__).parent
@@ -29,13 +30,9 @@ def build_page(session: WebSession, models: list[str], *, examples: Sequence[Pat
         examples: images of this machine that visitors may click, each with a button.
 
     Raises:
-        ImportError: gradio is not installed; says how to get it.
+        MissingExtraError: gradio is not installed.
     """
-    try:
-        import gradio as gr
-    except ImportError as error:
-        message = "the web page needs the extra [demo]: pip install 'hoi-d2[demo]'"
-        raise ImportError(f"{message} ({error})") from error
+    gr = import_extra("gradio", extra="demo", needed_by="the web page")
     kept, owners = (_KEPT_SECONDS, _KEPT_SECONDS), UploadOwners(_KEPT_SECONDS)
     with gr.Blocks(title="hoi_d2", analytics_enabled=False, delete_cache=kept) as page:
         gr.Markdown("# Who does what with which object?")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -88,7 +88,7 @@ def _begin(job: Job) -> tuple[Plan, list[int]]:
         raise PlanError(
             f"--output {job.output} holds a run already: go on with --resume, or choose another"
         )
-    plan = open_plan(job.output, job.inputs, asdict(job.model), shard_size=job.shard_size)
+    plan = open_plan(job.output, job.inputs, job.model.decides(), shard_size=job.shard_size)
     return plan, plan.waiting()
 
 
