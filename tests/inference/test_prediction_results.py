@@ -68,6 +68,19 @@ def test_a_list_of_interactions(two):
     assert [t.verb for t in two.select(top_k=1)] == ["hold"]
 
 
+@pytest.mark.parametrize(
+    ("verb", "thing", "words"),
+    [
+        ("walk", None, "walk"),
+        ("ride", "bicycle", "ride bicycle"),
+        ("talk_on", "cell_phone", "talk on cell phone"),
+    ],
+)
+def test_words(verb, thing, words):
+    triplet = Triplet((1, 2, 11, 22), verb, thing, None, 0.5)
+    assert (triplet.words, str(triplet)) == (words, f"{words} 0.50")
+
+
 def test_one_line(two):
     line = "HOIPrediction(a.jpg, 60 x 40, 2 interactions: hold mug 0.75, wash 0.50)"
     assert repr(two) == str(two) == line
