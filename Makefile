@@ -43,7 +43,7 @@ demo: env  ## find, draw, train briefly and evaluate interactions; writes output
 	$(PY) -m hoi_d2 demo --output output/demo
 
 test: env lint docs  ## lint, documentation, then the whole test suite
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile
 
 test-slow: env  ## the tests that take minutes
 	$(PY) -m pytest -m slow

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from hoi_d2.utils.compat import prepare_detectron2
+from hoi_d2.utils.light_imports import load_torchvision_without_compiler
 
 if TYPE_CHECKING:
     from hoi_d2 import modeling
@@ -37,6 +38,7 @@ _PUBLIC = {
 }
 
 prepare_detectron2()
+load_torchvision_without_compiler()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,8 @@
 """Shared by all tests: small threads, no downloads, and where the real data are."""
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -8,6 +10,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
+from detectron2.utils.logger import setup_logger
 
 import hoi_d2
 from hoi_d2.checkpoint import download_record, page_files
@@ -32,6 +35,18 @@ def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module in (download_record, page_files):
         monkeypatch.setattr(module, "cache_root", lambda: tmp_path / "hoi_d2_cache")
     return tmp_path / "hoi_d2_cache"
+
+
+@pytest.fixture(autouse=True)
+def log_handlers() -> Iterator[None]:
+    """Takes away the handlers that a test has added: they write to its captured output."""
+    loggers = [logging.getLogger(name) for name in ("", "hoi_d2", "detectron2", "fvcore")]
+    before = [list(logger.handlers) for logger in loggers]
+    yield
+    for logger, handlers in zip(loggers, before):
+        for handler in set(logger.handlers) - set(handlers):
+            logger.removeHandler(handler)
+    setup_logger.cache_clear()  # else the next test that wants handlers gets none
 
 
 @pytest.fixture(autouse=True, scope="session")

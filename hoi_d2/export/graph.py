@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from hoi_d2.utils.extras import import_extra
 
 OPSET = 18
+TIES = 1e-3
+"""Share of rows whose class may differ: where two classes score alike, the last digit decides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +71,7 @@ class Graph:
             pairs: numbers of pairs to compare with, one after the other.
 
         Returns:
-            "graph: output" with the number of pairs -> the largest difference, relative to the
-            largest value if that is above 1, since a float has only seven digits.
+            "graph: output" with the number of pairs -> `difference` of the two.
 
         Raises:
             MissingExtraError: onnxruntime is not installed.
@@ -96,12 +97,16 @@ class Graph:
 def difference(right: Tensor, other: Tensor) -> float:
     """Returns the largest difference, relative to the largest value if that is above 1.
 
-    It is infinite if the shapes differ or a value is NaN.
+    A float has only seven digits. For integers (classes) it is the share of rows that differ, or 0
+    if that is at most `TIES`. It is infinite if the shapes differ or a value is NaN.
     """
     if right.shape != other.shape:
         return float("inf")
     if not right.numel():
         return 0.0
+    if not right.is_floating_point():
+        share = float((right != other).double().mean())
+        return share if share > TIES else 0.0
     right, other = right.double(), other.double()
     value = float((right - other).abs().max() / right.abs().max().clamp(min=1))
     return float("inf") if math.isnan(value) else value

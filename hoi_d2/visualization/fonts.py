@@ -36,6 +36,8 @@ def font_for(text: str, wanted: str | None = None) -> str:
         wanted: a font file to use in any case; None = DejaVu Sans, or an installed font if letters
             are missing in it.
     """
+    if wanted is None and text.isascii():
+        return default_font()  # has them all; reading the font would import matplotlib
     letters = {ord(c) for c in text if unicodedata.category(c) not in _INVISIBLE}
     path = wanted or default_font()
     missing = _missing(letters, path)
