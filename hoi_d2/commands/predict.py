@@ -4,6 +4,7 @@
     hoi-d2 predict --input list.txt shards/00.tar --output output/mine --num-gpus 8 \\
         --num-machines 2 --machine-rank 0 --dist-url tcp://HOST:PORT
     torchrun --nproc-per-node 4 tools/predict.py --input folder --output output/mine
+    hoi-d2 predict --input folder --output /shared/mine --ray auto --num-gpus 16
     hoi-d2 predict merge output/mine
 
 Inputs are images, folders, globs, tar archives, and text files with a path on each line. The
@@ -48,7 +49,8 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--resume", action="store_true", help="go on with the run in DIR")
     add_model_arguments(parser)
     add("--shard-size", type=count, default=1000, metavar="N", help="images of a shard")
-    add("--num-gpus", type=count, default=1, help="processes on this machine")
+    add("--num-gpus", type=count, default=1, help="processes on this machine; with --ray, of all")
+    add("--ray", metavar="ADDRESS", help="run on a Ray cluster: auto, local or HOST:PORT")
     add("--num-machines", type=count, default=1, help="machines of the run")
     add("--machine-rank", type=int, default=0, help="number of this machine, from 0")
     add("--dist-url", default="auto", help="where the machines meet, tcp://HOST:PORT")
@@ -56,6 +58,8 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(words)
     args.opts = opts
     check_model_arguments(parser, args)
+    if args.ray and (args.num_machines > 1 or args.dist_url != "auto"):
+        parser.error("--ray has the machines of its cluster: leave out --num-machines, --dist-url")
     return args
 
 
@@ -72,6 +76,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         shard_size=args.shard_size,
         resume=args.resume,
     )
+    if args.ray:
+        from hoi_d2.inference.bulk.ray_data import run_on_ray
+
+        run_on_ray(job, address=args.ray, workers=args.num_gpus)
+    else:
+        _launch(job, args)
+    progress = Progress.of(args.output)
+    print(f"{progress}; results in {args.output}")
+    if not progress.unreadable:
+        return 0
+    return 1 if progress.unreadable < progress.images else 2
+
+
+def _launch(job: Job, args: argparse.Namespace) -> None:
     with reported_mistakes((LaunchError,)):
         launch(
             run,
@@ -82,11 +100,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             device=args.device or "cuda",
             args=(job,),
         )
-    progress = Progress.of(args.output)
-    print(f"{progress}; results in {args.output}")
-    if not progress.unreadable:
-        return 0
-    return 1 if progress.unreadable < progress.images else 2
 
 
 def merge_main(argv: Sequence[str]) -> int:

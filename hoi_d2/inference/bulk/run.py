@@ -65,12 +65,12 @@ def run(job: Job) -> None:
             # RuntimeError: the first process has failed, and says why itself.
             with reported_mistakes((*IN_SETUP, RuntimeError)):
                 arrow()
-                plan, waiting = from_first_process(lambda: _begin(job))
+                plan, waiting = from_first_process(lambda: begin(job))
             shards = waiting[comm.get_rank() :: comm.get_world_size()]
             if not shards:
                 return
             with reported_mistakes(IN_SETUP):
-                predictor = _predictor(job)
+                predictor = load_predictor(job)
             with reported_mistakes(IN_A_STEP), _explained_deaths():
                 predict_shards(predictor, plan, shards, batch_size=predictor.batch_size)
     except KeyboardInterrupt:
@@ -78,7 +78,16 @@ def run(job: Job) -> None:
         raise SystemExit(INTERRUPTED) from None
 
 
-def _begin(job: Job) -> tuple[Plan, list[int]]:
+def begin(job: Job) -> tuple[Plan, list[int]]:
+    """Locks the folder and lists the images, or reads the list of the run that goes on.
+
+    Returns:
+        The plan, and the numbers of the unfinished shards.
+
+    Raises:
+        OSError: the folder cannot be made.
+        PlanError: the folder holds a run, and `resume` is not set; or it holds another run.
+    """
     try:
         job.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -92,7 +101,8 @@ def _begin(job: Job) -> tuple[Plan, list[int]]:
     return plan, plan.waiting()
 
 
-def _predictor(job: Job) -> HOIPredictor:
+def load_predictor(job: Job) -> HOIPredictor:
+    """Builds the model of the run in this process."""
     predictor = job.model.predictor()
     check_resources(predictor.cfg.DATALOADER.NUM_WORKERS)
     if comm.is_main_process():
@@ -121,7 +131,12 @@ def _explained_deaths() -> Iterator[None]:
 
 
 def predict_shards(
-    predictor: HOIPredictor, plan: Plan, shards: list[int], *, batch_size: int
+    predictor: HOIPredictor,
+    plan: Plan,
+    shards: list[int],
+    *,
+    batch_size: int,
+    progress: bool = True,
 ) -> None:
     """Writes the files of these shards.
 
@@ -130,11 +145,12 @@ def predict_shards(
         plan: of the run.
         shards: their numbers.
         batch_size: images that go through the model together.
+        progress: whether the first process shows a progress bar.
     """
     workers = predictor.cfg.DATALOADER.NUM_WORKERS
     images = load(plan, shards, predictor.model_input, batch_size=batch_size, num_workers=workers)
     total = sum(map(plan.size_of, shards))
-    hidden = not comm.is_main_process()
+    hidden = not (progress and comm.is_main_process())
     with closing(images) as batches, tqdm(total=total, unit="image", disable=hidden) as bar:
         for shard, group in groupby(batches, key=lambda batch: batch[0].item.shard):
             rows: list[ImageRow] = []
