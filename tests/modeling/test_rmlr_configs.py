@@ -34,7 +34,7 @@ def head_of(cfg):
 
 
 def test_there_are_rows():
-    assert len(ROWS) > 20 and len(POSE_ROWS) == 4
+    assert len(ROWS) > 20 and len(POSE_ROWS) == 6
 
 
 FLOORS = [p for p in ROWS if p.stem.startswith("UPT")]
@@ -189,9 +189,10 @@ def test_every_file_has_one_full_name():
 
 @pytest.mark.parametrize("path", POSE_ROWS, ids=lambda p: p.stem)
 def test_a_pose_row_is_its_row_with_another_head(path):
-    pose, plain = read_config(path), read_config(ROOT / "configs" / "RmLR" / path.name)
+    row = path.name.replace("-coco-joints", "")
+    pose, plain = read_config(path), read_config(ROOT / "configs" / "RmLR" / row)
     assert pose.MODEL.RMLR.HEADS == "PoseInteractionHeads"
-    assert pose.MODEL.RMLR.EXTRA.POSE_MODEL
+    assert ("crowdpose" in pose.MODEL.RMLR.EXTRA.POSE_MODEL) == (path.name == row)
     pose.MODEL.RMLR.HEADS, pose.OUTPUT_DIR = plain.MODEL.RMLR.HEADS, plain.OUTPUT_DIR
     pose.MODEL.RMLR.EXTRA = plain.MODEL.RMLR.EXTRA
     assert pose.dump() == plain.dump()

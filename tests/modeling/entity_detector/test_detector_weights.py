@@ -68,7 +68,9 @@ def test_the_commands_that_are_named_exist():
 )
 def test_what_is_refused(options, refused, tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
-    cfg = tiny_config("RmLR", "MODEL.ENTITY_DETECTOR.WEIGHTS", GONE, *options)
+    cfg = tiny_config(
+        "RmLR", "MODEL.ALLOW_RANDOM_WEIGHTS", False, "MODEL.ENTITY_DETECTOR.WEIGHTS", GONE, *options
+    )
     if refused:
         for act in (require_weights, build_model):
             with pytest.raises(MissingDetectorError, match="no weight file"):
