@@ -47,9 +47,19 @@ def require_weights(cfg: CfgNode) -> None:
         raise MissingDetectorError(reason)
 
 
+def is_default(cfg: CfgNode) -> bool:
+    """Whether the weight file is one that a config of `configs/Detr` writes."""
+    return _is_written_here(Path(cfg.MODEL.ENTITY_DETECTOR.WEIGHTS))
+
+
+def _is_written_here(path: Path) -> bool:
+    config = configs_root() / "Detr" / f"{path.parent.name}.yaml"
+    return path.parts[:2] == ("output", "Detr") and config.is_file()
+
+
 def _remedy(path: Path) -> str:
     """The commands for a file that a config of `configs/Detr` writes; else where to look."""
-    if not (configs_root() / "Detr" / f"{path.parent.name}.yaml").is_file():
+    if not _is_written_here(path):
         return "configs/Detr trains detectors, docs/detectors.md lists published ones"
     name = path.parent.name
     lines = [f"Train it:\n{_training(name)}"]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from detectron2.modeling import build_model
 
+from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.checkpoint.errors import WeightsError
 from hoi_d2.checkpoint.random_weights import refuse_random_weights
 from hoi_d2.commands.main import main
 from hoi_d2.config.load import load_config
+from hoi_d2.engine.trained_weights import load_trained
 from hoi_d2.modeling.entity_detector.weights import (
     MissingDetectorError,
     missing_weights,
@@ -58,6 +60,7 @@ def test_the_commands_that_are_named_exist():
         assert f"hoi-d2 download detr-{name.lower().replace('_', '-')}\n" in reason
 
 
+@pytest.mark.parametrize("source", [GONE, "gone.pth"])
 @pytest.mark.parametrize(
     ("options", "refused"),
     [
@@ -66,21 +69,33 @@ def test_the_commands_that_are_named_exist():
         (("MODEL.ALLOW_RANDOM_WEIGHTS", True), False),
     ],
 )
-def test_what_is_refused(options, refused, tmp_path, monkeypatch, caplog):
+def test_what_is_refused(source, options, refused, tmp_path, monkeypatch, caplog):
+    """A path of one's own when the model is built; a config's default where the model is used."""
     monkeypatch.chdir(tmp_path)
-    cfg = tiny_config(
-        "RmLR", "MODEL.ALLOW_RANDOM_WEIGHTS", False, "MODEL.ENTITY_DETECTOR.WEIGHTS", GONE, *options
-    )
+    weights = ("MODEL.ENTITY_DETECTOR.WEIGHTS", source)
+    cfg = tiny_config("RmLR", "MODEL.ALLOW_RANDOM_WEIGHTS", False, *weights, *options)
     if refused:
-        for act in (require_weights, build_model):
+        with pytest.raises(MissingDetectorError, match="no weight file"):
+            require_weights(cfg)
+        if source != GONE:
             with pytest.raises(MissingDetectorError, match="no weight file"):
-                act(cfg)
-        return
+                build_model(cfg)
+            return
     model = build_model(cfg)
     assert model.entity_detector.is_random and "entity_detector" in model.random_weights()
-    assert f"no weight file {GONE}" in caplog.text
-    with pytest.raises(WeightsError, match="hoi-d2 download detr-r50-hico"):
+    assert f"no weight file {source}" in caplog.text
+    with pytest.raises(WeightsError, match=f"entity_detector.*no weight file {source}"):
         refuse_random_weights(model, model.random_weights(), allowed=False)
+
+
+def test_a_default_that_is_not_there_is_refused_without_the_command_too(tmp_path):
+    options = ("MODEL.ALLOW_RANDOM_WEIGHTS", False, "MODEL.ENTITY_DETECTOR.WEIGHTS", GONE)
+    cfg = tiny_config("RmLR", *options, "OUTPUT_DIR", str(tmp_path))
+    model = build_model(cfg)
+    with pytest.raises(WeightsError, match="hoi-d2 download detr-r50-hico"):
+        load_trained(model, cfg)
+    checkpointer = HOICheckpointer(model)  # of a training, whose other random parts are trained
+    assert checkpointer.frozen_random_parts() == ["entity_detector"]
 
 
 @pytest.mark.parametrize("processes", ["1", "4"])
