@@ -64,6 +64,7 @@ format: env  ## ruff: fix and format
 
 docs: env  ## documentation into build/site; fails on a broken link or reference
 	$(PY) tools/make_config_page.py
+	$(PY) tools/make_rows_page.py
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet
 
 benchmark: env  ## speed of inference, training, loader and evaluation on this machine

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -14,8 +16,10 @@ import tomllib
 import zipfile
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
+from typing import Any
 
 import pytest
+import setuptools
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
@@ -85,6 +89,36 @@ def test_an_extra_can_be_imported(extra: str) -> None:
                 importlib.import_module(name)
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)} (pip install 'hoi-d2[{extra}]')")
+
+
+def setup_arguments(monkeypatch: pytest.MonkeyPatch, installed: set[str]) -> dict[str, Any]:
+    """What setup.py gives to setuptools where these packages are installed."""
+    given: dict[str, Any] = {}
+
+    def distribution(name: str) -> None:
+        if name not in installed:
+            raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(setuptools, "setup", lambda **arguments: given.update(arguments))
+    monkeypatch.setattr(importlib.metadata, "distribution", distribution)
+    runpy.run_path(str(ROOT / "setup.py"))
+    return given
+
+
+@pytest.mark.parametrize(
+    ("installed", "expected"),
+    [
+        (set(), "opencv-python-headless"),
+        ({"opencv-python"}, "opencv-python"),
+        ({"opencv-python-headless", "opencv-python"}, "opencv-python-headless"),
+        ({"opencv-contrib-python"}, "opencv-contrib-python"),
+    ],
+)
+def test_either_opencv_will_do(monkeypatch, installed, expected) -> None:
+    required = [Requirement(r) for r in setup_arguments(monkeypatch, installed)["install_requires"]]
+    assert [r.name for r in required if r.name.startswith("opencv")] == [expected]
+    assert {"torch", "fvcore", "iopath"} <= {r.name for r in required}
+    assert "dependencies" in METADATA["project"]["dynamic"]
 
 
 @pytest.mark.parametrize("extra", ["docs", "dev"])

@@ -161,7 +161,8 @@ def _add_entity_detector_keys(cfg: CfgNode) -> None:
     # Which detector finds the entities of RmLR's pairs; see ENTITY_DETECTOR_REGISTRY.
     node = cfg.MODEL.ENTITY_DETECTOR = CfgNode()
     node.NAME = "DetrEntityDetector"  # DETR of MODEL.DETR
-    # File with its weights, loaded when the model is built and before MODEL.WEIGHTS; "" = random,
+    # File with its weights, loaded when the model is built and before MODEL.WEIGHTS. configs/RmLR
+    # and configs/UPT name what configs/Detr writes. "", or a default that is not there, = random,
     # which is refused (ALLOW_RANDOM_WEIGHTS) unless MODEL.WEIGHTS holds them too.
     node.WEIGHTS = ""
     # Of the file WEIGHTS: its SHA-256 (the beginning is enough), or the revision on the hub.

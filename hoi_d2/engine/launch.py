@@ -1,22 +1,26 @@
 """Starts the processes of a run: one, several on one machine, several machines, or torchrun's own.
 
-detectron2 0.6's `launch` needs CUDA and does not know torchrun; everything after the process group
-exists (samplers, evaluators, checkpoints) reads detectron2's `comm`, so this is all it takes.
+Where there is a GPU for each process, detectron2's own `launch` starts them. It needs CUDA and does
+not know torchrun: the rest is here. Everything after the process group exists (samplers,
+evaluators, checkpoints) reads detectron2's `comm`.
 """
 
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from detectron2.engine import launch as detectron2_launch
 from detectron2.utils import comm
 
 from hoi_d2.utils.compat import create_local_process_group
@@ -78,8 +82,21 @@ def launch(
         if num_machines > 1:
             raise LaunchError("--dist-url auto works on one machine only; use tcp://HOST:PORT")
         dist_url = f"tcp://127.0.0.1:{_free_port()}"
-    world_size = num_gpus * num_machines
-    _spawn(num_gpus, (main, args, num_gpus, machine_rank, world_size, dist_url, gpus))
+    with _stoppable(num_gpus):
+        if gpus >= num_gpus:
+            detectron2_launch(
+                _run_in_group,
+                num_gpus,
+                num_machines,
+                machine_rank,
+                dist_url,
+                args=(main, args),
+                timeout=TIMEOUT,
+            )
+        else:
+            world_size = num_gpus * num_machines
+            of_worker = (main, args, num_gpus, machine_rank, world_size, dist_url, gpus)
+            mp.start_processes(_worker, of_worker, num_gpus, start_method="spawn")
     return None
 
 
@@ -116,11 +133,11 @@ def _worker(
     dist_url: str,
     gpus: int,
 ) -> None:
+    """A process that has no GPU of its own."""
     rank = machine_rank * num_gpus + local_rank
     _take_gpu(local_rank, gpus)
-    name = "nccl" if gpus >= num_gpus else "gloo"
     dist.init_process_group(
-        name, init_method=dist_url, world_size=world_size, rank=rank, timeout=TIMEOUT
+        "gloo", init_method=dist_url, world_size=world_size, rank=rank, timeout=TIMEOUT
     )
     _prepare_group(num_gpus)
     _run_in_group(main, args)
@@ -149,20 +166,19 @@ def _run_in_group(main: Callable[..., Any], args: tuple) -> Any:
     return result
 
 
-def _spawn(num_processes: int, args: tuple) -> None:
-    """Starts the processes, hands on the stop signals, and waits."""
-    context = mp.start_processes(_worker, args, num_processes, join=False, start_method="spawn")
+@contextmanager
+def _stoppable(num_processes: int) -> Iterator[None]:
+    """Hands the stop signals on to the processes that are started in it, and says why one died."""
 
     def hand_on(signum: int, frame: Any) -> None:
         logging.getLogger(__name__).warning("signal %d: passed on to the workers", signum)
-        for process in context.processes:
-            if process.is_alive():
+        for process in multiprocessing.active_children():
+            if process.pid is not None:
                 os.kill(process.pid, signum)
 
     previous = {number: signal.signal(number, hand_on) for number in STOP_SIGNALS}
     try:
-        while not context.join():
-            pass
+        yield
     except mp.ProcessExitedException as error:
         if error.signal_name is None:  # it has said why
             raise SystemExit(error.exit_code) from error

@@ -21,6 +21,7 @@ from hoi_d2.engine.launch import LaunchError, launch
 from hoi_d2.engine.logs import LOG_NAME, make_output_dir, start_logs
 from hoi_d2.engine.resources import check_resources
 from hoi_d2.engine.trainer import HOITrainer, evaluate_weights
+from hoi_d2.modeling.entity_detector.weights import MissingDetectorError, require_weights
 from hoi_d2.registration import register
 from hoi_d2.utils.arguments import MODEL_HELP, CommandParser, add_device_options
 from hoi_d2.utils.locks import lock_folder
@@ -121,21 +122,24 @@ def main(
         function: `run`, or one that registers something before it calls `run`.
     """
     args = parse_args(arguments)
-    with reported_mistakes((LaunchError,)):
+    with reported_mistakes((LaunchError, MissingDetectorError)):
+        cfg = _config(args)
+        if cfg is not None:
+            require_weights(cfg)  # said once, before processes start and data is read
         return launch(
             function,
             num_gpus=args.num_gpus,
             num_machines=args.num_machines,
             machine_rank=args.machine_rank,
             dist_url=args.dist_url,
-            device=_device(args),
+            device=cfg.MODEL.DEVICE if cfg is not None else "cuda",
             args=(args,),
         )
 
 
-def _device(args: argparse.Namespace) -> str:
-    """MODEL.DEVICE of the run; a config with a mistake is reported by `setup`, in the run."""
+def _config(args: argparse.Namespace) -> CfgNode | None:
+    """The config of the run; None = it has a mistake, which `setup` reports in the run."""
     try:
-        return load_config(args.config_file, args.opts).MODEL.DEVICE
+        return load_config(args.config_file, args.opts)
     except (OSError, ValueError, KeyError):
-        return "cuda"
+        return None

@@ -12,6 +12,7 @@ from hoi_d2.config.load import load_config
 from hoi_d2.data.loading.build import build_test_loader
 from hoi_d2.modeling.entity_detector.build import build_entity_detector, detector_settings
 from hoi_d2.modeling.entity_detector.caching import CachedEntityDetector, DetectionCache
+from hoi_d2.modeling.entity_detector.weights import MissingDetectorError, missing_weights
 
 
 def cache_detections(
@@ -47,6 +48,8 @@ def _config(config_file: str, opts: Sequence[str]) -> CfgNode:
         raise ValueError(
             "MODEL.ENTITY_DETECTOR.WEIGHTS is empty; name the weights of the detector to cache"
         )
+    if reason := missing_weights(cfg):
+        raise MissingDetectorError(reason)
     if not cfg.DATASETS.TEST:
         raise ValueError("DATASETS.TEST is empty; name the datasets to cache")
     cfg.MODEL.ENTITY_DETECTOR.CACHE = ""

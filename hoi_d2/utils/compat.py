@@ -139,8 +139,11 @@ def environment_report() -> list[tuple[str, str]]:
     rows = [("python", sys.version.split()[0]), ("hoi-d2", installed("hoi-d2"))]
     rows += [("detectron2", f"{installed(detectron2_package)} ({detectron2_package})")]
     rows += [("detectron2._C", "compiled" if has_compiled_detectron2() else "none (not needed)")]
-    required = "torch torchvision transformers timm safetensors numpy scipy pycocotools"
-    for package in [*required.split(), "opencv-python-headless", "pillow", "matplotlib"]:
+    builds = [f"opencv-{p}" for p in ("python-headless", "python")]
+    builds += [f"opencv-contrib-{p}" for p in ("python-headless", "python")]
+    opencv = next((p for p in builds if installed(p) != "missing"), builds[0])
+    required = "torch torchvision transformers timm safetensors fvcore numpy scipy pycocotools"
+    for package in [*required.split(), opencv, "pillow", "matplotlib"]:
         rows.append((package, installed(package)))
     for package in ["gradio", "onnxruntime", "pyarrow", "submitit", "wandb"]:
         rows.append((f"{package} (optional)", installed(package)))

@@ -15,51 +15,81 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY
+from pose_networks import SIZE, VitPoseNetwork, pose_network
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
+from hoi_d2.checkpoint.errors import WeightsError
+from hoi_d2.config.load import ConfigError
 from hoi_d2.modeling.entity_detector.interface import Entities
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
 from hoi_d2.modeling.roi_heads.masked_roi import bins_inside, union_boxes
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs
 
 logger = logging.getLogger(__name__)
-_ROOM = 1.25  # a person's crop is so much larger than the box, as ViTPose was trained
+_ROOM = 1.25  # a person's crop is so much larger than the box, as these networks were trained
 _BORDER = 2  # pixels of zeros around the batch: at the border of an image, padded or not, the same
 
 
+class MissingPoseError(WeightsError, FileNotFoundError):
+    """The pose model's weights are not on this machine."""
+
+
 class HumanPose(nn.Module):
-    """Frozen ViTPose: a person's box -> heatmaps of the joints.
+    """A frozen pose network: a person's box -> heatmaps of the joints.
 
     Args:
-        model: transformers' `VitPoseForPoseEstimation`.
+        network: of `pose_networks`: (N, 3, H, W) normalised crops to (N, joints, h, w) heatmaps,
+            with `num_joints` and `crop_size`.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.model = model.requires_grad_(False).eval()
-        self.num_joints = model.config.num_labels
-        self.crop_size = tuple(model.config.backbone_config.image_size)  # height, width
+        self.network = network.requires_grad_(False).eval()
+        self.num_joints, self.crop_size = network.num_joints, tuple(network.crop_size)
         self.stand_in = ""
 
     @classmethod
-    def from_name(cls, name: str) -> HumanPose:
-        """A hub id or a folder; random weights with a warning where it is not available."""
+    def from_config(cls, node: CfgNode, *, random_allowed: bool) -> HumanPose:
+        """The network that `MODEL.RMLR.EXTRA` names.
+
+        Args:
+            node: with POSE_MODEL, a source of `pose_networks`; of a `.pth` also POSE_SIZE (height,
+                width; [256, 192] if left out) and POSE_SHA256.
+            random_allowed: a random ViTPose stands in for what is not on this machine.
+
+        Raises:
+            ConfigError: no POSE_MODEL.
+            MissingPoseError: it is not on this machine, and random weights are not allowed.
+            WeightsError: its weights do not fit.
+        """
+        source = node.get("POSE_MODEL", "")
+        if not source:
+            raise ConfigError("MODEL.RMLR.EXTRA.POSE_MODEL names no pose model")
+        try:
+            size, sha256 = node.get("POSE_SIZE", SIZE), node.get("POSE_SHA256", "")
+            return cls(pose_network(source, crop_size=size, sha256=sha256))
+        except OSError as error:
+            reason = (
+                f"the pose model {source} is not available here ({str(error).splitlines()[0]}). "
+                "projects/pose_ire/README.md says where weights are; name them in "
+                "MODEL.RMLR.EXTRA.POSE_MODEL"
+            )
+            if not random_allowed:
+                raise MissingPoseError(reason) from error
+        return cls.random(reason)
+
+    @classmethod
+    def random(cls, reason: str) -> HumanPose:
+        """ViTPose-B with random weights, which says so."""
         from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
 
-        try:
-            return cls(VitPoseForPoseEstimation.from_pretrained(name))
-        except OSError as error:
-            backbone = VitPoseBackboneConfig(out_indices=[12])
-            pose = cls(VitPoseForPoseEstimation(VitPoseConfig(backbone_config=backbone)))
-            pose.stand_in = (
-                f"RANDOM WEIGHTS: the pose model {name} is not available here "
-                f"({str(error).splitlines()[0]}). Run `hf download {name}` once where there is a "
-                "network, or name a folder in MODEL.RMLR.EXTRA.POSE_MODEL"
-            )
-            logger.warning(pose.stand_in)
-            return pose
+        config = VitPoseConfig(backbone_config=VitPoseBackboneConfig(out_indices=[12]))
+        pose = cls(VitPoseNetwork(VitPoseForPoseEstimation(config)))
+        pose.stand_in = f"RANDOM WEIGHTS: {reason}"
+        logger.warning(pose.stand_in)
+        return pose
 
     def train(self, mode: bool = True) -> HumanPose:
         """It stays in evaluation mode."""
@@ -89,7 +119,7 @@ class HumanPose(nn.Module):
         padded = F.pad(images, (_BORDER,) * 4)
         rois = torch.cat([image_index[:, None].to(boxes.dtype), boxes + _BORDER], dim=1)
         raw_images = roi_align(padded, rois, self.crop_size, sampling_ratio=2, aligned=True)
-        return self.model(pixel_values=raw_images).heatmaps
+        return self.network(raw_images)
 
 
 @ROI_HEADS_REGISTRY.register()
@@ -117,11 +147,11 @@ class PoseInteractionHeads(InteractionHeads):
         cls, cfg: CfgNode, input_shape: ShapeSpec, *, token_dim: int, num_verbs: int
     ) -> dict[str, Any]:
         heads = super().from_config(cfg, input_shape, token_dim=token_dim, num_verbs=num_verbs)
-        name = cfg.MODEL.RMLR.EXTRA.get("POSE_MODEL", "")
-        if not name:
-            raise ValueError("MODEL.RMLR.EXTRA.POSE_MODEL names no pose model")
+        pose = HumanPose.from_config(
+            cfg.MODEL.RMLR.EXTRA, random_allowed=cfg.MODEL.ALLOW_RANDOM_WEIGHTS
+        )
         resolution = cfg.MODEL.RMLR.MASKED_ROI.POOLER_RESOLUTION
-        return {**heads, "pose": HumanPose.from_name(name), "resolution": resolution}
+        return {**heads, "pose": pose, "resolution": resolution}
 
     def union_features(self, entities: Entities, pairs: CandidatePairs) -> Tensor:
         """m: (M, feature_dim)."""

@@ -18,6 +18,10 @@ POSE_ROWS = sorted((ROOT / "projects" / "pose_ire" / "configs").glob("*.yaml"))
 ALL_TERMS = {("sentence", "irm"), ("word", "irm"), ("sentence", "ire"), ("word", "ire")}
 
 
+def named(path):
+    return f"{path.parent.name}/{path.stem}"
+
+
 def head_of(cfg):
     """The head at full size, without memory for its weights."""
     with torch.device("meta"):
@@ -30,7 +34,7 @@ def head_of(cfg):
 
 
 def test_there_are_rows():
-    assert len(ROWS) > 20 and len(POSE_ROWS) == 4
+    assert len(ROWS) > 20 and len(POSE_ROWS) == 6
 
 
 FLOORS = [p for p in ROWS if p.stem.startswith("UPT")]
@@ -51,7 +55,8 @@ def test_a_row(path):
     if not is_base(path):
         assert cfg.OUTPUT_DIR == f"output/RmLR/{name}"
 
-    plain = "without_alignment" in name
+    base = name.endswith("_base")
+    plain = "without_alignment" in name or base
     expected = set() if plain else ALL_TERMS
     level = "sentence" if "cls_only" in name else name.removesuffix("_only").rsplit("_", 1)[-1]
     expected = {t for t in expected if "_only" not in name or t[0] == level}
@@ -69,6 +74,10 @@ def test_a_row(path):
     assert kind == cfg.MODEL.RMLR.CML.CROSS_ATTENTION
     assert head.aligns_output == (not plain and "training_branch" not in name)
 
+    assert (head.masked_roi is None) == (head.relation_encoder is None) == base
+    if base:  # [g, s] alone
+        assert head.reasoning.projection.in_features == 3 * 512
+        return
     mask = next((m for m in ("union", "image") if f"mask_{m}" in name), "human_or_object")
     assert head.masked_roi.mask == mask
     assert len(head.relation_encoder.layers) == (0 if "without_ire" in name else 2)
@@ -106,6 +115,28 @@ def test_a_row_of_upt(path):
 
 
 @pytest.mark.parametrize(
+    "path", [p for f in ("RmLR", "UPT") for p in config_paths(f) if not is_base(p)], ids=named
+)
+def test_a_row_has_the_detector_that_its_own_config_writes(path):
+    """`configs/Detr` has a config with that OUTPUT_DIR, of the same network and vocabulary."""
+    cfg = read_config(path)
+    if "DC5" in path.stem:
+        assert cfg.MODEL.ENTITY_DETECTOR.WEIGHTS == ""
+        return
+    weights = Path(cfg.MODEL.ENTITY_DETECTOR.WEIGHTS)
+    detector = read_config(configs_root() / "Detr" / f"{weights.parent.name}.yaml")
+    assert str(weights) == f"{detector.OUTPUT_DIR}/model_final.pth"
+    assert detector.MODEL.DETR.RESNET.DEPTHS == cfg.MODEL.DETR.RESNET.DEPTHS
+    if "own_data" not in path.stem:
+        assert detector.DATASETS.TRAIN == cfg.DATASETS.TRAIN
+    base = {"R50_VCOCO": "R50_COCO_for_VCOCO", "R101_VCOCO": "R101_COCO_for_VCOCO"}
+    if start := base.get(weights.parent.name):
+        coco = read_config(configs_root() / "Detr" / f"{start}.yaml")
+        assert coco.OUTPUT_DIR == f"output/Detr/{start}"
+        assert coco.MODEL.DETR.RESNET.DEPTHS == cfg.MODEL.DETR.RESNET.DEPTHS
+
+
+@pytest.mark.parametrize(
     "path", [p for p in ROWS if "own_data" not in p.stem], ids=lambda p: p.stem
 )
 def test_the_recipe(path):
@@ -114,7 +145,10 @@ def test_the_recipe(path):
     solver, pairs, loss = cfg.SOLVER, cfg.MODEL.RMLR.PAIRS, cfg.MODEL.RMLR.LOSS
     images = 5400 if "vcoco" in path.stem.lower() else 37633
     assert solver.MAX_ITER == pytest.approx(20 * images / 8, abs=1)
-    assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.OPTIMIZER) == (8, 1e-4, "ADAMW")
+    adam = path.stem.endswith("_adam")  # by the letter of the supplement
+    recipe = ("ADAM", 0.0, 0) if adam else ("ADAMW", 1e-4, 500)
+    assert (solver.OPTIMIZER, solver.WEIGHT_DECAY, solver.WARMUP_ITERS) == recipe
+    assert (solver.IMS_PER_BATCH, solver.BASE_LR) == (8, 1e-4)
     assert solver.LR_SCHEDULER_NAME == "WarmupCosineLR"
     assert (solver.CLIP_GRADIENTS.CLIP_TYPE, solver.CLIP_GRADIENTS.CLIP_VALUE) == (
         "full_model",
@@ -155,9 +189,10 @@ def test_every_file_has_one_full_name():
 
 @pytest.mark.parametrize("path", POSE_ROWS, ids=lambda p: p.stem)
 def test_a_pose_row_is_its_row_with_another_head(path):
-    pose, plain = read_config(path), read_config(ROOT / "configs" / "RmLR" / path.name)
+    row = path.name.replace("-coco-joints", "")
+    pose, plain = read_config(path), read_config(ROOT / "configs" / "RmLR" / row)
     assert pose.MODEL.RMLR.HEADS == "PoseInteractionHeads"
-    assert pose.MODEL.RMLR.EXTRA.POSE_MODEL
+    assert ("crowdpose" in pose.MODEL.RMLR.EXTRA.POSE_MODEL) == (path.name == row)
     pose.MODEL.RMLR.HEADS, pose.OUTPUT_DIR = plain.MODEL.RMLR.HEADS, plain.OUTPUT_DIR
     pose.MODEL.RMLR.EXTRA = plain.MODEL.RMLR.EXTRA
     assert pose.dump() == plain.dump()

@@ -82,8 +82,20 @@ def test_which_loss_reaches_which_part(gradients, choice, expected):
 
 
 def test_the_table_is_printed(gradients):
-    text = gradients.as_markdown({"g": {VERB: 0.5, SENTENCE: 0.0}})
-    assert text.splitlines()[-1].split("|")[1:-1] == [" g      ", " 0.5         ", " -" + " " * 25]
+    text = gradients.as_markdown({"g": {VERB: 0.5, SENTENCE: 0.0}}, {"g": 1234})
+    header, *_, row = ([c.strip() for c in x.split("|")[1:-1]] for x in text.splitlines())
+    assert header == ["part", "trained parameters", "pair loss", "L^m, sentence"]
+    assert row == ["g", "1,234", "0.5", "-"]
+
+
+def test_trained_parameters_of_a_part(gradients):
+    cfg = tiny_config("RmLR")
+    model = build_model(cfg)
+    counts = gradients.trained_parameters(model)
+    heads = model.interaction_heads
+    assert counts["g"] == sum(p.numel() for p in heads.to_global.parameters())
+    assert counts["entity detector"] == counts["self-attention of M"] == 0
+    assert sum(counts.values()) == sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 @pytest.fixture

@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+import logging
+
 from detectron2.config import CfgNode
 
 from hoi_d2.checkpoint.hub import is_hub_id
 from hoi_d2.model_zoo.published import HubModel
 from hoi_d2.modeling.entity_detector.caching import CachedEntityDetector, DetectionCache
 from hoi_d2.modeling.entity_detector.interface import ENTITY_DETECTOR_REGISTRY, EntityDetector
+from hoi_d2.modeling.entity_detector.weights import is_default, missing_weights, require_weights
+
+logger = logging.getLogger(__name__)
 
 
 def build_entity_detector(cfg: CfgNode) -> EntityDetector:
     """The detector named `cfg.MODEL.ENTITY_DETECTOR.NAME`, frozen and in evaluation mode.
 
-    It holds the weights of `cfg.MODEL.ENTITY_DETECTOR.WEIGHTS`, where that names a file. With
-    `CACHE`, outputs that are stored there are read and not computed again.
+    It holds the weights of `cfg.MODEL.ENTITY_DETECTOR.WEIGHTS`, where that names a file. A file
+    that is not there is an error, unless it is the default of a config, MODEL.WEIGHTS may hold a
+    copy of the detector, or random weights are allowed: then the detector is random, until a
+    checkpoint fills it, and says so. With `CACHE`, outputs that are stored there are read and not
+    computed again.
 
     Raises:
         KeyError: no such name; lists the registered ones.
-        FileNotFoundError: no such weight file.
+        MissingDetectorError: no such weight file; says what makes or brings it.
         WeightsError: the weights do not fit.
     """
     node = cfg.MODEL.ENTITY_DETECTOR
     if node.NAME not in ENTITY_DETECTOR_REGISTRY:
         known = ", ".join(sorted(name for name, _ in ENTITY_DETECTOR_REGISTRY))
         raise KeyError(f"MODEL.ENTITY_DETECTOR.NAME {node.NAME!r} is none of {known}")
+    missing = missing_weights(cfg)
+    if not is_default(cfg):
+        require_weights(cfg)
     detector: EntityDetector = ENTITY_DETECTOR_REGISTRY.get(node.NAME)(cfg)
-    if node.WEIGHTS:
+    if node.WEIGHTS and not missing:
         detector.load_weights(node.WEIGHTS, sha256=node.SHA256, revision=node.REVISION)
-    detector.is_random = not node.WEIGHTS and any(True for _ in detector.parameters())
+    elif missing:
+        logger.warning("%s", missing.partition("\n")[0])
+    detector.stand_in = missing
+    has_weights = any(True for _ in detector.parameters())
+    detector.is_random = has_weights and (not node.WEIGHTS or bool(missing))
     detector.to(cfg.MODEL.DEVICE).requires_grad_(False)
     if node.CACHE:
         detector = CachedEntityDetector(

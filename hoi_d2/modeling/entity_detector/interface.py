@@ -60,12 +60,14 @@ class EntityDetector(nn.Module):
     Attributes:
         token_dim: width of the tokens.
         is_random: it has weights, and no file has filled them.
+        stand_in: the file that should have filled them and is not there, and what to do; "" = none.
     """
 
     token_dim: int
     pixel_mean: Tensor
     pixel_std: Tensor
     is_random = False
+    stand_in: str = ""
 
     def __init__(
         self,

@@ -9,12 +9,14 @@ from torch.nn import functional as F
 from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.checkpoint.class_names import vocabulary_in
 from hoi_d2.checkpoint.errors import WeightsError
+from hoi_d2.model_zoo import configs_root
 from hoi_d2.modeling.image_encoder.patch_masks import MASKS
 from hoi_d2.modeling.language.prompts import sentence_table
 from hoi_d2.modeling.meta_arch.defr_det import DEFRDet
 from tests.modeling.image_encoder.small_encoders import CLIP_VIT, RESNET, VIT
 from tests.modeling.image_encoder.test_masked_attention import naive_pool, naive_vit
 from tests.modeling.tiny import GivenDetections, model_input, tiny_config
+from tests.small_configs import read_config
 
 PERSON, BICYCLE = 0, 1
 BOXES = [[5, 5, 30, 60], [10, 30, 60, 62], [40, 2, 70, 50]]
@@ -253,3 +255,16 @@ def test_a_defr_of_other_classes_is_refused(tmp_path):
 def test_says_which_weights_are_random():
     assert defr_det().random_weights() == ["image_encoder", "classifier", "entity_detector"]
     assert DEFRDet.frozen_prefixes == ("entity_detector",)
+
+
+def test_the_powers_of_the_two_configs():
+    """Plain multiplication, as the paper says, beside 2.8; both with a detector of HICO-DET."""
+    folder = configs_root() / "DEFR-Det"
+    for name, power in (("ViT-B-16-paper", 1.0), ("ViT-B-16-hico-detector", 2.8)):
+        cfg = read_config(folder / f"{name}.yaml")
+        node = cfg.MODEL.DEFR_DET
+        assert (node.POWER_HUMAN, node.POWER_OBJECT) == (power, power)
+        detector = read_config(configs_root() / "Detr" / "R50_HICO.yaml")
+        assert cfg.MODEL.ENTITY_DETECTOR.WEIGHTS == f"{detector.OUTPUT_DIR}/model_final.pth"
+        classes = (cfg.MODEL.DETR.NUM_CLASSES, cfg.MODEL.DETR.CLASSES)
+        assert classes == (detector.MODEL.DETR.NUM_CLASSES, detector.MODEL.DETR.CLASSES)
