@@ -57,7 +57,7 @@ class HOIVideoVisualizer(VideoVisualizer):
         if not predictions.has("human_boxes"):
             return super().draw_instance_predictions(frame, predictions)
         visualizer = HOIVisualizer(frame, self.metadata, 1.0, self._instance_mode, legend=False)
-        return visualizer.draw_hoi_instances(self._with_people(predictions))
+        return visualizer.draw_instance_predictions(self._with_people(predictions))
 
     def _with_people(self, found: Instances) -> Instances:
         """The interactions that will be drawn with `person_ids`; a person is as sure as the best.

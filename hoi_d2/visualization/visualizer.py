@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from detectron2.utils.visualizer import ColorMode, VisImage, Visualizer
 
-from hoi_d2.data.vocabulary import Vocabulary
+from hoi_d2.data.vocabulary import NO_INTERACTION, Vocabulary
 from hoi_d2.utils.user_errors import UserError
 from hoi_d2.visualization.canvas import GREY, HOIImage
 from hoi_d2.visualization.painter import PERSON_COLORS, ScenePainter, paint_list
@@ -62,6 +62,8 @@ class HOIVisualizer(Visualizer):
         >>> visualizer.draw_instance_predictions(outputs["hoi_instances"]).save("drawn.png")
     """
 
+    output: VisImage | HOIImage
+
     def __init__(
         self,
         img_rgb: np.ndarray,
@@ -88,14 +90,17 @@ class HOIVisualizer(Visualizer):
         """Draws a model's `hoi_instances`, or its `instances` as detectron2 does.
 
         Args:
-            predictions: Instances on any device. Interactions of at least `DRAW_THRESHOLD` are
-                drawn, the 20 best; entities all.
+            predictions: Instances on any device. Of interactions the 20 best of at least
+                `DRAW_THRESHOLD` are drawn, without HICO's `no_interaction`; of entities all.
 
         Raises:
             VocabularyError: the metadata has no vocabulary, or another one than the model.
         """
         if predictions.has("human_boxes"):
-            return self.draw_hoi_instances(predictions)
+            verbs, vocabulary = predictions.verb_classes, self._vocabulary(None)
+            if NO_INTERACTION in vocabulary.verbs:
+                predictions = predictions[verbs != vocabulary.verbs.index(NO_INTERACTION)]
+            return self.draw_hoi_instances(predictions, vocabulary)
         return super().draw_instance_predictions(predictions.to("cpu"))
 
     def draw_hoi_instances(
@@ -209,7 +214,7 @@ class HOIVisualizer(Visualizer):
 
     def _canvas(self) -> HOIImage:
         """What was drawn so far, to draw interactions on; from now on the output."""
-        drawn: VisImage | HOIImage = self.output
+        drawn = self.output
         if isinstance(drawn, HOIImage) and drawn.figure is None:
             return drawn
         if isinstance(drawn, HOIImage) or _has_drawings(drawn):

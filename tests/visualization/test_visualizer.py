@@ -7,6 +7,7 @@ from detectron2.data.catalog import Metadata
 from detectron2.utils.visualizer import ColorMode, Visualizer
 from drawing_cases import BALL, BICYCLE, HOLD, HUG, PERSON, RIDE, entity, hoi
 
+from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.structures import empty_hoi_instances, make_hoi_instances
 from hoi_d2.visualization import HOIVisualizer
 from hoi_d2.visualization.painter import PERSON_COLORS, ScenePainter
@@ -329,3 +330,16 @@ def test_class_names_that_do_not_fit_are_refused(wrong, metadata):
     visualizer = HOIVisualizer(blank_image(), metadata if wrong.startswith("a") else None)
     with pytest.raises(VocabularyError, match=r"no `vocabulary`|verb 99 is not in"):
         visualizer.draw_instance_predictions(found)
+
+
+def test_no_interaction_is_not_drawn_by_itself():
+    words = Vocabulary.from_hois(
+        "n", ("person", "cup"), ("no_interaction", "hold"), [(1, 0), (1, 1)]
+    )
+    found = instances([(HUMAN, BIKE, 1, verb, 0.9) for verb in (0, 1)])
+    drawn = [
+        HOIVisualizer(blank_image(), Metadata(vocabulary=words), 1).draw_instance_predictions(rows)
+        for rows in (found, found[1:], found[:1])
+    ]
+    assert np.array_equal(drawn[0].get_image(), drawn[1].get_image())
+    assert drawn[2].height > 240  # "no interaction found"
