@@ -1,6 +1,6 @@
 """Weights of Deformable DETR's and H-DETR's own code under the names of transformers.
 
-Files of fundamentalvision/Deformable-DETR and HDETR/H-Deformable-DETR (ResNet or Swin backbone), the
+Files of fundamentalvision/Deformable-DETR and HDETR/H-Deformable-DETR (ResNet or Swin), the
 fine-tuned ones of fredzzhang/pvic, and a whole PViC, of which the detector is taken. The names of
 transformers are those of version 5.
 """
