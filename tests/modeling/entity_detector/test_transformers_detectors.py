@@ -47,8 +47,12 @@ REAL_TIME = {
     "decoder_layers": 2,
     "num_denoising": 0,
     "num_queries": 9,
-    "backbone_config": SMALL_RESNET
-    | {"model_type": "rt_detr_resnet", "hidden_sizes": [8, 16, 24, 32]},
+    "backbone_config": {
+        **SMALL_RESNET,
+        "model_type": "rt_detr_resnet",
+        "embedding_size": 8,
+        "hidden_sizes": [8, 16, 24, 32],
+    },
 }
 HGNET = {
     "model_type": "hgnet_v2",
