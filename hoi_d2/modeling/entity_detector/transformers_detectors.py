@@ -94,8 +94,9 @@ class TransformersEntityDetector(EntityDetector):
         if node.CLASSES and source.endswith(".json"):  # says nothing of what its labels mean
             config.num_labels = len(class_space(node.CLASSES))
         network = AutoModelForObjectDetection.from_config(config)
-        if not hasattr(getattr(network, "model", None), "backbone"):
-            raise ValueError(f"{type(network).__name__} has no `model.backbone`")
+        backbone = getattr(getattr(network, "model", None), "backbone", None)
+        if not hasattr(backbone, "intermediate_channel_sizes"):  # YOLOS, DAB-DETR
+            raise ValueError(f"{type(network).__name__} has no backbone that says its channels")
         add_mixed_selection(network)
         names = tuple(config.id2label[i] for i in range(config.num_labels))
         if node.CLASSES:
@@ -116,7 +117,9 @@ class TransformersEntityDetector(EntityDetector):
 
     def output_shape(self) -> ShapeSpec:
         """Channels and stride of the feature map."""
-        channels = self.token_dim
+        config = self.network.config
+        # The encoder of RT-DETR and D-FINE may be wider than their decoder.
+        channels = getattr(config, "encoder_hidden_dim", self.token_dim)
         if self.feature_map == "backbone":
             channels = self.network.model.backbone.intermediate_channel_sizes[-1]
         return ShapeSpec(channels=channels, stride=self.stride)

@@ -75,6 +75,13 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "RT-DETR": REAL_TIME | {"model_type": "rt_detr"},
     "RT-DETR v2": REAL_TIME | {"model_type": "rt_detr_v2"},
     "D-FINE": REAL_TIME | {"model_type": "d_fine", "backbone_config": HGNET},
+    "D-FINE, wide": {
+        **REAL_TIME,
+        "model_type": "d_fine",
+        "backbone_config": HGNET,
+        "encoder_hidden_dim": 48,  # of D-FINE X: 384, and 256 in the decoder
+        "decoder_in_channels": [48, 48, 48],
+    },
 }
 
 
@@ -150,6 +157,8 @@ def test_what_is_no_map_or_has_no_mixed_selection(tmp_path: Path) -> None:
         detector_of(SMALL_DEFORMABLE, tmp_path, f"{NODE}.TRANSFORMERS.FEATURE_MAP", "neck")
     with pytest.raises(ValueError, match="mixed_selection is of deformable_detr with two_stage"):
         detector_of(NETWORKS["one stage"] | {"mixed_selection": True}, tmp_path)
+    with pytest.raises(ValueError, match="DabDetrForObjectDetection has no backbone that says"):
+        detector_of(SINGLE | {"model_type": "dab-detr", "hidden_size": 32}, tmp_path)
     detector = detector_of(NETWORKS["mixed selection"], tmp_path)
     with pytest.raises(WeightsError, match="transformers saves no mixed selection"):
         detector.load_weights(tmp_path)
