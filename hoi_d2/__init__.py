@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from hoi_d2 import modeling
     from hoi_d2.config.defaults import add_hoi_config
     from hoi_d2.inference.predictor import HOIPredictor, get_model, list_models
+    from hoi_d2.inference.video_visualizer import HOIVideoVisualizer
     from hoi_d2.registration import register
+    from hoi_d2.visualization.visualizer import HOIVisualizer
 
 __version__ = "0.1.0"
 __all__ = [
     "HOIPredictor",
+    "HOIVideoVisualizer",
+    "HOIVisualizer",
     "__version__",
     "add_hoi_config",
     "get_model",
@@ -31,6 +35,8 @@ __all__ = [
 
 _PUBLIC = {
     "HOIPredictor": "hoi_d2.inference.predictor",
+    "HOIVideoVisualizer": "hoi_d2.inference.video_visualizer",
+    "HOIVisualizer": "hoi_d2.visualization.visualizer",
     "get_model": "hoi_d2.inference.predictor",
     "list_models": "hoi_d2.inference.predictor",
     "add_hoi_config": "hoi_d2.config.defaults",

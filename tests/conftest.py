@@ -13,6 +13,7 @@ import torch
 from detectron2.utils.logger import setup_logger
 
 import hoi_d2
+from hoi_d2 import model_zoo
 from hoi_d2.checkpoint import download_record, page_files
 
 hoi_d2.register()
@@ -31,8 +32,8 @@ def real_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The records of downloads of one test, and the files that were downloaded by hand."""
-    for module in (download_record, page_files):
+    """The records of downloads of one test, the files that were downloaded by hand, and copies."""
+    for module in (download_record, page_files, model_zoo):
         monkeypatch.setattr(module, "cache_root", lambda: tmp_path / "hoi_d2_cache")
     return tmp_path / "hoi_d2_cache"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -13,6 +14,30 @@ from tests.modeling.tiny import make_tiny, model_input
 
 # A hub id that nothing is downloaded of in tests: random vectors stand for its.
 _NO_ENCODER = "google/mobilebert-uncased"
+SMALL_RESNET = {
+    "model_type": "resnet",
+    "embedding_size": 16,
+    "hidden_sizes": [16, 16, 24, 32],
+    "depths": [1, 1, 1, 1],
+    "layer_type": "basic",
+    "out_features": ["stage2", "stage3", "stage4"],
+}
+SMALL_DEFORMABLE = {
+    "model_type": "deformable_detr",
+    "num_labels": 80,
+    "backbone_config": SMALL_RESNET,
+    "d_model": 32,
+    "encoder_layers": 1,
+    "encoder_ffn_dim": 32,
+    "encoder_attention_heads": 4,
+    "decoder_layers": 2,
+    "decoder_ffn_dim": 32,
+    "decoder_attention_heads": 4,
+    "two_stage": True,
+    "with_box_refine": True,
+    "two_stage_num_proposals": 20,
+}
+"""A configuration of transformers."""
 
 
 def config_paths(folder: str) -> list[Path]:
@@ -52,6 +77,17 @@ def make_small(cfg: CfgNode, folder: Path) -> None:
         return
     make_tiny(cfg)
     _make_encoder_small(cfg)
+    if cfg.MODEL.ENTITY_DETECTOR.NAME == "TransformersEntityDetector":
+        _make_transformers_small(cfg, folder)
+
+
+def _make_transformers_small(cfg: CfgNode, folder: Path) -> None:
+    """A small two-stage Deformable DETR in place of any; the queries stay as they are made."""
+    node = cfg.MODEL.ENTITY_DETECTOR.TRANSFORMERS
+    source = Path(configs_root() / node.CONFIG)
+    mixed = source.is_file() and json.loads(source.read_text()).get("mixed_selection", False)
+    node.CONFIG, node.SIZE = str(folder / "small_detector.json"), []
+    Path(node.CONFIG).write_text(json.dumps(SMALL_DEFORMABLE | {"mixed_selection": mixed}))
 
 
 def _make_encoder_small(cfg: CfgNode) -> None:

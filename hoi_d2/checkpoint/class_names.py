@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from detectron2.utils.file_io import PathManager
 from torch import nn
 
 from hoi_d2.checkpoint.errors import WeightsError
 from hoi_d2.checkpoint.file_entries import file_entry
 from hoi_d2.data.vocabulary import Vocabulary
+from hoi_d2.model_zoo import local_path
 
 
 def vocabulary_in(path: str | os.PathLike) -> Vocabulary | None:
@@ -24,7 +24,7 @@ def vocabulary_in(path: str | os.PathLike) -> Vocabulary | None:
         None where the file is of another kind, holds none, or is not there: whoever loads its
         weights says so.
     """
-    local = Path(PathManager.get_local_path(os.fspath(path)))
+    local = Path(local_path(os.fspath(path)))
     if not local.is_file():
         return None
     content = file_entry(local, "vocabulary")

@@ -143,7 +143,7 @@ def _detector_weights(file: WeightFile, classes: str) -> DetectorWeights:
     elif layout == "resnet":
         weights, names = backbone_weights(file.weights), None
     elif layout:
-        weights = _renamed(_split_fused(_facebook_part(file.weights)), _FACEBOOK_RULES)
+        weights = _renamed(split_fused(_facebook_part(file.weights)), _FACEBOOK_RULES)
         names = None
     else:
         raise unknown_layout(file)
@@ -234,7 +234,7 @@ def _facebook_part(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {n: t for n, t in weights.items() if not n.startswith(_QPIC_HEADS)}
 
 
-def _split_fused(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def split_fused(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """torch's `in_proj_weight` (3 d, d) is query, key and value one below the other."""
     result: dict[str, Tensor] = {}
     for name, tensor in weights.items():
@@ -254,10 +254,17 @@ def _renamed(
     for name, tensor in weights.items():
         if name.endswith("num_batches_tracked"):  # timm keeps it; frozen statistics have none
             continue
-        for pattern, replacement in (*rules, *_RESNET_RULES):
+        for pattern, replacement in rules:
             name = re.sub(pattern, replacement, name)
-        renamed[_PREFIX + _RESNET_BLOCK.sub(_resnet_block, name)] = tensor
+        renamed[_PREFIX + rename_resnet(name)] = tensor
     return renamed
+
+
+def rename_resnet(name: str) -> str:
+    """torchvision's and timm's names below `model.backbone.model.` as those of transformers."""
+    for pattern, replacement in _RESNET_RULES:
+        name = re.sub(pattern, replacement, name)
+    return _RESNET_BLOCK.sub(_resnet_block, name)
 
 
 def _resnet_block(match: re.Match[str]) -> str:

@@ -183,10 +183,13 @@ def _add_entity_detector_keys(cfg: CfgNode) -> None:
     node.DETECTRON.OPTS = []  # KEY, VALUE, ... merged after it
     node.DETECTRON.FEATURE = ""  # the backbone's output that IRE sees; "" = coarsest up to 32
 
-    # TransformersEntityDetector: RT-DETR and other relatives.
+    # TransformersEntityDetector: Deformable DETR, H-DETR, RT-DETR, D-FINE and other relatives.
     node.TRANSFORMERS = CfgNode()
     node.TRANSFORMERS.CONFIG = ""  # directory, hub id or .json; "" = WEIGHTS
     node.TRANSFORMERS.SIZE = [640, 640]  # height and width of the input; [] = as images come
+    # The map that the heads see: "backbone" (its last map), or "encoder" (the tokens that the
+    # detector's encoder makes of that map).
+    node.TRANSFORMERS.FEATURE_MAP = "backbone"
 
     # PrecomputedEntityDetector (boxes alone) and OracleEntityDetector (with DETR's map and tokens).
     node.PRECOMPUTED = CfgNode()

@@ -19,7 +19,7 @@ from hoi_d2.evaluation.results import HOIResults
 from hoi_d2.inference.prediction import CSV_COLUMNS, HOIPrediction
 from hoi_d2.utils.files import TEMPORARY_SUFFIX, write_json
 from hoi_d2.utils.user_errors import UserError
-from hoi_d2.visualization.visualizer import DRAW_THRESHOLD
+from hoi_d2.visualization.scene import DRAW_THRESHOLD
 
 RESULTS, TABLE, FILES = "hoi_results.json", "hoi_results.csv", "images.json"
 _META = "meta"  # key of images.json among the ids

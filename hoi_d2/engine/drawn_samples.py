@@ -69,7 +69,7 @@ class ImageHook(HookBase):
         if "hoi_instances" not in output:
             return None
         image = read_dataset_image(record)
-        truth = HOIVisualizer(image).draw_ground_truth(record, self.vocabulary).get_image()
+        truth = HOIVisualizer(image).draw_dataset_dict(record, self.vocabulary).get_image()
         found = HOIVisualizer(image).draw_hoi_instances(
             output["hoi_instances"].to("cpu"), self.vocabulary
         )

@@ -19,7 +19,7 @@ from hoi_d2.evaluation.results import HOIResults, xyxy_to_xywh
 from hoi_d2.utils.files import write_atomically
 from hoi_d2.utils.user_errors import UserError
 from hoi_d2.visualization import HOIImage, HOIVisualizer
-from hoi_d2.visualization.visualizer import DRAW_THRESHOLD
+from hoi_d2.visualization.scene import DRAW_THRESHOLD
 
 if TYPE_CHECKING:
     import pandas as pd

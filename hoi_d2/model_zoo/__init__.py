@@ -11,6 +11,8 @@ from typing import IO, Any
 from detectron2.utils.file_io import PathManager
 from iopath.common.file_io import PathHandler
 
+from hoi_d2.utils.files import cache_root, sha256_of, write_atomically
+
 _PACKAGE = Path(__file__).parent
 PREFIX = "hoi_d2://"
 ALIASES = {"photo": "photo/photo", "defr-det-zeroshot": "DEFR-Det/zeroshot-ViT-B-16"}
@@ -18,13 +20,17 @@ ALIASES = {"photo": "photo/photo", "defr-det-zeroshot": "DEFR-Det/zeroshot-ViT-B
 
 
 class ShippedWeightsHandler(PathHandler):
-    """Lets detectron2's PathManager open `hoi_d2://...`, read only."""
+    """Lets detectron2's PathManager open `hoi_d2://...`, read only.
+
+    detectron2's own checkpointer (of its DefaultPredictor) reads no safetensors: it gets a copy as
+    `.pth` out of the cache. This package reads the file itself, see `local_path`.
+    """
 
     def _get_supported_prefixes(self) -> list[str]:
         return [PREFIX]
 
     def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
-        return str(shipped_weights(path))
+        return str(_as_pth(shipped_weights(path)))
 
     def _isfile(self, path: str, **kwargs: Any) -> bool:
         return (_PACKAGE / "weights" / path.removeprefix(PREFIX)).is_file()
@@ -52,8 +58,23 @@ def shipped_weights(path: str) -> Path:
     return file
 
 
+def _as_pth(file: Path) -> Path:
+    """A copy of a safetensors file as detectron2 saves checkpoints, made once."""
+    import torch
+    from safetensors.torch import load_file
+
+    copy = cache_root() / "detectron2" / f"{file.stem}-{sha256_of(file)[:16]}.pth"
+    if not copy.is_file():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        weights = load_file(file)
+        write_atomically(copy, lambda target: torch.save({"model": weights}, target))
+    return copy
+
+
 def local_path(path: str) -> str:
     """The file on disk of any path that detectron2 understands, `hoi_d2://` included."""
+    if path.startswith(PREFIX):
+        return str(shipped_weights(path))
     return PathManager.get_local_path(path)
 
 

@@ -2,7 +2,7 @@
 
 Start here: `visualizer` draws interactions on one image.
 
-- `visualizer`: draws ground truth, predictions or a list of interactions.
+- `visualizer`: detectron2's Visualizer; draws ground truth, predictions or a list of interactions.
 - `scene`: merges boxes and decides what is drawn, without pixels.
 - `layout`: places labels so that they do not overlap.
 - `painter`: draws a scene on a canvas.
@@ -17,8 +17,22 @@ Start here: `visualizer` draws interactions on one image.
 - `plots`: figures of training logs, datasets, AP and error causes, each with a CSV file.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from hoi_d2.visualization.canvas import HOIImage
 from hoi_d2.visualization.scene import Interaction
-from hoi_d2.visualization.visualizer import HOIVisualizer
+
+if TYPE_CHECKING:
+    from hoi_d2.visualization.visualizer import HOIVisualizer
 
 __all__ = ["HOIImage", "HOIVisualizer", "Interaction"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "HOIVisualizer":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hoi_d2.visualization.visualizer import HOIVisualizer  # detectron2's takes long to import
+
+    return HOIVisualizer

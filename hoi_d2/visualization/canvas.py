@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,6 +17,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hoi_d2.utils.files import TEMPORARY_SUFFIX
 from hoi_d2.visualization.fonts import default_font
+
+if TYPE_CHECKING:
+    from detectron2.utils.visualizer import VisImage
+    from matplotlib.axes import Axes
 
 Color = tuple[int, int, int]
 
@@ -68,11 +73,15 @@ def wrap_text(text: str, font: ImageFont.FreeTypeFont, max_width: float) -> str:
 
 
 class HOIImage:
-    """An RGB image to draw on, with detectron2's VisImage interface (`get_image`, `save`).
+    """An RGB image to draw on, with detectron2's VisImage interface.
 
     Args:
         image: (H, W, 3) uint8 RGB; copied.
         scale: canvas size / image size.
+
+    Attributes:
+        canvas: (h, w, 3) the pixels.
+        figure: detectron2's image over these pixels, once one of its primitives has drawn there.
     """
 
     def __init__(self, image: np.ndarray, scale: float = 1.0) -> None:
@@ -82,10 +91,34 @@ class HOIImage:
         else:
             self.canvas = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         self.height, self.width = self.canvas.shape[:2]
+        self.figure: VisImage | None = None
+
+    @classmethod
+    def of_canvas(cls, canvas: np.ndarray, scale: float) -> HOIImage:
+        """An image whose canvas is in its size already."""
+        image = cls(canvas)
+        image.scale = scale
+        return image
+
+    @property
+    def ax(self) -> Axes:
+        """matplotlib's axes in pixels of the image, for detectron2's primitives (`draw_box`)."""
+        if self.figure is None:
+            from detectron2.utils.visualizer import VisImage  # matplotlib is slow to import
+
+            self.figure = VisImage(self.canvas)
+            size = self.width / self.scale, self.height / self.scale
+            self.figure.ax.images[0].set_extent((0, size[0], size[1], 0))
+            self.figure.ax.set(xlim=(0, size[0]), ylim=(size[1], 0))
+        return self.figure.ax
+
+    def reset_image(self, img: np.ndarray) -> None:
+        """Starts again from an (H, W, 3) RGB image on 0..255."""
+        self.__init__(img.astype(np.uint8), self.scale)  # type: ignore[misc]
 
     def get_image(self) -> np.ndarray:
         """Returns (H, W, 3) uint8 RGB."""
-        return self.canvas
+        return self.canvas if self.figure is None else self.figure.get_image()
 
     def save(self, path: str | Path) -> None:
         """Writes the image atomically; the suffix selects the format (PNG, JPEG, ...).
@@ -102,7 +135,9 @@ class HOIImage:
             raise ValueError(f"{path}: unknown file extension {path.suffix!r}")
         partial = path.with_name(path.name + TEMPORARY_SUFFIX)
         try:
-            Image.fromarray(self.canvas).save(partial, form, compress_level=3, quality=_QUALITY)
+            Image.fromarray(self.get_image()).save(
+                partial, form, compress_level=3, quality=_QUALITY
+            )
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)

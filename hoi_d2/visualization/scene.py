@@ -15,6 +15,8 @@ import numpy as np
 
 from hoi_d2.data.vocabulary import NO_INTERACTION, Vocabulary
 
+DRAW_THRESHOLD = 0.3
+"""Default minimum score of the interactions that are drawn."""
 HIT, MISS, FALSE_ALARM = "hit", "miss", "false alarm"
 """The states of an interaction when ground truth and prediction are compared."""
 

@@ -1,4 +1,4 @@
-"""`HOIVisualizer`: draws the interactions of one image."""
+"""`HOIVisualizer`: detectron2's `Visualizer` that also draws interactions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from detectron2.utils.visualizer import ColorMode, VisImage, Visualizer
 
-from hoi_d2.data.vocabulary import Vocabulary
+from hoi_d2.data.vocabulary import NO_INTERACTION, Vocabulary
+from hoi_d2.utils.user_errors import UserError
 from hoi_d2.visualization.canvas import GREY, HOIImage
 from hoi_d2.visualization.painter import PERSON_COLORS, ScenePainter, paint_list
-from hoi_d2.visualization.scene import Interaction, build_scene, hoi_text
+from hoi_d2.visualization.scene import DRAW_THRESHOLD, Interaction, build_scene, hoi_text
 from hoi_d2.visualization.sources import (
     image_label_texts,
     interactions_from_instances,
@@ -18,24 +20,33 @@ from hoi_d2.visualization.sources import (
 )
 
 _SMALL_IMAGE = 480
-DRAW_THRESHOLD = 0.3
-"""Default minimum score of the interactions that are drawn."""
 NOTHING_FOUND = "no interaction found (minimum score {:.2f})"
 
 
-class HOIVisualizer:
-    """Draws human-object interactions on one image.
+class VocabularyError(UserError, ValueError):
+    """The class names of the interactions are not known, or are those of other classes."""
+
+
+class HOIVisualizer(Visualizer):
+    """Draws human-object interactions on one image, and everything that detectron2 draws.
+
+    `draw_instance_predictions` and `draw_dataset_dict` draw the interactions of `Instances` and
+    dataset dicts that have some, and do what detectron2 does with all others.
 
     Each person has a solid box in its own colour; an object has a dashed box in the colours of the
     persons who interact with it, and a line connects them. The verbs of a pair share one label.
     Labels avoid faces, small objects and other labels; labels without space are numbered and listed
-    below the image. Results are `HOIImage`s (detectron2's VisImage interface).
+    below the image. Results are `HOIImage`s (detectron2's VisImage interface). As in detectron2,
+    the methods of one visualizer draw on top of each other; masks have to come first.
 
     Args:
-        image: (H, W, 3) RGB, uint8 or 0..255; (H, W) grey is accepted.
-        metadata: unused; detectron2's Visualizer has this argument in the same position.
+        img_rgb: (H, W, 3) RGB, uint8 or 0..255; (H, W) grey is accepted.
+        metadata: of the data set; its `vocabulary` names the classes of interactions, its
+            `thing_classes` those of entities.
         scale: canvas size / image size. None: 1, but images below 480 pixels are enlarged by an
             integer factor so that text can be read.
+        instance_mode: `ColorMode.IMAGE_BW` draws on a grey image; the other two do not differ for
+            interactions.
         legend: False keeps the size of the image (video): a number in the corner shows how many
             labels had no space.
         merge_iou: see `build_scene`.
@@ -45,32 +56,57 @@ class HOIVisualizer:
 
     Raises:
         ValueError: the array does not have the shape of an image.
+
+    Examples:
+        >>> visualizer = HOIVisualizer(image[:, :, ::-1], MetadataCatalog.get("hico_det_test"))
+        >>> visualizer.draw_instance_predictions(outputs["hoi_instances"]).save("drawn.png")
     """
+
+    output: VisImage | HOIImage
 
     def __init__(
         self,
-        image: np.ndarray,
+        img_rgb: np.ndarray,
         metadata: Any = None,
-        *,
         scale: float | None = None,
+        instance_mode: ColorMode = ColorMode.IMAGE,
+        *,
         legend: bool = True,
         merge_iou: float = 0.6,
         font: str | None = None,
         note: str = "",
     ) -> None:
-        self.image = _as_rgb(image)
+        image = _as_rgb(img_rgb)
         if scale is None:
-            scale = max(1, -(-_SMALL_IMAGE // max(self.image.shape[:2])))
+            scale = max(1, -(-_SMALL_IMAGE // max(image.shape[:2])))
+        super().__init__(image, metadata, scale, instance_mode)
         self.scale = scale
         self.legend = legend
         self.merge_iou = merge_iou
         self.font = font
         self.note = note
 
+    def draw_instance_predictions(self, predictions: Any) -> VisImage | HOIImage:
+        """Draws a model's `hoi_instances`, or its `instances` as detectron2 does.
+
+        Args:
+            predictions: Instances on any device. Of interactions the 20 best of at least
+                `DRAW_THRESHOLD` are drawn, without HICO's `no_interaction`; of entities all.
+
+        Raises:
+            VocabularyError: the metadata has no vocabulary, or another one than the model.
+        """
+        if predictions.has("human_boxes"):
+            verbs, vocabulary = predictions.verb_classes, self._vocabulary(None)
+            if NO_INTERACTION in vocabulary.verbs:
+                predictions = predictions[verbs != vocabulary.verbs.index(NO_INTERACTION)]
+            return self.draw_hoi_instances(predictions, vocabulary)
+        return super().draw_instance_predictions(predictions.to("cpu"))
+
     def draw_hoi_instances(
         self,
         hoi_instances: Any,
-        vocabulary: Vocabulary,
+        vocabulary: Vocabulary | None = None,
         *,
         score_threshold: float = DRAW_THRESHOLD,
         top_k: int | None = 20,
@@ -79,9 +115,12 @@ class HOIVisualizer:
 
         Args:
             hoi_instances: Instances with the fields of a result, for the size of this image.
-            vocabulary: vocabulary of the model.
+            vocabulary: vocabulary of the model; None = that of the metadata.
             score_threshold: minimum score.
             top_k: maximum number of triplets, best first; None = all.
+
+        Raises:
+            VocabularyError: as of `draw_instance_predictions`.
         """
         interactions = interactions_from_instances(
             hoi_instances, score_threshold=score_threshold, top_k=top_k
@@ -93,20 +132,28 @@ class HOIVisualizer:
             paint_list(output, [(text, GREY) for text in remarks], font=self.font)
         return output
 
-    def draw_ground_truth(
-        self, dataset_dict: Mapping[str, Any], vocabulary: Vocabulary
-    ) -> HOIImage:
-        """Draws the annotations of a dataset dict.
+    def draw_dataset_dict(
+        self, dic: Mapping[str, Any], vocabulary: Vocabulary | None = None
+    ) -> VisImage | HOIImage:
+        """Draws the annotations of a dataset dict; one without interactions as detectron2 does.
 
         Entities without interaction get a thin grey box. Image-level labels (HICO, MPII) are listed
         below the image, ambiguous ones in grey.
 
+        Args:
+            dic: detectron2's, with `hoi_annotations` or `image_labels`.
+            vocabulary: of the data set; None = that of the metadata.
+
         Raises:
             ValueError: an index or box is wrong; the message names the image and the entry.
+            VocabularyError: the metadata has no vocabulary, or another one than the annotations.
         """
-        interactions, others = interactions_from_record(dataset_dict)
+        if not {"hoi_annotations", "image_labels"} & dic.keys():
+            return super().draw_dataset_dict(dic)
+        vocabulary = self._vocabulary(vocabulary)
+        interactions, others = interactions_from_record(dic)
         output = self.draw_interactions(interactions, vocabulary, other_boxes=others)
-        texts = image_label_texts(dataset_dict.get("image_labels", ()), vocabulary)
+        texts = image_label_texts(dic.get("image_labels", ()), vocabulary)
         rows = [(text, PERSON_COLORS[0] if certain else GREY) for text, certain in texts]
         paint_list(output, rows, font=self.font)
         return output
@@ -114,7 +161,7 @@ class HOIVisualizer:
     def draw_hoi_scores(
         self,
         hoi_scores: Sequence[float],
-        vocabulary: Vocabulary,
+        vocabulary: Vocabulary | None = None,
         *,
         score_threshold: float = DRAW_THRESHOLD,
         top_k: int | None = 10,
@@ -123,14 +170,15 @@ class HOIVisualizer:
 
         Args:
             hoi_scores: (C,) score of each HOI class.
-            vocabulary: its C HOI classes.
+            vocabulary: its C HOI classes; None = that of the metadata.
             score_threshold: minimum score.
             top_k: maximum number; None = all.
         """
+        vocabulary = self._vocabulary(vocabulary)
         scores = np.asarray(hoi_scores, dtype=np.float64)
         best = np.argsort(-scores, kind="stable")
         best = best[scores[best] >= score_threshold][:top_k]
-        output = HOIImage(self.image, self.scale)
+        output = self._canvas()
         rows = [(f"{hoi_text(vocabulary, c)} {scores[c]:.2f}", PERSON_COLORS[0]) for c in best]
         paint_list(output, rows, font=self.font)
         return output
@@ -138,17 +186,59 @@ class HOIVisualizer:
     def draw_interactions(
         self,
         interactions: Sequence[Interaction],
-        vocabulary: Vocabulary,
+        vocabulary: Vocabulary | None = None,
         *,
         other_boxes: Sequence[tuple[np.ndarray, int]] = (),
     ) -> HOIImage:
         """Draws a list of interactions; those with a state are coloured by it, not by person."""
+        vocabulary = self._vocabulary(vocabulary)
+        _check_verbs(interactions, vocabulary)
         scene = build_scene(
             interactions, vocabulary, merge_iou=self.merge_iou, other_boxes=other_boxes
         )
-        output = HOIImage(self.image, self.scale)
+        output = self._canvas()
         ScenePainter(output, scene, vocabulary, legend=self.legend, font=self.font).paint()
         return output
+
+    def _vocabulary(self, vocabulary: Vocabulary | None) -> Vocabulary:
+        """What was given, else that of the metadata."""
+        found = vocabulary or self.metadata.get("vocabulary")
+        if found is None:
+            name = self.metadata.get("name")
+            raise VocabularyError(
+                f"the metadata {f'of {name!r} ' if name else ''}has no `vocabulary`, which names "
+                "verbs and objects: take that of an HOI data set, "
+                'MetadataCatalog.get("hico_det_test"), or set `vocabulary` of your own'
+            )
+        return found
+
+    def _canvas(self) -> HOIImage:
+        """What was drawn so far, to draw interactions on; from now on the output."""
+        drawn = self.output
+        if isinstance(drawn, HOIImage) and drawn.figure is None:
+            return drawn
+        if isinstance(drawn, HOIImage) or _has_drawings(drawn):
+            self.output = HOIImage.of_canvas(drawn.get_image(), self.scale)
+        else:  # enlarges the image itself better than matplotlib does, and in less time
+            is_grey = self._instance_mode == ColorMode.IMAGE_BW
+            image = self._create_grayscale_image().astype(np.uint8) if is_grey else self.img
+            self.output = HOIImage(image, self.scale)
+        return self.output
+
+
+def _has_drawings(image: VisImage) -> bool:
+    """Whether detectron2 has drawn anything but the image itself."""
+    ax = image.ax
+    return len(ax.images) > 1 or bool(ax.patches or ax.lines or ax.texts)
+
+
+def _check_verbs(interactions: Sequence[Interaction], vocabulary: Vocabulary) -> None:
+    highest = max((item.verb for item in interactions), default=0)
+    if highest >= len(vocabulary.verbs):
+        raise VocabularyError(
+            f"verb {highest} is not in the vocabulary {vocabulary.name!r}, which has "
+            f"{len(vocabulary.verbs)}: draw with the vocabulary of the model"
+        )
 
 
 def _as_rgb(image: np.ndarray) -> np.ndarray:

@@ -156,7 +156,8 @@ def test_the_recipe(path):
     )
     assert (min(cfg.INPUT.MIN_SIZE_TRAIN), max(cfg.INPUT.MIN_SIZE_TRAIN)) == (480, 800)
     assert (pairs.MIN_INSTANCES, pairs.MAX_INSTANCES) == (3, 15)
-    assert (pairs.SCORE_THRESHOLD, pairs.NMS_THRESHOLD) == (0.2, 0.5)
+    other = cfg.MODEL.ENTITY_DETECTOR.NAME == "TransformersEntityDetector"  # scores by a sigmoid
+    assert (pairs.SCORE_THRESHOLD, pairs.NMS_THRESHOLD) == (0.05 if other else 0.2, 0.5)
     assert (loss.PRIOR_EXPONENT_TRAIN, loss.PRIOR_EXPONENT_TEST) == (1.0, 2.8)
     assert (loss.ALPHA, loss.GAMMA, loss.MATCH_IOU) == (0.5, 0.2, 0.5)
 

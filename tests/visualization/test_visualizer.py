@@ -3,8 +3,11 @@ import time
 import numpy as np
 import pytest
 import torch
+from detectron2.data.catalog import Metadata
+from detectron2.utils.visualizer import ColorMode, Visualizer
 from drawing_cases import BALL, BICYCLE, HOLD, HUG, PERSON, RIDE, entity, hoi
 
+from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.structures import empty_hoi_instances, make_hoi_instances
 from hoi_d2.visualization import HOIVisualizer
 from hoi_d2.visualization.painter import PERSON_COLORS, ScenePainter
@@ -14,6 +17,7 @@ from hoi_d2.visualization.sources import (
     interactions_from_instances,
     interactions_from_record,
 )
+from hoi_d2.visualization.visualizer import VocabularyError
 
 NOWHERE = [float("nan")] * 4
 
@@ -141,7 +145,7 @@ def test_without_legend_the_corner_counts_what_is_left_out(vocabulary):
 )
 def test_image_level_ground_truth(labels, grown, vocabulary):
     record = {"annotations": [], "hoi_annotations": [], "image_labels": np.array(labels, np.int8)}
-    drawn = HOIVisualizer(blank_image(), scale=1).draw_ground_truth(record, vocabulary)
+    drawn = HOIVisualizer(blank_image(), scale=1).draw_dataset_dict(record, vocabulary)
     assert (drawn.get_image()[:240] == 120).all()
     assert (drawn.height > 240) == grown
     for color in (PERSON_COLORS[0], (190, 190, 190)):
@@ -225,7 +229,7 @@ def test_ground_truth(interactions, others, vocabulary):
     found, rest = interactions_from_record(record)
     assert len(found) == len(interactions) and len(rest) == others
     assert all(item.score is None for item in found)
-    drawn = HOIVisualizer(blank_image(), scale=1).draw_ground_truth(record, vocabulary)
+    drawn = HOIVisualizer(blank_image(), scale=1).draw_dataset_dict(record, vocabulary)
     assert (drawn.get_image() == (190, 190, 190)).all(axis=2).any() == bool(others)
 
 
@@ -246,7 +250,7 @@ def test_other_box_modes(vocabulary):
 def test_an_index_out_of_range_names_the_image(pair, vocabulary):
     record = {**RECORD, "hoi_annotations": [hoi(0, 1, RIDE), pair]}
     with pytest.raises(ValueError, match=r"a/b.jpg: hoi_annotations\[1\]"):
-        HOIVisualizer(blank_image()).draw_ground_truth(record, vocabulary)
+        HOIVisualizer(blank_image()).draw_dataset_dict(record, vocabulary)
 
 
 @pytest.mark.parametrize("shape", [(10,), (10, 10, 4), (10, 10, 2), (0, 10, 3), (2, 10, 10, 3)])
@@ -270,3 +274,72 @@ def test_ten_pairs_on_a_vga_image_take_less_than_100_ms(vocabulary):
         HOIVisualizer(image).draw_hoi_instances(found, vocabulary)
         times.append(time.process_time() - start)
     assert min(times) < 0.1
+
+
+@pytest.fixture
+def metadata(vocabulary):
+    return Metadata(vocabulary=vocabulary, thing_classes=list(vocabulary.objects))
+
+
+def test_it_is_detectron2s_visualizer(vocabulary, metadata):
+    """Instances with interactions are drawn by the vocabulary of the metadata."""
+    visualizer = HOIVisualizer(blank_image(), metadata, 1.0, ColorMode.IMAGE)
+    assert isinstance(visualizer, Visualizer)
+    drawn = visualizer.draw_instance_predictions(predictions=instances(ROWS))
+    expected = HOIVisualizer(blank_image(), scale=1).draw_hoi_instances(instances(ROWS), vocabulary)
+    assert np.array_equal(drawn.get_image(), expected.get_image())
+    assert visualizer.get_output() is drawn
+
+
+@pytest.mark.parametrize("annotations", [[], RECORD["annotations"]])
+def test_dataset_dicts(annotations, vocabulary, metadata):
+    """One without interactions is drawn as detectron2 draws it, in colours by chance."""
+    record = {**RECORD, "annotations": [{**a, "bbox_mode": 0} for a in annotations]}
+    drawn = HOIVisualizer(blank_image(), metadata, 1).draw_dataset_dict(record).get_image()
+    assert (drawn != 120).any() == bool(annotations)
+    record["hoi_annotations"] = [hoi(0, 1, RIDE)] * bool(annotations)
+    image = HOIVisualizer(blank_image(), metadata, 1).draw_dataset_dict(record).get_image()
+    by_name = HOIVisualizer(blank_image(), scale=1).draw_dataset_dict(record, vocabulary)
+    assert np.array_equal(image, by_name.get_image())
+    assert (image == PERSON_COLORS[0]).all(axis=2).any() == bool(annotations)
+
+
+@pytest.mark.parametrize("scale", [1, 2.0])
+def test_primitives_of_detectron2_before_and_after(scale, metadata):
+    """A box at the same place whether interactions were drawn before it or after it."""
+    red, there = (255, 0, 0), np.s_[150:200, 200:210]
+    for order in ("before", "after"):
+        visualizer = HOIVisualizer(blank_image(), metadata, scale)
+        if order == "after":
+            visualizer.draw_instance_predictions(instances(ROWS))
+        visualizer.draw_box((205, 100, 300, 230), alpha=1, edge_color="r")
+        if order == "before":
+            visualizer.draw_instance_predictions(instances(ROWS))
+        image = visualizer.get_output().get_image()
+        assert image.shape == (240 * scale, 320 * scale, 3)
+        small = image[:: int(scale), :: int(scale)]
+        assert (small[there] == red).all(axis=2).any(axis=1).all()
+        assert (image == PERSON_COLORS[0]).all(axis=2).sum() > 200
+
+
+@pytest.mark.parametrize("wrong", ["no vocabulary", "another vocabulary"])
+def test_class_names_that_do_not_fit_are_refused(wrong, metadata):
+    found = instances(ROWS)
+    if wrong == "another vocabulary":
+        found.verb_classes[0] = 99
+    visualizer = HOIVisualizer(blank_image(), metadata if wrong.startswith("a") else None)
+    with pytest.raises(VocabularyError, match=r"no `vocabulary`|verb 99 is not in"):
+        visualizer.draw_instance_predictions(found)
+
+
+def test_no_interaction_is_not_drawn_by_itself():
+    words = Vocabulary.from_hois(
+        "n", ("person", "cup"), ("no_interaction", "hold"), [(1, 0), (1, 1)]
+    )
+    found = instances([(HUMAN, BIKE, 1, verb, 0.9) for verb in (0, 1)])
+    drawn = [
+        HOIVisualizer(blank_image(), Metadata(vocabulary=words), 1).draw_instance_predictions(rows)
+        for rows in (found, found[1:], found[:1])
+    ]
+    assert np.array_equal(drawn[0].get_image(), drawn[1].get_image())
+    assert drawn[2].height > 240  # "no interaction found"

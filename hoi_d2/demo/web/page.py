@@ -13,7 +13,7 @@ from hoi_d2.demo.web.result import message_html, result_html
 from hoi_d2.demo.web.session import UploadError, WebSession
 from hoi_d2.demo.web.uploads import EVERYBODY, UploadOwners, visitor_of
 from hoi_d2.utils.extras import import_extra
-from hoi_d2.visualization.visualizer import DRAW_THRESHOLD
+from hoi_d2.visualization.scene import DRAW_THRESHOLD
 
 _HERE = Path(__file__).parent
 EMPTY = "Choose an image, take one with the camera, or paste one."

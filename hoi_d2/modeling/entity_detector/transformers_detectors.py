@@ -1,4 +1,4 @@
-"""DETR's relatives in transformers as entity detectors: RT-DETR, Deformable DETR, D-FINE, ..."""
+"""DETR's relatives in transformers as entity detectors: Deformable DETR, RT-DETR, D-FINE, ..."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import box_convert
 
+from hoi_d2.checkpoint.deformable_conversion import deformable_weights, is_deformable
 from hoi_d2.checkpoint.errors import WeightsError
 from hoi_d2.checkpoint.hub import hub_folder, is_hub_id
 from hoi_d2.checkpoint.strict import load_strictly
-from hoi_d2.checkpoint.weight_files import read_weights
+from hoi_d2.checkpoint.weight_files import WeightFile, read_weights
 from hoi_d2.data.class_spaces import class_space
 from hoi_d2.model_zoo import config_file
 from hoi_d2.model_zoo.published import HubModel
@@ -32,6 +33,7 @@ from hoi_d2.modeling.entity_detector.interface import (
     Entities,
     EntityDetector,
 )
+from hoi_d2.modeling.entity_detector.mixed_selection import add_mixed_selection
 from hoi_d2.modeling.entity_detector.same_size import groups_of_one_size, pad_maps
 
 
@@ -47,6 +49,7 @@ class TransformersEntityDetector(EntityDetector):
         classes: what its labels mean.
         size: (height, width) of the network's input; None = as the images come.
         stride: of the backbone's last map.
+        feature_map: "backbone" gives its last map, "encoder" the encoder's tokens of that map.
         pixel_mean, pixel_std: of the channels, on 0..255.
         score_threshold: detections below it are dropped.
     """
@@ -62,6 +65,7 @@ class TransformersEntityDetector(EntityDetector):
         classes: DetectorClasses,
         size: tuple[int, int] | None,
         stride: int,
+        feature_map: str = "backbone",
         pixel_mean: tuple[float, ...],
         pixel_std: tuple[float, ...],
         score_threshold: float = 0.0,
@@ -70,19 +74,30 @@ class TransformersEntityDetector(EntityDetector):
         self.network, self.classes, self.size = network, classes, size
         self.stride, self.score_threshold = stride, score_threshold
         self.token_dim = self.network.config.d_model
+        if feature_map not in ("backbone", "encoder"):
+            raise ValueError(
+                "MODEL.ENTITY_DETECTOR.TRANSFORMERS.FEATURE_MAP: expected backbone or encoder, got "
+                f"{feature_map}"
+            )
+        self.feature_map = feature_map
         self.register_buffer("class_map", classes.map, persistent=False)
-        self._map: Any = None  # what the hook on the backbone keeps
-        self.network.model.backbone.register_forward_hook(self._keep_map)
+        self._maps: list[Tensor] = []  # what the hook on the backbone keeps
+        self.network.model.backbone.register_forward_hook(self._keep_maps)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         from transformers import AutoModelForObjectDetection
 
         node = cfg.MODEL.ENTITY_DETECTOR
-        config = _network_config(node.TRANSFORMERS.CONFIG or node.WEIGHTS, node.REVISION)
+        source = node.TRANSFORMERS.CONFIG or node.WEIGHTS
+        config = _network_config(source, node.REVISION)
+        if node.CLASSES and source.endswith(".json"):  # says nothing of what its labels mean
+            config.num_labels = len(class_space(node.CLASSES))
         network = AutoModelForObjectDetection.from_config(config)
-        if not hasattr(getattr(network, "model", None), "backbone"):
-            raise ValueError(f"{type(network).__name__} has no `model.backbone`")
+        backbone = getattr(getattr(network, "model", None), "backbone", None)
+        if not hasattr(backbone, "intermediate_channel_sizes"):  # YOLOS, DAB-DETR
+            raise ValueError(f"{type(network).__name__} has no backbone that says its channels")
+        add_mixed_selection(network)
         names = tuple(config.id2label[i] for i in range(config.num_labels))
         if node.CLASSES:
             names = class_space(node.CLASSES)
@@ -94,6 +109,7 @@ class TransformersEntityDetector(EntityDetector):
             "classes": classes_of(names, dataset_objects(cfg), source=type(network).__name__),
             "size": tuple(node.TRANSFORMERS.SIZE) or None,
             "stride": strides[-1] if strides else 32,
+            "feature_map": node.TRANSFORMERS.FEATURE_MAP,
             "pixel_mean": tuple(cfg.MODEL.PIXEL_MEAN),
             "pixel_std": tuple(cfg.MODEL.PIXEL_STD),
             "score_threshold": cfg.MODEL.DETR.SCORE_THRESHOLD,
@@ -101,7 +117,11 @@ class TransformersEntityDetector(EntityDetector):
 
     def output_shape(self) -> ShapeSpec:
         """Channels and stride of the feature map."""
-        channels = self.network.model.backbone.intermediate_channel_sizes[-1]
+        config = self.network.config
+        # The encoder of RT-DETR and D-FINE may be wider than their decoder.
+        channels = getattr(config, "encoder_hidden_dim", self.token_dim)
+        if self.feature_map == "backbone":
+            channels = self.network.model.backbone.intermediate_channel_sizes[-1]
         return ShapeSpec(channels=channels, stride=self.stride)
 
     def _resized(self, image: Tensor) -> Tensor:
@@ -118,18 +138,23 @@ class TransformersEntityDetector(EntityDetector):
             output = self.network(pixel_values=raw_images)
             scores, classes = self._classify(output.logits.float())
             boxes = box_convert(output.pred_boxes.float(), "cxcywh", "xyxy")
+            found_maps = self._maps[-1]
+            if self.feature_map == "encoder":
+                found_maps = _encoded_map(output.encoder_last_hidden_state, self._maps)
             for row, index in enumerate(indices):
                 tokens = output.last_hidden_state[row].float()
                 found = scores[row], classes[row], tokens
                 instances[index] = self._entities(boxes[row], *found, images.image_sizes[index])
-                maps[index] = self._map[row].float()
-        self._map = None
+                maps[index] = found_maps[row].float()
+        self._maps = []
         return Entities(instances, *pad_maps(maps))
 
     def load_weights(
         self, path: str | os.PathLike, *, sha256: str = "", revision: str = ""
     ) -> None:
-        """From a directory or hub id of transformers, or from a file that this project saved.
+        """From a directory or hub id of transformers, or from a file.
+
+        A file is one that this project saved, or of Deformable DETR's or H-DETR's own code.
 
         Raises:
             FileNotFoundError: nothing of that name.
@@ -137,8 +162,10 @@ class TransformersEntityDetector(EntityDetector):
         """
         if Path(path).is_file():
             file = read_weights(path, sha256=sha256)
-            load_strictly(self, file.weights, source=file.name)
+            load_strictly(self, self._own_names(file), source=file.name)
             return
+        if getattr(self.network.config, "mixed_selection", False):
+            raise WeightsError(f"{path}: transformers saves no mixed selection; name a file")
         if sha256:
             raise WeightsError(f"{path}: a hash is for one file; name it, or pin the revision")
         network, info = type(self.network).from_pretrained(
@@ -152,9 +179,20 @@ class TransformersEntityDetector(EntityDetector):
             raise WeightsError(f"{path} does not fit {type(network).__name__}: {wrong}")
         self.network.load_state_dict(network.state_dict())
 
-    def _keep_map(self, module: nn.Module, inputs: tuple, outputs: Any) -> None:
-        last = outputs[-1]
-        self._map = last[0] if isinstance(last, tuple) else last
+    def _own_names(self, file: WeightFile) -> dict[str, Tensor]:
+        """The weights of a file under this module's names."""
+        if not is_deformable(file.weights):
+            return file.weights
+        config = self.network.config
+        weights = deformable_weights(
+            file,
+            num_queries=config.two_stage_num_proposals if config.two_stage else config.num_queries,
+            mixed_selection=getattr(config, "mixed_selection", False),
+        )
+        return {f"network.{name}": tensor for name, tensor in weights.items()}
+
+    def _keep_maps(self, module: nn.Module, inputs: tuple, outputs: Any) -> None:
+        self._maps = [each[0] if isinstance(each, tuple) else each for each in outputs]
 
     def _classify(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Best dataset class of each query; a last output beyond the labels is no-object."""
@@ -176,6 +214,22 @@ class TransformersEntityDetector(EntityDetector):
             tokens=tokens,
         )
         return found[scores >= self.score_threshold]
+
+
+def _encoded_map(memory: Tensor | list[Tensor], maps: list[Tensor]) -> Tensor:
+    """The encoder's output at the backbone's last map, (B, d, h, w).
+
+    Args:
+        memory: a map for each of the backbone's (RT-DETR, D-FINE), or (B, N, d) tokens of all maps
+            one after the other, finest first; maps that the detector adds come behind them.
+        maps: of the backbone.
+    """
+    if not isinstance(memory, Tensor):
+        return memory[len(maps) - 1]
+    height, width = maps[-1].shape[-2:]
+    before = 0 if memory.shape[1] == height * width else sum(m[0, 0].numel() for m in maps[:-1])
+    tokens = memory[:, before : before + height * width]
+    return tokens.transpose(1, 2).unflatten(2, (height, width))
 
 
 def _network_config(source: str, revision: str) -> Any:

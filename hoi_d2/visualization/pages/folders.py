@@ -55,7 +55,7 @@ def draw_dataset(
     def draw(record: dict[str, Any]) -> tuple[HOIImage, list, dict[str, float]]:
         visualizer = HOIVisualizer(read_dataset_image(record), merge_iou=merge_iou)
         rows = filter_rows(record, dataset)
-        drawn = visualizer.draw_ground_truth(record, dataset.vocabulary)
+        drawn = visualizer.draw_dataset_dict(record, dataset.vocabulary)
         return drawn, rows, {"interactions": len(rows), "boxes": len(record["annotations"])}
 
     images, failures = _draw_all(records, draw, Path(output), suffix)

@@ -17,30 +17,19 @@ from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs
 from hoi_d2.modeling.roi_heads.pair_matching import match_pairs
 from hoi_d2.structures import make_hoi_targets
 from tests.checkpoint.small_models import small_config, small_model
+from tests.small_configs import SMALL_DEFORMABLE
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 DETECTOR = "MODEL.ENTITY_DETECTOR"
 NANODET = "hoi_d2://photo/nanodet_g.safetensors"
 HICO = ("MODEL.HOI.VOCABULARY", "hico_det")
-RESNET = {
-    "model_type": "resnet",
-    "embedding_size": 16,
-    "hidden_sizes": [16, 16, 24, 32],
-    "depths": [1, 1, 1, 1],
-    "layer_type": "basic",
-    "out_features": ["stage2", "stage3", "stage4"],
+ONE_STAGE = {"two_stage": False, "with_box_refine": False, "num_queries": 20}
+TRANSFORMERS: dict[str, dict] = {
+    "deformable": SMALL_DEFORMABLE | ONE_STAGE,
+    "two_stage": SMALL_DEFORMABLE,
+    "h_detr": SMALL_DEFORMABLE | {"mixed_selection": True},
 }
-SMALL = {"d_model": 32, "decoder_layers": 2, "num_queries": 20, "decoder_ffn_dim": 32}
-DEFORMABLE = {
-    **SMALL,
-    "model_type": "deformable_detr",
-    "num_labels": 80,
-    "backbone_config": RESNET,
-    "encoder_layers": 1,
-    "encoder_ffn_dim": 32,
-    "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4,
-}
+"""Configurations of transformers."""
 
 
 def options(kind: str, folder: Path) -> tuple[object, ...]:
@@ -65,11 +54,12 @@ def options(kind: str, folder: Path) -> tuple[object, ...]:
     if kind == "rt_detr":
         file, size = str(CONFIGS / "toy/rt_detr_v2.json"), [96, 128]
     else:
-        file, size = str(folder / "deformable.json"), []
-        Path(file).write_text(json.dumps(DEFORMABLE))
+        file, size = str(folder / "network.json"), []
+        Path(file).write_text(json.dumps(TRANSFORMERS[kind]))
+    node = f"{DETECTOR}.TRANSFORMERS"
     return (
-        *(name, "TransformersEntityDetector", f"{DETECTOR}.TRANSFORMERS.CONFIG", file),
-        *(f"{DETECTOR}.TRANSFORMERS.SIZE", size),
+        *(name, "TransformersEntityDetector", f"{node}.CONFIG", file, f"{node}.SIZE", size),
+        *(f"{node}.FEATURE_MAP", "backbone" if kind == "deformable" else "encoder"),
     )
 
 
@@ -103,7 +93,7 @@ def test_channels_are_in_the_order_that_the_detector_wants(tmp_path: Path) -> No
         assert_same(a, b)
 
 
-KINDS = ["detr", "faster_rcnn", "rt_detr", "deformable", "nanodet"]
+KINDS = ["detr", "faster_rcnn", "rt_detr", *TRANSFORMERS, "nanodet"]
 
 
 @pytest.fixture(params=KINDS)
