@@ -1,4 +1,4 @@
-"""Exports DEFR-Det and CLIP-Pairs: detector, image encoder, and its last stage for any number of pairs."""
+"""Exports DEFR-Det and CLIP-Pairs: detector, image encoder, its last stage for M pairs."""
 
 from __future__ import annotations
 

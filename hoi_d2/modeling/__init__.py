@@ -2,7 +2,7 @@
 
 Start with `meta_arch`, the complete models; the other modules are their parts.
 
-- `meta_arch`: DEFR, DEFR-Det, CLIP-Pairs, RmLR, UPT and the detectors, as detectron2 meta-architectures.
+- `meta_arch`: detectron2's meta-architectures DEFR, DEFR-Det, CLIP-Pairs, RmLR, UPT, detectors.
 - `entity_detector`: detectors that find the persons and objects of pairs.
 - `roi_heads`: entities to pairs, heads of RmLR and UPT, matching with annotations, results.
 - `image_encoder`: the encoders of DEFR and DEFR-Det.

@@ -31,7 +31,7 @@ from hoi_d2.modeling.language.classifier import (
 from hoi_d2.modeling.language.prompts import sentence_table, together_rows
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
 from hoi_d2.modeling.roi_heads.postprocessing import hoi_postprocess, original_sizes
-from hoi_d2.structures import ImageResults
+from hoi_d2.structures import ImageResults, Losses
 
 SCORES = ("sigmoid", "softmax")
 
@@ -60,7 +60,7 @@ class DEFRDet(nn.Module):
     """
 
     finds_interactions = takes_own_classes = needs_no_training = True
-    frozen_prefixes = ("entity_detector",)
+    frozen_prefixes: tuple[str, ...] = ("entity_detector",)
 
     class_of: Tensor
     together: Tensor
@@ -138,7 +138,7 @@ class DEFRDet(nn.Module):
         return detector_models(cfg) + encoder_models(cfg) + classifier_models(cfg)
 
     @torch.no_grad()
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[ImageResults]:
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Losses | list[ImageResults]:
         """Finds entities and interactions.
 
         Args:
