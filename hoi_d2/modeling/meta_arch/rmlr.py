@@ -141,8 +141,7 @@ class RmLR(nn.Module):
             return self.interactions(vectors.verb_logits, pairs, batched_inputs)
         matches = self.targets.match(pairs, batched_inputs)
         verbs = self.targets.verbs(matches, pairs, batched_inputs)
-        scores = pairs.pair_scores.float() ** self.prior_exponents[0]
-        priors = self.targets.priors(scores, pairs.object_classes)
+        priors = self.pair_priors(pairs, self.prior_exponents[0])
         losses = {"loss_verb": self.verb_loss(vectors.verb_logits, priors, verbs)}
         return losses | self.alignment_losses(vectors, matches)
 
@@ -156,8 +155,7 @@ class RmLR(nn.Module):
         self, verb_logits: Tensor, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]
     ) -> list[ImageResults]:
         """(M, K) logits as scores sigmoid(logit) * prior, in instances of the original sizes."""
-        scores = pairs.pair_scores.float() ** self.prior_exponents[1]
-        priors = scores[:, None] * self.valid_verbs[pairs.object_classes]
+        priors = self.pair_priors(pairs, self.prior_exponents[1])
         return hoi_postprocess(
             pairs,
             verb_logits.float().sigmoid() * priors,
@@ -167,6 +165,15 @@ class RmLR(nn.Module):
             max_detections=self.max_detections,
             one_object=self.one_object,
         )
+
+    def pair_priors(self, pairs: CandidatePairs, exponent: float) -> Tensor:
+        """(M, K): (s_h s_o)^exponent where the verb is possible for the object, else 0.
+
+        In training it is 0 as well where the training set does not teach the verb.
+        """
+        verbs = self.targets.learnt_verbs if self.training else self.valid_verbs
+        scores = pairs.pair_scores.float() ** exponent
+        return scores[:, None] * verbs[pairs.object_classes]
 
     @property
     def reached_pairs(self) -> ReachedPairs:
