@@ -22,6 +22,7 @@ class FeatureAdapter(nn.Module):
 
     def __init__(self, *, width: int, hidden_dim: int, dropout: float = 0.0) -> None:
         super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.down = nn.Linear(width, hidden_dim)
         self.up = nn.Linear(hidden_dim, width)
         self.dropout = nn.Dropout(dropout)
@@ -32,5 +33,5 @@ class FeatureAdapter(nn.Module):
         """(M, D) -> (M, D) in float32, in which the classifier computes."""
         with torch.autocast(features.device.type, enabled=False):
             features = features.float()
-            inner = self.dropout(F.layer_norm(features, features.shape[-1:]))
+            inner = self.dropout(self.norm(features))
             return features + self.up(self.dropout(F.gelu(self.down(inner))))
