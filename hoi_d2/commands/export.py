@@ -14,8 +14,9 @@ config, reduced further if they do not fit, and padded.
 exports your own classes; the exported model needs no text encoder.
 
 The photo model (photo/photo.yaml), RmLR, DEFR-Det and CLIPPairs can be exported, with NanoDet,
-DETR or Conditional DETR. Exit code 0: done; 1: an output of onnxruntime differs from torch's by more
-than 1e-4 (relative to the largest value if values are above 1); 2: error. Needs the extra [export].
+DETR or Conditional DETR. Exit code 0: done; 1: an output of onnxruntime differs from torch's by
+more than 1e-4 (relative to the largest value if values are above 1); 2: error. Needs the extra
+[export].
 """
 
 from __future__ import annotations

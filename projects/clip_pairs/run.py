@@ -40,9 +40,9 @@ BOXES = {
     ),
 }
 VARIANTS = {
-    "rows": ("MODEL.CLIP_PAIRS.ADAPTER_DIM", 0),
+    "rows": ("MODEL.CLIP_PAIRS.ADAPTER_DIM", 0, "MODEL.CLIP_PAIRS.TRAIN_ROWS", True),
     "adapter": ("MODEL.CLIP_PAIRS.TRAIN_ROWS", False),
-    "adapter and rows": (),
+    "adapter and rows": ("MODEL.CLIP_PAIRS.TRAIN_ROWS", True),
 }
 UNTRAINED = "nothing (DEFR-Det)"
 LOSSES, RATES, STEPS = ("VerbFocalLoss", "VerbLSESign"), (0.001, 0.003), 400
