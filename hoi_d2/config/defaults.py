@@ -447,7 +447,7 @@ def _add_clip_pairs_keys(cfg: CfgNode) -> None:
     node.ADAPTER_DIM = 64
     node.DROPOUT = 0.0  # of the adapter, in training only
     # The rows of the classifier are trained as well. False = they stay the sentences' vectors, so
-    # that those of classes without a training pair keep up with the others (zero-shot).
+    # that training acts on classes without a training pair as on the others (zero-shot).
     node.TRAIN_ROWS = True
 
 
