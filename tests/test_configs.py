@@ -134,7 +134,7 @@ def test_builds_learns_and_predicts(path, datasets, tmp_path):
             assert output["hoi_scores"].shape == (classes,)
             continue
         assert output["instances"].image_size == (given["height"], given["width"])
-        if kind in ("RmLR", "LayoutRmLR", "UPT", "DEFR-Det"):
+        if kind in ("RmLR", "LayoutRmLR", "UPT", "DEFR-Det", "CLIPPairs"):
             found = output["hoi_instances"]
             assert found.scores.isfinite().all()
             assert (found.verb_classes < len(vocabulary_of(cfg).verbs)).all()

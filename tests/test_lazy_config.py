@@ -16,7 +16,7 @@ from tests.small_configs import annotated_inputs, read_config
 
 FILE = str(configs_root() / "lazy" / "rmlr_toy.py")
 # What RmLR itself was told; its parts say theirs when they are printed.
-SETTINGS = ("match_iou", "score_threshold", "max_detections")
+SETTINGS = ("score_threshold", "max_detections")
 
 
 def from_lazy() -> nn.Module:
@@ -45,6 +45,7 @@ def test_the_same_parts_with_the_same_settings(models) -> None:
     assert lazy.state_dict().keys() == yaml.state_dict().keys()
     for name in SETTINGS:
         assert getattr(lazy, name) == getattr(yaml, name), name
+    assert lazy.targets.match_iou == yaml.targets.match_iou
     assert tuple(lazy.prior_exponents) == tuple(yaml.prior_exponents)
     plain = [name for name, value in vars(yaml.pair_generator).items() if name[0] != "_"]
     assert plain

@@ -23,6 +23,7 @@ from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
 from hoi_d2.modeling.roi_heads.interaction_reasoning import InteractionReasoningModule
 from hoi_d2.modeling.roi_heads.masked_roi import MaskedRoI
 from hoi_d2.modeling.roi_heads.pair_generator import PairGenerator
+from hoi_d2.modeling.roi_heads.pair_targets import PairTargets
 from hoi_d2.modeling.roi_heads.relation_encoder import InteractiveRelationEncoder
 
 TOKEN, MAP, FEATURE, RELATION, VERBS = 128, 160, 128, 128, 117
@@ -82,6 +83,7 @@ model = L(RmLR)(
             num_verbs=VERBS,
         ),
     ),
+    pair_targets=L(PairTargets)(vocabulary=L(hico_det_vocabulary)()),
     vocabulary=L(hico_det_vocabulary)(),
     verb_loss=L(VerbFocalLoss)(alpha=0.5, gamma=0.2),
     prior_exponents=(1.0, 1.0),

@@ -4,18 +4,19 @@ r"""Writes a model as ONNX files with a runner, and checks them against torch.
     python output/onnx/run_hoi.py photo.jpg
 
 OUTPUT then contains the graphs: detector.onnx (for one image size), head.onnx (for any number of
-pairs) and for DEFR-Det encoder.onnx; model.json; and run_hoi.py with image_decoding.py and
-image_resizing.py, which need only onnxruntime, numpy and Pillow. Images are resized by the config,
-reduced further if they do not fit, and padded.
+pairs), for DEFR-Det and CLIPPairs encoder.onnx; model.json; and run_hoi.py with image_decoding.py
+and image_resizing.py, which need only onnxruntime, numpy and Pillow. Images are resized by the
+config, reduced further if they do not fit, and padded.
 
     hoi-d2 export --config-file DEFR-Det/zeroshot-ViT-B-16.yaml --output horses \
         MODEL.HOI.CLASSES "['riding a horse', 'feeding a horse']"
 
 exports your own classes; the exported model needs no text encoder.
 
-The photo model (photo/photo.yaml), RmLR and DEFR-Det can be exported, with NanoDet, DETR or
-Conditional DETR. Exit code 0: done; 1: an output of onnxruntime differs from torch's by more than
-1e-4 (relative to the largest value if values are above 1); 2: error. Needs the extra [export].
+The photo model (photo/photo.yaml), RmLR, DEFR-Det and CLIPPairs can be exported, with NanoDet,
+DETR or Conditional DETR. Exit code 0: done; 1: an output of onnxruntime differs from torch's by
+more than 1e-4 (relative to the largest value if values are above 1); 2: error. Needs the extra
+[export].
 """
 
 from __future__ import annotations

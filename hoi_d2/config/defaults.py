@@ -33,6 +33,7 @@ def add_hoi_config(cfg: CfgNode) -> None:
     _add_classifier_keys(cfg)
     _add_defr_loss_keys(cfg)
     _add_defr_det_keys(cfg)
+    _add_clip_pairs_keys(cfg)
     _add_solver_keys(cfg.SOLVER)
     _add_state_keys(cfg.SOLVER)
     _add_evaluation_keys(cfg.TEST)
@@ -318,7 +319,8 @@ def _add_rmlr_keys(cfg: CfgNode) -> None:
     layout.MAX_TRAIN_PAIRS = 32
 
     loss = node.LOSS = CfgNode()
-    # "VerbFocalLoss" (focal loss of UPT), or another one in VERB_LOSS_REGISTRY.
+    # "VerbFocalLoss" (focal loss of UPT), "VerbLSESign" (DEFR's loss over the verbs of a pair), or
+    # another one in VERB_LOSS_REGISTRY.
     loss.NAME = "VerbFocalLoss"
     # Of the focal loss; "beta" of the supplement is ALPHA.
     loss.ALPHA = 0.5  # weight of the positives; that of the negatives is 1 - ALPHA
@@ -440,6 +442,17 @@ def _add_defr_det_keys(cfg: CfgNode) -> None:
     pairs.MAX_INSTANCES = 15  # of humans and of objects each
     pairs.MAX_PAIRS = 0  # of an image, the best by score product; 0 = all
     pairs.CLIP_BOXES = True  # clip the boxes to the image
+
+
+def _add_clip_pairs_keys(cfg: CfgNode) -> None:
+    """CLIP-Pairs: DEFR_DET's pairs, mask and powers, trained with the loss of RMLR."""
+    node = cfg.MODEL.CLIP_PAIRS = CfgNode()
+    # Width of the bottleneck of the adapter on each pair's vector; 0 = none, the rows alone learn.
+    node.ADAPTER_DIM = 64
+    node.DROPOUT = 0.0  # of the adapter, in training only
+    # The rows of the classifier are trained as well. False = they stay the sentences' vectors, so
+    # that training acts on classes without a training pair as on the others (zero-shot).
+    node.TRAIN_ROWS = True
 
 
 def _add_solver_keys(node: CfgNode) -> None:

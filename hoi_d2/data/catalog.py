@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
@@ -35,6 +36,29 @@ def vocabulary_of(cfg: CfgNode) -> Vocabulary:
         known = _vocabulary_named(name) if name else hico_det_vocabulary()  # COCO's objects
         return open_vocabulary(cfg.MODEL.HOI.CLASSES, known.objects, person=known.person)
     return _vocabulary_named(name)
+
+
+def learnt_verbs_of(cfg: CfgNode, vocabulary: Vocabulary) -> np.ndarray:
+    """The verbs that the training set teaches of each object.
+
+    A zero-shot training set leaves the pairs of its unseen HOI classes out (`hoi_groups["unseen"]`
+    of its metadata). Nothing is known of them, so they are no negatives either.
+
+    Args:
+        cfg: with `DATASETS.TRAIN`; a class is unseen if it is unseen in each of them.
+        vocabulary: of the model; own classes (phrases) are all learnt.
+
+    Returns:
+        (num_objects, K) bool: `valid_verbs` without the unseen HOI classes.
+    """
+    learnt = vocabulary.valid_verbs.copy()
+    groups = [MetadataCatalog.get(name).get("hoi_groups") or {} for name in cfg.DATASETS.TRAIN]
+    unseen = [set(group.get("unseen", ())) for group in groups]
+    if vocabulary.phrases or not (unseen and set.intersection(*unseen)):
+        return learnt
+    objects, verbs = vocabulary.hois[sorted(set.intersection(*unseen))].T
+    learnt[objects, verbs] = False
+    return learnt
 
 
 def _vocabulary_named(name: str) -> Vocabulary:

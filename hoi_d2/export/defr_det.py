@@ -1,4 +1,4 @@
-"""Exports DEFR-Det: detector, image encoder, and its last stage for any number of pairs."""
+"""Exports DEFR-Det and CLIP-Pairs: detector, image encoder, its last stage for M pairs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hoi_d2.export.detector import ExportableDetector, detector_graph
 from hoi_d2.export.graph import Graph
+from hoi_d2.modeling.meta_arch.clip_pairs import CLIPPairs
 from hoi_d2.modeling.meta_arch.defr_det import DEFRDet
 
 INPUTS, LOGITS = ("tokens", "open_patches"), "class_logits"
@@ -31,7 +32,9 @@ class DEFRDetHeadModule(nn.Module):
 
     def __init__(self, model: DEFRDet) -> None:
         super().__init__()
-        self.encoder, self.classifier = model.image_encoder, model.classifier
+        adapter = [model.adapter] if isinstance(model, CLIPPairs) else []
+        self.encoder = model.image_encoder
+        self.classifier = nn.Sequential(*adapter, model.classifier)
 
     def forward(self, tokens: Tensor, open_patches: Tensor) -> Tensor:
         """Computes the class scores of the pairs.

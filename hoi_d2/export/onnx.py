@@ -51,16 +51,19 @@ class Kind:
     Args:
         graphs: (model, (height, width) of the detector's input) -> graphs.
         settings: model -> settings of the head that the runner needs.
+        runs_as: the kind of model that the runner takes it for.
     """
 
     graphs: Callable[[Any, tuple[int, int]], list[Graph]]
     settings: Callable[[Any], dict[str, Any]]
+    runs_as: str
 
 
 KINDS = {
-    "RmLR": Kind(rmlr_graphs, rmlr_settings),
-    "DEFR-Det": Kind(defr_det_graphs, defr_det_settings),
-    "LayoutRmLR": Kind(layout_graphs, layout_settings),
+    "RmLR": Kind(rmlr_graphs, rmlr_settings, "RmLR"),
+    "DEFR-Det": Kind(defr_det_graphs, defr_det_settings, "DEFR-Det"),
+    "CLIPPairs": Kind(defr_det_graphs, defr_det_settings, "DEFR-Det"),
+    "LayoutRmLR": Kind(layout_graphs, layout_settings, "LayoutRmLR"),
 }
 
 
@@ -98,7 +101,7 @@ def check_config(cfg: CfgNode) -> None:
         raise ValueError(
             f"MODEL.RMLR.HEADS {cfg.MODEL.RMLR.HEADS} cannot be exported; InteractionHeads can"
         )
-    if kind == "DEFR-Det" and cfg.MODEL.DEFR_DET.MASKED_BLOCKS != 1:
+    if KINDS[kind].runs_as == "DEFR-Det" and cfg.MODEL.DEFR_DET.MASKED_BLOCKS != 1:
         raise ValueError(
             f"MODEL.DEFR_DET.MASKED_BLOCKS {cfg.MODEL.DEFR_DET.MASKED_BLOCKS} cannot be exported: "
             "only with 1, the paper's, do all pairs share the tokens of their image"
@@ -186,7 +189,7 @@ def settings(predictor: HOIPredictor, size: tuple[int, int]) -> dict[str, Any]:
     cfg, model = predictor.cfg, predictor.model
     generator = model.pair_generator
     return {
-        "kind": cfg.MODEL.META_ARCHITECTURE,
+        "kind": KINDS[cfg.MODEL.META_ARCHITECTURE].runs_as,
         "size": list(size),
         "shorter_side": cfg.INPUT.MIN_SIZE_TEST,
         "longer_side": cfg.INPUT.MAX_SIZE_TEST,

@@ -2,7 +2,7 @@
 
 Start with `meta_arch`, the complete models; the other modules are their parts.
 
-- `meta_arch`: DEFR, DEFR-Det, RmLR, UPT and the detectors, as detectron2 meta-architectures.
+- `meta_arch`: detectron2's meta-architectures DEFR, DEFR-Det, CLIP-Pairs, RmLR, UPT, detectors.
 - `entity_detector`: detectors that find the persons and objects of pairs.
 - `roi_heads`: entities to pairs, heads of RmLR and UPT, matching with annotations, results.
 - `image_encoder`: the encoders of DEFR and DEFR-Det.
@@ -23,7 +23,15 @@ from hoi_d2.modeling.entity_detector.precomputed import (
 )
 from hoi_d2.modeling.entity_detector.transformers_detectors import TransformersEntityDetector
 from hoi_d2.modeling.image_encoder import build_image_encoder
-from hoi_d2.modeling.meta_arch import DEFR, UPT, DEFRDet, Detr, RmLR, TransformersDetector
+from hoi_d2.modeling.meta_arch import (
+    DEFR,
+    UPT,
+    CLIPPairs,
+    DEFRDet,
+    Detr,
+    RmLR,
+    TransformersDetector,
+)
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads
 from hoi_d2.modeling.roi_heads.layout_heads import LayoutHeads
 from hoi_d2.modeling.roi_heads.upt_heads import UPTHeads
@@ -33,6 +41,7 @@ __all__ = [
     "ENTITY_DETECTOR_REGISTRY",
     "UPT",
     "AnnotatedEntityDetector",
+    "CLIPPairs",
     "DEFRDet",
     "DetectronEntityDetector",
     "Detr",

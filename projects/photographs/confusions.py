@@ -85,7 +85,7 @@ def judged_pairs(model: Any, cfg: CfgNode) -> JudgedPairs:
         entities = model.entity_detector(batch)
         pairs = model.pair_generator(entities.instances)
         scores = model.interaction_heads(entities, pairs).verb_logits.sigmoid()
-        verbs = model.match(pairs, batch).candidate_verbs() > 0
+        verbs = model.targets.match(pairs, batch).candidate_verbs() > 0
         kept = verbs.any(dim=1)
         possible = model.valid_verbs[pairs.object_classes] > 0
         parts.append([x[kept] for x in (pairs.object_classes, verbs, possible, scores)])

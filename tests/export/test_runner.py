@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -150,6 +151,7 @@ def test_scores_are_defr_dets(score, together):
         temperature=1.5,
         score=score,
     )
+    model.verb_logits = partial(DEFRDet.verb_logits, model)
     pairs = SimpleNamespace(object_classes=classes)
     right = DEFRDet.class_scores(model, logits, pairs).numpy()
     exported = runner(class_of=CLASS_OF, together=together, temperature=1.5, score=score)

@@ -100,6 +100,7 @@ CASES = {
         ),
         {},
     ),
+    "CLIP-Pairs with an adapter": ((), {"architecture": "CLIPPairs"}),
     "RmLR with numbers of boxes": (
         ("MODEL.RMLR.BOX_PAIR_ENCODING", True),
         {"architecture": "RmLR"},
@@ -143,10 +144,11 @@ def test_a_number_that_differs_is_seen(tmp_path):
 
 
 REFUSED = [
-    ("toy/detr.yaml", (), r"Detr cannot be exported; RmLR, DEFR-Det, LayoutRmLR can"),
+    ("toy/detr.yaml", (), r"Detr cannot be exported; RmLR, DEFR-Det, CLIPPairs, LayoutRmLR can"),
     ("toy/rmlr_rt_detr.yaml", (), r"TransformersEntityDetector cannot .* DetrEntityDetector"),
     ("DEFR-Det/ViT-B-16-precomputed.yaml", (), r"PrecomputedEntityDetector cannot"),
     ("toy/defr_det.yaml", ("MODEL.DEFR_DET.MASKED_BLOCKS", 2), r"MASKED_BLOCKS 2 cannot"),
+    ("toy/clip_pairs.yaml", ("MODEL.DEFR_DET.MASKED_BLOCKS", 2), r"MASKED_BLOCKS 2 cannot"),
     ("toy/rmlr.yaml", ("MODEL.RMLR.HEADS", "PoseHeads"), r"HEADS PoseHeads cannot"),
 ]
 

@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 __all__ = ["ImageEncoder", "build_image_encoder", "encoder_models"]
 
 
-def build_image_encoder(cfg: CfgNode) -> ImageEncoder:
+def build_image_encoder(cfg: CfgNode, *, frozen: bool = False) -> ImageEncoder:
     """Builds the encoder of `cfg.MODEL.IMAGE_ENCODER`; see `image_encoder.build`.
 
     timm takes seconds to import: it is not, before a model needs it.
     """
     from hoi_d2.modeling.image_encoder import build
 
-    return build.build_image_encoder(cfg)
+    return build.build_image_encoder(cfg, frozen=frozen)
 
 
-def encoder_models(cfg: CfgNode) -> list[HubModel]:
+def encoder_models(cfg: CfgNode, *, frozen: bool = False) -> list[HubModel]:
     """Returns the models of the Hugging Face hub that the encoder needs."""
     from hoi_d2.modeling.image_encoder import build
 
-    return build.encoder_models(cfg)
+    return build.encoder_models(cfg, frozen=frozen)

@@ -21,12 +21,17 @@ from hoi_d2.modeling.image_encoder.weights import load_image_encoder_weights
 logger = logging.getLogger(__name__)
 
 
-def build_image_encoder(cfg: CfgNode) -> ImageEncoder:
+def build_image_encoder(cfg: CfgNode, *, frozen: bool = False) -> ImageEncoder:
     """Builds the encoder of `cfg.MODEL.IMAGE_ENCODER`.
 
     Its weights are those of the name's tag or of `WEIGHTS`. None are read if `cfg.MODEL.WEIGHTS` is
     set, which includes them. If the tag's weights are not available, the encoder stays random, with
     a warning.
+
+    Args:
+        cfg: the whole config.
+        frozen: the model never trains it and its checkpoints leave it out, so that its weights are
+            read in any case.
 
     Raises:
         ValueError: the model is unknown or of another kind, or the input size does not fit.
@@ -47,15 +52,15 @@ def build_image_encoder(cfg: CfgNode) -> ImageEncoder:
         "visual_projection": projection if isinstance(network, VisionTransformer) else 0,
     }
     encoder = _encoder(network, form, recompute=node.ACTIVATION_CHECKPOINTING)
-    if not cfg.MODEL.WEIGHTS:
+    if frozen or not cfg.MODEL.WEIGHTS:
         _load(encoder, node, pretrained)
     return encoder
 
 
-def encoder_models(cfg: CfgNode) -> list[HubModel]:
+def encoder_models(cfg: CfgNode, *, frozen: bool = False) -> list[HubModel]:
     """The models of the Hugging Face hub that the image encoder is loaded from."""
-    node = cfg.MODEL.IMAGE_ENCODER
-    if cfg.MODEL.WEIGHTS or not (node.WEIGHTS or "." in node.NAME):
+    node, in_checkpoint = cfg.MODEL.IMAGE_ENCODER, bool(cfg.MODEL.WEIGHTS) and not frozen
+    if in_checkpoint or not (node.WEIGHTS or "." in node.NAME):
         return []
     source = node.WEIGHTS or _pretrained(node.NAME).hf_hub_id or ""
     return [HubModel(source, node.REVISION)] if is_hub_id(source) else []

@@ -31,7 +31,7 @@ from hoi_d2.modeling.language.classifier import (
 from hoi_d2.modeling.language.prompts import sentence_table, together_rows
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
 from hoi_d2.modeling.roi_heads.postprocessing import hoi_postprocess, original_sizes
-from hoi_d2.structures import ImageResults
+from hoi_d2.structures import ImageResults, Losses
 
 SCORES = ("sigmoid", "softmax")
 
@@ -60,7 +60,7 @@ class DEFRDet(nn.Module):
     """
 
     finds_interactions = takes_own_classes = needs_no_training = True
-    frozen_prefixes = ("entity_detector",)
+    frozen_prefixes: tuple[str, ...] = ("entity_detector",)
 
     class_of: Tensor
     together: Tensor
@@ -111,7 +111,8 @@ class DEFRDet(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         vocabulary, node = vocabulary_of(cfg), cfg.MODEL.DEFR_DET
-        detector, encoder = build_entity_detector(cfg), build_image_encoder(cfg)
+        detector = build_entity_detector(cfg)
+        encoder = build_image_encoder(cfg, frozen="image_encoder" in cls.frozen_prefixes)
         return {
             "entity_detector": detector,
             "pair_generator": PairGenerator(cfg, person=vocabulary.person, pairs=node.PAIRS),
@@ -137,7 +138,7 @@ class DEFRDet(nn.Module):
         return detector_models(cfg) + encoder_models(cfg) + classifier_models(cfg)
 
     @torch.no_grad()
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[ImageResults]:
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Losses | list[ImageResults]:
         """Finds entities and interactions.
 
         Args:
@@ -156,18 +157,29 @@ class DEFRDet(nn.Module):
             )
         entities = self.entity_detector(batched_inputs)
         pairs = self.pair_generator(entities.instances)
+        logits = self.class_logits(self.masked_cls(pairs, batched_inputs))
+        scores = self.class_scores(logits, pairs) * self.pair_priors(pairs)
+        return self.interactions(scores, pairs, batched_inputs)
+
+    def masked_cls(self, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]) -> Tensor:
+        """(M, D): the tower's vector of each pair, whose query saw the patches of the pair alone.
+
+        All but the last blocks are computed once an image.
+        """
         tokens = self.image_encoder.tokens_before_last(
             self.squares(batched_inputs), masked_blocks=self.masked_blocks
         )
-        features = self.image_encoder.attend(
+        return self.image_encoder.attend(
             tokens,
             self.patches(pairs),
             pairs.image_index,
             masked_blocks=self.masked_blocks,
             hidden_bias=hidden_bias(self.mask),
         )
-        scores = self.class_scores(self.classifier(features), pairs) * self.pair_priors(pairs)
-        return self.interactions(scores, pairs, batched_inputs)
+
+    def class_logits(self, features: Tensor) -> Tensor:
+        """(M, D) vectors of pairs -> (M, C) logits of all classes."""
+        return self.classifier(features)
 
     def squares(self, batched_inputs: list[dict[str, Any]]) -> Tensor:
         """(B, 3, R, R): the images squashed and normalised for the image encoder."""
@@ -198,13 +210,17 @@ class DEFRDet(nn.Module):
 
     def class_scores(self, logits: Tensor, pairs: CandidatePairs) -> Tensor:
         """(M, C) logits of all classes -> (M, K) scores of the verbs with the pair's object."""
-        classes, logits = self.class_of[pairs.object_classes], logits.float() / self.temperature
+        verb_logits = self.verb_logits(logits, pairs)
         if self.score == "sigmoid":
-            return _pick(logits, classes).sigmoid()
+            return verb_logits.sigmoid()
         # "A person and a horse", which own classes have next to them, takes its share and is gone.
-        everything = torch.cat([classes, self.together[pairs.object_classes]], dim=1)
-        chances = _pick(logits, everything).softmax(dim=1)
+        together = _pick(logits.float(), self.together[pairs.object_classes]) / self.temperature
+        chances = torch.cat([verb_logits, together], dim=1).softmax(dim=1)
         return chances[:, :-1].nan_to_num(0.0)  # NaN: an object without any class
+
+    def verb_logits(self, logits: Tensor, pairs: CandidatePairs) -> Tensor:
+        """(M, C) logits of all classes -> (M, K) of the verbs with the pair's object; -inf = no."""
+        return _pick(logits.float(), self.class_of[pairs.object_classes]) / self.temperature
 
     def pair_priors(self, pairs: CandidatePairs) -> Tensor:
         """(M, K): s_h^a s_o^b where the verb is possible for the object, else 0."""

@@ -71,13 +71,13 @@ class LayoutRmLR(RmLR):
         rows = human_object_pairs(found, counts, self.vocabulary.person)
         targets = [x["hoi_instances"].to(device) for x in batched_inputs]
         matches = match_packed(
-            found, rows, annotated, *packed_targets(targets, instances), self.match_iou
+            found, rows, annotated, *packed_targets(targets, instances), self.targets.match_iou
         )
         vectors = cast(LayoutHeads, self.interaction_heads).pair_vectors(
             found.boxes, found.classes, found.scores, counts.tolist(), rows
         )
         scores = found.scores[rows].prod(dim=1) ** self.prior_exponents[0]
-        priors = scores[:, None] * self.valid_verbs[found.classes[rows[:, 1]]]
+        priors = self.targets.priors(scores, found.classes[rows[:, 1]])
         verbs = matches.candidate_verbs()
         losses = {"loss_verb": self.verb_loss(vectors.verb_logits, priors, verbs)}
         return losses | self.alignment_losses(vectors, matches)

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, ROI_HEADS_REGISTRY
-from detectron2.structures import Instances
 from torch import Tensor, nn
 
 from hoi_d2.data.catalog import vocabulary_of
@@ -26,15 +25,10 @@ from hoi_d2.modeling.language.cross_modal_alignment import (
     build_alignment,
 )
 from hoi_d2.modeling.losses import build_verb_loss
-from hoi_d2.modeling.roi_heads.ground_truth import add_ground_truth
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads, PairVectors
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
-from hoi_d2.modeling.roi_heads.pair_matching import (
-    PairMatches,
-    ReachedPairs,
-    match_pairs,
-    person_verb_targets,
-)
+from hoi_d2.modeling.roi_heads.pair_matching import PairMatches, ReachedPairs
+from hoi_d2.modeling.roi_heads.pair_targets import PairTargets
 from hoi_d2.modeling.roi_heads.postprocessing import hoi_postprocess, original_sizes
 from hoi_d2.structures import ImageResults, Losses
 
@@ -48,11 +42,10 @@ class RmLR(nn.Module):
         pair_generator: which entities are kept and paired.
         interaction_heads: IRE, masked RoI, cross-modal self-attention and IRM.
         alignment: teaches the pairs' vectors what their sentences say; None = no language.
+        pair_targets: the annotated pairs that the candidates stand for.
         vocabulary: objects, verbs and which of them go together.
         verb_loss: one of VERB_LOSS_REGISTRY; of logits, priors and verbs of the pairs.
         prior_exponents: of the product of the two detection scores, in training and in testing.
-        match_iou: overlap from which a candidate pair takes an annotated pair's verbs.
-        add_ground_truth: in training, annotated entities that the detector missed are added.
         score_threshold, max_detections: of the interactions that are given out; 0 = all.
         one_object: see `hoi_postprocess`.
     """
@@ -62,7 +55,6 @@ class RmLR(nn.Module):
     training_only = ("alignment.",)
     valid_verbs: Tensor
     hoi_of: Tensor
-    person_verbs: Tensor
 
     @configurable
     def __init__(
@@ -71,12 +63,11 @@ class RmLR(nn.Module):
         entity_detector: EntityDetector,
         pair_generator: PairGenerator,
         interaction_heads: InteractionHeads,
+        pair_targets: PairTargets,
         vocabulary: Vocabulary,
         verb_loss: nn.Module,
         alignment: CrossModalAlignment | None = None,
         prior_exponents: tuple[float, float] = (1.0, 2.8),
-        match_iou: float = 0.5,
-        add_ground_truth: bool = False,
         score_threshold: float = 0.0,
         max_detections: int = 0,
         one_object: bool = False,
@@ -84,19 +75,15 @@ class RmLR(nn.Module):
         super().__init__()
         self.entity_detector = entity_detector.requires_grad_(False).eval()
         self.pair_generator = pair_generator
-        self.interaction_heads = interaction_heads
+        self.interaction_heads, self.targets = interaction_heads, pair_targets
         self.verb_loss = verb_loss
         self.alignment = alignment
         self.vocabulary = vocabulary
         self.prior_exponents = prior_exponents
-        self.match_iou, self.add_ground_truth = match_iou, add_ground_truth
-        self.reached_pairs = ReachedPairs()
         self.score_threshold, self.max_detections = score_threshold, max_detections
         self.one_object = one_object
         valid, hoi_of = vocabulary.valid_verbs, vocabulary.hoi_of
         self.register_buffer("valid_verbs", torch.from_numpy(valid).float(), persistent=False)
-        alone = torch.from_numpy(vocabulary.person_verbs)
-        self.register_buffer("person_verbs", alone, persistent=False)
         self.register_buffer("hoi_of", torch.from_numpy(hoi_of), persistent=False)
 
     @classmethod
@@ -116,14 +103,13 @@ class RmLR(nn.Module):
             "entity_detector": detector,
             "pair_generator": PairGenerator(cfg, person=vocabulary.person),
             "interaction_heads": heads,
+            "pair_targets": PairTargets(cfg, vocabulary=vocabulary),
             "vocabulary": vocabulary,
             "verb_loss": build_verb_loss(cfg),
             "alignment": build_alignment(
                 cfg, vocabulary, projected_dim=getattr(heads, "reasoned_dim", 0)
             ),
             "prior_exponents": (loss.PRIOR_EXPONENT_TRAIN, loss.PRIOR_EXPONENT_TEST),
-            "match_iou": loss.MATCH_IOU,
-            "add_ground_truth": loss.ADD_GROUND_TRUTH,
             "score_threshold": cfg.MODEL.HOI.SCORE_THRESHOLD,
             "max_detections": cfg.MODEL.HOI.MAX_DETECTIONS,
             "one_object": cfg.MODEL.HOI.ONE_OBJECT,
@@ -149,13 +135,13 @@ class RmLR(nn.Module):
         """
         with torch.no_grad():
             entities = self.entity_detector(batched_inputs)
-        pairs = self.pair_generator(self.candidates(entities.instances, batched_inputs))
+        pairs = self.pair_generator(self.targets.candidates(entities.instances, batched_inputs))
         vectors = self.interaction_heads(entities, pairs)
         if not self.training:
             return self.interactions(vectors.verb_logits, pairs, batched_inputs)
-        matches = self.match(pairs, batched_inputs)
+        matches = self.targets.match(pairs, batched_inputs)
+        verbs = self.targets.verbs(matches, pairs, batched_inputs)
         priors = self.pair_priors(pairs, self.prior_exponents[0])
-        verbs = self.verb_targets(matches, pairs, batched_inputs)
         losses = {"loss_verb": self.verb_loss(vectors.verb_logits, priors, verbs)}
         return losses | self.alignment_losses(vectors, matches)
 
@@ -164,42 +150,6 @@ class RmLR(nn.Module):
         if self.alignment is None:
             return {}
         return self.alignment({"irm": vectors.overall, "ire": vectors.union}, matches)
-
-    def candidates(
-        self, detections: list[Instances], batched_inputs: list[dict[str, Any]]
-    ) -> list[Instances]:
-        """The detections; in training with the annotated entities among them, if configured."""
-        if not (self.training and self.add_ground_truth):
-            return detections
-        device = self.valid_verbs.device
-        return add_ground_truth(detections, [x["instances"].to(device) for x in batched_inputs])
-
-    def match(self, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]) -> PairMatches:
-        """Candidates and the annotated pairs that they overlap with."""
-        matches = match_pairs(
-            pairs,
-            [x["instances"].to("cpu") for x in batched_inputs],
-            [x["hoi_instances"].to("cpu") for x in batched_inputs],
-            iou_threshold=self.match_iou,
-        )
-        self.reached_pairs.add(matches)
-        return matches.to(pairs.human_boxes.device)
-
-    def verb_targets(
-        self, matches: PairMatches, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]
-    ) -> Tensor:
-        """(M, K) verbs of the candidates: of the annotated pairs, and of their persons alone."""
-        verbs = matches.candidate_verbs()
-        if not self.person_verbs.any():
-            return verbs
-        of_persons = person_verb_targets(
-            pairs,
-            [x["instances"].to("cpu") for x in batched_inputs],
-            [x["hoi_instances"].to("cpu") for x in batched_inputs],
-            person_verbs=self.person_verbs.cpu(),
-            iou_threshold=self.match_iou,
-        )
-        return torch.maximum(verbs, of_persons.to(verbs.device))
 
     def interactions(
         self, verb_logits: Tensor, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]
@@ -217,9 +167,18 @@ class RmLR(nn.Module):
         )
 
     def pair_priors(self, pairs: CandidatePairs, exponent: float) -> Tensor:
-        """(M, K): (s_h s_o)^exponent where the verb is possible for the object, else 0."""
+        """(M, K): (s_h s_o)^exponent where the verb is possible for the object, else 0.
+
+        In training it is 0 as well where the training set does not teach the verb.
+        """
+        verbs = self.targets.learnt_verbs if self.training else self.valid_verbs
         scores = pairs.pair_scores.float() ** exponent
-        return scores[:, None] * self.valid_verbs[pairs.object_classes]
+        return scores[:, None] * verbs[pairs.object_classes]
+
+    @property
+    def reached_pairs(self) -> ReachedPairs:
+        """How many annotated pairs of the training batches had a candidate."""
+        return self.targets.reached_pairs
 
     def train(self, mode: bool = True) -> RmLR:
         """The detector stays in evaluation mode: no dropout, no statistics move."""

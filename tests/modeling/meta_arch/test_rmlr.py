@@ -190,9 +190,8 @@ def test_missed_entities_can_join_the_candidates_of_training(boxes, add, reached
     model([model_input()])
     assert model.reached_pairs.take() == (reached, 1)
     assert model.reached_pairs.take() == (0, 0)
-    pairs = model.pair_generator(
-        model.candidates(model.entity_detector([model_input()]).instances, [model_input()])
-    )
+    entities = model.entity_detector([model_input()])
+    pairs = model.pair_generator(model.targets.candidates(entities.instances, [model_input()]))
     assert len(pairs) == candidates
     found = model.eval()([model_input()])[0]
     assert len(found["instances"]) == len(boxes), "testing sees the detections alone"
