@@ -1,0 +1,2 @@
+def draw_maps(*a): pass
+def draw_tsne(*a): pass

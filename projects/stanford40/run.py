@@ -1,0 +1,164 @@
+#!/usr/bin/env python
+"""DEFR on Stanford 40: rows, losses, few photographs, masks, figures.
+
+DETECTRON2_DATASETS=$HOI_D2_TEST_DATA python projects/stanford40/run.py --output output/stanford40
+
+A run that is on disk is not repeated. `--write` puts the tables and those figures that show no
+photograph into the project's README.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import hoi_d2  # noqa: F401  first: makes detectron2 importable without its compiled part
+
+# isort: split
+import numpy as np
+import torch
+from detectron2.data import DatasetCatalog
+from figures import draw_maps, draw_tsne
+from masks import under_masks
+from photographs import Photographs, load, pooled
+from recogniser import CONFIG, FRACTIONS, Recogniser, Variant, few, labels_of, logits_of, train
+from report import write_report
+from torch import Tensor
+
+from hoi_d2.config.load import load_config
+from hoi_d2.data.holdout import hold_out
+from hoi_d2.evaluation.image_level_metrics import (
+    mean_percent,
+    score_image_level,
+    stanford40_metrics,
+)
+from hoi_d2.model_zoo import register_path_handler
+from hoi_d2.modeling.image_encoder import ImageEncoder, build_image_encoder
+from hoi_d2.registration import register
+
+GAMMAS, STEPS, STEPS_OF_FEW = (5.0, 20.0, 80.0), (100, 400, 1600), (25, 100, 400)
+VARIANTS = (
+    *(("LSE-Sign", rows) for rows in ("random", "words", "MiniLM", "centred", "whitened")),
+    *(("LSE-Sign", rows) for rows in ("shuffled", "direct")),
+    *(("BCE", rows) for rows in ("random", "words", "MiniLM", "centred")),
+    *((loss, rows) for loss in ("weighted BCE", "focal") for rows in ("random", "MiniLM")),
+)
+_VALIDATION = 0.2  # of the training photographs
+
+
+class Study:
+    """Features, trained models and scores, each made once and kept in a folder.
+
+    Args:
+        output: the folder.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.output, self.config = output, CONFIG
+        records = {name: DatasetCatalog.get(f"stanford40_{name}") for name in ("train", "test")}
+        held = {record["image_id"] for record in hold_out(records["train"], share=_VALIDATION)[1]}
+        self.records, cfg = records, load_config(CONFIG, [])
+        both = {n: load(r, cfg, self.encoder, output / "seen" / n) for n, r in records.items()}
+        is_held = torch.tensor([int(i) in held for i in both["train"].ids])
+        self.parts: dict[str, Photographs] = {
+            "train": both["train"][~is_held],
+            "val": both["train"][is_held],
+            "test": both["test"],
+        }
+        self.features = {name: pooled(self.encoder, part.maps) for name, part in self.parts.items()}
+
+    @cached_property
+    def encoder(self) -> ImageEncoder:
+        """The frozen one, without the layer that is trained."""
+        cfg = load_config(CONFIG, [])
+        cfg.MODEL.IMAGE_ENCODER.OPTIONS.num_classes = 0
+        return build_image_encoder(cfg).eval()
+
+    def chosen(self, shots: str, seed: int) -> Tensor:
+        """Rows of the training photographs."""
+        return few(self.parts["train"].actions, shots, seed=seed)
+
+    def model(self, variant: Variant, shots: str, *, seed: int) -> Recogniser:
+        """Trained on these photographs."""
+        rows = self.chosen(shots, seed)
+        actions = self.parts["train"].actions
+        return train(variant, self.features["train"][rows], actions[rows], seed=seed)
+
+    def scores(self, variant: Variant, shots: str, part: str, *, seed: int) -> dict[str, float]:
+        """mAP and accuracy in percent; in `tail` also the mAP of its rare actions."""
+        name = f"{variant.loss}_{variant.rows}_{variant.gamma:g}_{variant.steps}_{seed}_{part}"
+        file = self.output / shots / f"{name.replace(' ', '_')}.json"
+        if not file.exists():
+            start = time.process_time()
+            model = self.model(variant, shots, seed=seed)
+            metrics = self._metrics(model, part, shots, seed)
+            print(f"{shots}, {file.stem}: {time.process_time() - start:.1f} s", flush=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(metrics))
+        return json.loads(file.read_text())
+
+    def _metrics(self, model: Recogniser, part: str, shots: str, seed: int) -> dict[str, float]:
+        logits = logits_of(model, self.features[part])
+        labels = labels_of(self.parts[part].actions).numpy()
+        metrics = stanford40_metrics(logits, labels)
+        if shots == "tail":
+            shown = self.parts["train"].actions[self.chosen(shots, seed)].bincount().numpy()
+            ap = score_image_level(logits, labels)
+            metrics["few5"] = mean_percent(ap, np.flatnonzero(shown <= 5))
+        return metrics
+
+    def tuned(self, loss: str, rows: str, shots: str) -> Variant:
+        """Steps, then gamma, by mAP on the validation photographs, seed 1."""
+
+        def best(choices: list[Variant]) -> Variant:
+            return max(choices, key=lambda v: self.scores(v, shots, "val", seed=1)["mAP"])
+
+        first = Variant(rows, loss)
+        steps = STEPS_OF_FEW if shots in ("1", "5") else STEPS
+        longest = best([replace(first, steps=number) for number in steps])
+        return best([replace(longest, gamma=gamma) for gamma in GAMMAS])
+
+
+def rows_and_losses(study: Study, seed: int) -> list[dict]:
+    """Test scores of each kind of rows with each loss, with all and with few photographs."""
+    table = []
+    for shots in FRACTIONS:
+        for loss, rows in VARIANTS:
+            variant = study.tuned(loss, rows, shots)
+            scores = {p: study.scores(variant, shots, p, seed=1 if p == "val" else seed) for p in ("val", "test")}
+            table.append({**vars(variant), "shots": shots, "seed": seed, **scores})
+    return table
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--output", type=Path, default=Path("output/stanford40"))
+    parser.add_argument("--write", action="store_true", help="README and plots of this folder")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING)
+    torch.set_num_threads(1)
+    register()
+    register_path_handler()
+    study = Study(args.output)
+    results: dict[str, list[dict]] = {"rows": [], "masks": []}
+    for seed in args.seeds:
+        results["rows"] += rows_and_losses(study, seed)
+        (args.output / "results.json").write_text(json.dumps(results, indent=1))
+    results["masks"] = under_masks(study, args.seeds)
+    (args.output / "results.json").write_text(json.dumps(results, indent=1))
+    target = Path(__file__).parent if args.write else args.output
+    write_report(results, target)
+    draw_tsne(study, target / "tsne.png")
+    draw_maps(study, args.output / "maps")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
