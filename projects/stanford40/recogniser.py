@@ -17,7 +17,7 @@ from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.samplers import label_counts, oversampling_repeats
 from hoi_d2.modeling.language.classifier import build_hoi_classifier
 from hoi_d2.modeling.losses.classification import build_classification_loss
-from hoi_d2.solver.build import build_lr_scheduler, build_optimizer
+from hoi_d2.solver.build import build_lr_scheduler
 
 CONFIG = "configs/DEFR/Stanford40-EfficientNet-Lite0.yaml"
 ROWS = ("direct", "random", "words", "MiniLM", "centred", "whitened", "shuffled")
@@ -83,7 +83,8 @@ class Recogniser(nn.Module):
         self.classifier.weight.data = F.normalize(rows, dim=1)  # random rows as long as all others
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.classifier(self.layer(features))
+        with torch.autocast("cpu", torch.bfloat16):  # of the layer; the classifier is exact
+            return self.classifier(self.layer(features))
 
 
 def word_rows(actions: tuple[str, ...], width: int) -> Tensor:
@@ -137,7 +138,10 @@ def train(variant: Variant, features: Tensor, actions: Tensor, *, seed: int) -> 
     repeats = torch.from_numpy(oversampling_repeats(labels.numpy()))
     shown = torch.arange(len(labels)).repeat_interleave(repeats)
     loss = build_classification_loss(cfg, label_counts=label_counts(labels[shown].numpy()))
-    optimizer = build_optimizer(cfg, model)
+    decay = cfg.SOLVER.WEIGHT_DECAY
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=variant.rate, weight_decay=decay, fused=True
+    )
     scheduler = build_lr_scheduler(cfg, optimizer)
     for rows in islice(_batches(shown), variant.steps):
         optimizer.zero_grad()
