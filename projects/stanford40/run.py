@@ -24,14 +24,15 @@ import hoi_d2  # noqa: F401  first: makes detectron2 importable without its comp
 import numpy as np
 import torch
 from detectron2.data import DatasetCatalog
-from figures import draw_maps, draw_tsne
+from figures import draw_maps, draw_tsne, map_peaks
 from masks import under_masks
 from photographs import Photographs, load, pooled
 from recogniser import CONFIG, FRACTIONS, Recogniser, Variant, few, labels_of, logits_of, train
-from report import write_report
+from tables import write_report
 from torch import Tensor
 
 from hoi_d2.config.load import load_config
+from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.holdout import hold_out
 from hoi_d2.evaluation.image_level_metrics import (
     mean_percent,
@@ -63,6 +64,7 @@ class Study:
         records = {name: DatasetCatalog.get(f"stanford40_{name}") for name in ("train", "test")}
         held = {record["image_id"] for record in hold_out(records["train"], share=_VALIDATION)[1]}
         self.records, cfg = records, load_config(CONFIG, [])
+        self.actions = vocabulary_of(cfg).verbs
         both = {n: load(r, cfg, self.encoder, output / "seen" / n) for n, r in records.items()}
         is_held = torch.tensor([int(i) in held for i in both["train"].ids])
         self.parts: dict[str, Photographs] = {
@@ -157,6 +159,7 @@ def main() -> int:
     study = Study(args.output)
     rows_and_losses(study, args.seeds[0])
     results = {"masks": under_masks(study, args.seeds)}
+    results["maps"] = map_peaks(study, args.seeds)
     results["rows"] = [row for seed in args.seeds for row in rows_and_losses(study, seed)]
     (args.output / "results.json").write_text(json.dumps(results, indent=1))
     target = Path(__file__).parent if args.write else args.output
