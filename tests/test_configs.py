@@ -123,7 +123,10 @@ def test_builds_learns_and_predicts(path, datasets, tmp_path):
     cfg = small_config(path, tmp_path)
     torch.manual_seed(0)
     model = build_model(cfg)
-    kind, classes = cfg.MODEL.META_ARCHITECTURE, 3 if path.name.startswith(("MPII", "Stanford40")) else 600
+    kind, classes = (
+        cfg.MODEL.META_ARCHITECTURE,
+        3 if path.name.startswith(("MPII", "Stanford40")) else 600,
+    )
     is_recognition = kind == "DEFR"
     if is_recognition:
         inputs = labelled_inputs(cfg, classes)

@@ -44,7 +44,7 @@ _COCO_2017 = "unpacking annotations_trainval2017.zip and train2017.zip of https:
 
 _STANFORD40 = (
     "unpacking Stanford40_JPEGImages.zip, Stanford40_ImageSplits.zip and "
-    "Stanford40_XMLAnnotations.zip (the Stanford Vision Lab's page of the data set) into stanford40/"
+    "Stanford40_XMLAnnotations.zip (of the Stanford Vision Lab) into the folder stanford40"
 )
 
 
@@ -307,7 +307,7 @@ def _mpii_split(part: str) -> Split:
 
 
 def _stanford40_split(part: str) -> Split:
-    """`stanford40_train` and `_test`; `stanford40_train_10` is held out of `stanford40_train_90`."""
+    """`stanford40_train`, `stanford40_test`; `..._train_10` is held out of `..._train_90`."""
     whole, _, tenths = part.partition("_")
 
     def files(root: Path) -> dict[str, list[str]]:

@@ -69,7 +69,7 @@ def open_dataset(
     Args:
         name_or_file: a name of detectron2's catalogs, or a file.
         image_root: folder of the file's images.
-        file_format: one of `FILE_FORMATS`, `hico`, `mpii` or `stanford40`; "" = by the file's content.
+        file_format: one of `FILE_FORMATS` or `IMAGE_LEVEL_TYPES`; "" = by the file's content.
         split: `train` or `test`, for a file that holds both (HICO's MATLAB files).
         coco_annotations: COCO's instances files, which official V-COCO labels need.
 

@@ -1,4 +1,4 @@
-"""The evaluators of image-level recognition (HICO, MPII, Stanford 40): score vectors, gathered over ranks."""
+"""Evaluators of image-level recognition (HICO, MPII, Stanford 40): scores, gathered over ranks."""
 
 from __future__ import annotations
 

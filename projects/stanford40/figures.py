@@ -1,4 +1,4 @@
-"""DEFR's Figure 4 as class-activation maps, and its Figure 3 as t-SNE, before and after training."""
+"""DEFR's Figure 4 as class-activation maps, its Figure 3 as t-SNE; before and after training."""
 
 from __future__ import annotations
 
@@ -116,7 +116,10 @@ def draw_tsne(study: Study, path: Path, *, seed: int = 1) -> None:
     axes[0, 1].set_title(f"rows after training; cosines correlate {kept:.2f} with before")
     features = study.features["test"]
     with torch.no_grad():
-        clouds = {"of the frozen encoder": features, "behind the layer": models["after"].layer(features)}
+        clouds = {
+            "of the frozen encoder": features,
+            "behind the layer": models["after"].layer(features),
+        }
     for axis, (name, cloud) in zip(axes[1], clouds.items()):
         axis.scatter(
             *_tsne(cloud, perplexity=30).T, s=5, c=study.parts["test"].actions, cmap="nipy_spectral"

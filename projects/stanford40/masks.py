@@ -1,4 +1,4 @@
-"""DEFR-Det's idea with convolutions: boxes decide which cells the pool, and blocks before it, see."""
+"""DEFR-Det's idea with convolutions: boxes decide which cells the pool and blocks before it see."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from run import Study
 
 MASKS = ("whole", "person", "person or objects", "elsewhere")
+KINDS = (("person", 1), *(("person or objects", b) for b in (1, 2, 5)), ("elsewhere", 1))
+UNDER = (("crop", 1), ("person", 1), ("person or objects", 1), ("person or objects", 5))
+MOSAIC = (("whole", 1), ("quarter", 1), *KINDS[:-1])
 _SCORE = 0.3  # of an object
 _SIDE = 2  # photographs of a mosaic, each way
 
@@ -31,8 +34,7 @@ def under_masks(study: Study, seeds: list[int]) -> list[dict]:
     chosen here.
     """
     variant = study.tuned("LSE-Sign", "MiniLM", "all")
-    features, table = _Features(study), []
-    kinds = [("person", 1), *(("person or objects", b) for b in (1, 2, 5)), ("elsewhere", 1)]
+    features, table = Features(study), []
     for seed in seeds:
         model = study.model(variant, "all", seed=seed)
 
@@ -43,36 +45,35 @@ def under_masks(study: Study, seeds: list[int]) -> list[dict]:
             table.append(row | more | {"seed": seed} | scores)  # noqa: B023
 
         whole = logits_of(model, features("test", "whole", 1))
-        note("photograph", "whole", 0, whole)
-        note("photograph", "crop", 0, logits_of(model, features("test", "crop", 1)))
-        for mask, blocks in kinds:
+        note("photograph", "whole", 1, whole)
+        note("photograph", "crop", 1, logits_of(model, features("test", "crop", 1)))
+        for mask, blocks in KINDS:
             logits = logits_of(model, features("test", mask, blocks))
             note("photograph", mask, blocks, logits)
             if mask == "person or objects" and blocks == 1:
                 note("photograph", "whole, and person or objects", 1, whole + logits)
-        for mask, blocks in (("crop", 1), *(kind for kind in kinds if kind[1] != 2)):
+        for mask, blocks in UNDER:
             own = _trained_under(study, features, variant, mask, blocks, seed)
             logits = logits_of(own, features("test", mask, blocks))
-            note("photograph", mask, blocks if mask != "crop" else 0, logits, trained="mask")
-        for mask, blocks in (("whole", 0), ("quarter", 1), *kinds):
-            if mask != "elsewhere":
-                logits = logits_of(model, features("mosaic", mask, max(blocks, 1)))
-                note("mosaic", mask, blocks, logits)
+            note("photograph", mask, blocks, logits, trained="mask")
+        for mask, blocks in MOSAIC:
+            note("mosaic", mask, blocks, logits_of(model, features("mosaic", mask, blocks)))
     return table
 
 
 def _trained_under(
-    study: Study, features: _Features, variant: object, mask: str, blocks: int, seed: int
+    study: Study, features: Features, variant: object, mask: str, blocks: int, seed: int
 ) -> Recogniser:
     rows, actions = study.chosen("all", seed), study.parts["train"].actions
     return train(variant, features("train", mask, blocks)[rows], actions[rows], seed=seed)
 
 
-class _Features:
+class Features:
     """Pooled features under a mask, each computed once: `features(part, mask, blocks)`."""
 
     def __init__(self, study: Study) -> None:
-        self.study, self.known = study, {}
+        self.study, self.folder = study, Path(study.output) / "masked"
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.places, self.tiles = _mosaics(study)
 
     def actions(self, setting: str) -> Tensor:
@@ -80,12 +81,18 @@ class _Features:
         return actions if setting == "photograph" else actions[self.places.flatten()]
 
     def __call__(self, part: str, mask: str, blocks: int) -> Tensor:
-        key = part, mask, blocks
-        if key not in self.known:
-            self.known[key] = self._mosaic(*key[1:]) if part == "mosaic" else self._photographs(*key)
-        return self.known[key]
+        file = self.folder / f"{part}_{mask}_{blocks}.npy".replace(" ", "_")
+        if not file.exists():
+            is_mosaic = part == "mosaic"
+            rows = (
+                self._mosaic(mask, blocks) if is_mosaic else self._photographs(part, mask, blocks)
+            )
+            np.save(file, rows.numpy())
+        return torch.from_numpy(np.load(file))
 
     def _photographs(self, part: str, mask: str, blocks: int) -> Tensor:
+        if mask == "whole":
+            return self.study.features[part]
         photographs, encoder = self.study.parts[part], self.study.encoder
         if mask == "crop":
             return _pooled(encoder, photographs.crops, None, 1)

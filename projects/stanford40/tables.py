@@ -28,7 +28,7 @@ def rows_table(runs: list[dict]) -> str:
     by_shots = grouped(runs, "loss", "rows", "shots")
     lines = []
     for loss, rows in grouped(runs, "loss", "rows"):
-        cells = [_cell(by_shots[loss, rows, shots]) for shots in SHOTS]
+        cells = [_cell(by_shots.get((loss, rows, shots), [])) for shots in SHOTS]
         lines.append([loss, rows, *cells, _cell(by_shots[loss, rows, "tail"], "few5")])
     headers = ["loss", "rows", *SHOTS.values(), "tail, few5"]
     return tabulate(lines, headers=headers, tablefmt="github")
@@ -39,8 +39,9 @@ def chosen_table(runs: list[dict]) -> str:
     by_shots = grouped(runs, "loss", "rows", "shots")
     lines = []
     for loss, rows in grouped(runs, "loss", "rows"):
-        first = [by_shots[loss, rows, shots][0] for shots in SHOTS]
-        lines.append([loss, rows, *(f"{r['steps']}, {r['gamma']:g}" for r in first)])
+        first = [by_shots.get((loss, rows, shots), [None])[0] for shots in SHOTS]
+        cells = [f"{r['steps']}, {r['gamma']:g}" if r else "-" for r in first]
+        lines.append([loss, rows, *cells])
     return tabulate(lines, headers=["loss", "rows", *SHOTS.values()], tablefmt="github")
 
 
@@ -48,7 +49,10 @@ def accuracy_table(runs: list[dict]) -> str:
     """Accuracy with all photographs, and with one."""
     by_shots = grouped(runs, "loss", "rows", "shots")
     lines = [
-        [loss, rows, *(_cell(by_shots[loss, rows, shots], "accuracy") for shots in SHOTS)]
+        [
+            *(loss, rows),
+            *(_cell(by_shots.get((loss, rows, shots), []), "accuracy") for shots in SHOTS),
+        ]
         for loss, rows in grouped(runs, "loss", "rows")
     ]
     return tabulate(lines, headers=["loss", "rows", *SHOTS.values()], tablefmt="github")
@@ -82,9 +86,10 @@ def plot(runs: list[dict], path: Path) -> None:
     shown = [[n for n in names if n[0] == "LSE-Sign"], [n for n in names if n[1] == "MiniLM"]]
     for axis, some, part in zip(axes, shown, (1, 0)):
         for name in some:
-            same = [[run["test"]["mAP"] for run in lines[*name, shots]] for shots in SHOTS]
+            there = [place for place, shots in enumerate(SHOTS) if (*name, shots) in lines]
+            same = [[r["test"]["mAP"] for r in lines[*name, list(SHOTS)[p]]] for p in there]
             means, spreads = np.mean(same, axis=1), np.std(same, axis=1)
-            axis.errorbar(range(len(SHOTS)), means, spreads, marker="o", ms=3, label=name[part])
+            axis.errorbar(there, means, spreads, marker="o", ms=3, label=name[part])
         axis.set_xticks(range(len(SHOTS)), [f"{s} a class" if s.isdigit() else s for s in SHOTS])
         axis.legend(fontsize=8)
     axes[0].set_title("rows, LSE-Sign", fontsize=9)

@@ -1,4 +1,4 @@
-"""Stanford 40 Actions: the official layout, one JSON file, broken records, the registered splits."""
+"""Stanford 40 Actions: the official layout, one JSON file, broken records, registered splits."""
 
 import json
 import os

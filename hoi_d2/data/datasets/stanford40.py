@@ -154,8 +154,8 @@ def _prepared(findings: Findings) -> tuple[list[str], list[_Photograph]]:
             if value not in known:
                 findings.add(field, value, f"one of {', '.join(known[:5])}")
         if size is not None:
-            pair = size if isinstance(size, list) and len(size) == 2 else [size, None]
-            size = findings.size(*pair, "size")
+            width, height = size if isinstance(size, list) and len(size) == 2 else (size, None)
+            size = findings.size(width, height, "size")
         if box is not None:
             box = findings.box(box, "person_box")
         if name is not None and action in index_of and split in SPLITS:
@@ -195,11 +195,13 @@ def _annotated(findings: Findings, file: Path) -> tuple[Any, Any]:
         return None, None
     try:
         root = ElementTree.parse(file).getroot()
-        box, size = root.find(".//bndbox"), root.find("size")
-        numbers = [float(box.findtext(tag)) for tag in ("xmin", "ymin", "xmax", "ymax")]
-        sides = [float(size.findtext(tag)) for tag in ("width", "height")]
-    except (ElementTree.ParseError, AttributeError, TypeError, ValueError) as error:
+        x0, y0, x1, y1 = (_number(root, f".//bndbox/{n}") for n in ("xmin", "ymin", "xmax", "ymax"))
+        width, height = (_number(root, f"size/{name}") for name in ("width", "height"))
+    except (ElementTree.ParseError, ValueError) as error:
         findings.add(file.name, str(error), "size (width, height) and bndbox (xmin, ..., ymax)")
         return None, None
-    corner = [numbers[0] - 1, numbers[1] - 1]
-    return findings.size(*sides, "size"), findings.box([*corner, *numbers[2:]], "bndbox")
+    return findings.size(width, height, "size"), findings.box([x0 - 1, y0 - 1, x1, y1], "bndbox")
+
+
+def _number(root: ElementTree.Element, path: str) -> float:
+    return float(root.findtext(path) or "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from timm.models.efficientnet import EfficientNet
@@ -42,7 +42,7 @@ class ConvolutionalEncoder(ImageEncoder):
         width = network.num_classes or network.num_features
         super().__init__(network, width=width, grid=(cells, cells), **options)
         self.activation_checkpointing = activation_checkpointing
-        self.blocks = [block for stage in network.blocks for block in stage]
+        self.blocks = _blocks(network)
 
     @property
     def own_layers(self) -> tuple[str, ...]:
@@ -55,7 +55,9 @@ class ConvolutionalEncoder(ImageEncoder):
         network = self.network
         x = network.bn1(network.conv_stem(images))
         if self.activation_checkpointing and self.training and torch.is_grad_enabled():
-            x = checkpoint_sequential(self.blocks[:before], len(self.blocks), x, use_reentrant=False)
+            x = checkpoint_sequential(
+                self.blocks[:before], len(self.blocks), x, use_reentrant=False
+            )
         else:
             x = nn.Sequential(*self.blocks[:before])(x)
         if masked_blocks == 1:
@@ -106,6 +108,10 @@ class ConvolutionalEncoder(ImageEncoder):
         return len(self.blocks) + 1 - masked_blocks
 
 
+def _blocks(network: Any) -> list[nn.Module]:
+    return [block for stage in network.blocks for block in stage]
+
+
 def _map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
     """(B, 1 + rows * columns, C) -> (B, C, rows, columns)."""
     return tokens[:, 1:].transpose(1, 2).unflatten(2, grid)
@@ -116,10 +122,9 @@ def _is_strided(block: nn.Module) -> bool:
 
 
 def _check(network: EfficientNet) -> None:
-    blocks = [block for stage in network.blocks for block in stage]
-    excited = any(not isinstance(getattr(b, "se", nn.Identity()), nn.Identity) for b in blocks)
-    if excited or network.global_pool.pool_type != "avg" or network.drop_rate:
+    excited = any(not isinstance(getattr(b, "se", None), nn.Identity) for b in _blocks(network))
+    if excited or network.drop_rate:
         raise ValueError(
-            "the image encoder must be an EfficientNet without squeeze-and-excitation that ends in "
-            "an average pool: tf_efficientnet_lite0 to lite4, or a mobilenetv2"
+            "the image encoder must be an EfficientNet without squeeze-and-excitation and without "
+            "dropout: tf_efficientnet_lite0 to lite4, or a mobilenetv2"
         )

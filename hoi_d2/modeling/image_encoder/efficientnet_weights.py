@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from timm.models.efficientnet import EfficientNet
 from torch import Tensor
@@ -46,7 +47,7 @@ def efficientnet_weights(
     return kept | {name: t for name, t in own.items() if name.startswith("classifier.")}
 
 
-def _renamed(network: EfficientNet, name: str, source: str) -> str:
+def _renamed(network: Any, name: str, source: str) -> str:
     found = _BLOCK.fullmatch(name)
     if not found:
         layer, _, rest = name.partition(".")

@@ -14,8 +14,8 @@ from torch import Tensor
 from hoi_d2.checkpoint.errors import WeightsError
 from hoi_d2.checkpoint.strict import load_strictly
 from hoi_d2.checkpoint.weight_files import read_weights
-from hoi_d2.modeling.image_encoder.detr_trunk import detr_trunk, has_detr_trunk
 from hoi_d2.modeling.image_encoder.convolutional import ConvolutionalEncoder
+from hoi_d2.modeling.image_encoder.detr_trunk import detr_trunk, has_detr_trunk
 from hoi_d2.modeling.image_encoder.efficientnet_weights import efficientnet_weights
 from hoi_d2.modeling.image_encoder.encoder import ImageEncoder
 from hoi_d2.modeling.image_encoder.vit import VisionTransformerEncoder
