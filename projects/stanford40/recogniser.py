@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from hoi_d2.config.load import load_config
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.samplers import label_counts, oversampling_repeats
+from hoi_d2.modeling.image_encoder.convolutional import ConvolutionalEncoder
 from hoi_d2.modeling.language.classifier import build_hoi_classifier
 from hoi_d2.modeling.losses.classification import build_classification_loss
 from hoi_d2.solver.build import build_lr_scheduler
@@ -61,16 +63,38 @@ class Variant:
         )
 
 
+class LastBlock(nn.Module):
+    """A copy of the encoder's last block and what follows it, to be trained.
+
+    Batch norm keeps ImageNet's statistics.
+
+    Args:
+        encoder: the frozen one.
+    """
+
+    def __init__(self, encoder: ConvolutionalEncoder) -> None:
+        super().__init__()
+        network = encoder.network
+        parts = copy.deepcopy([encoder.blocks[-1], network.conv_head, network.bn2])
+        self.parts = nn.Sequential(*parts).eval().requires_grad_()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, rows, columns) -> (B, F)."""
+        return self.parts(maps.float()).mean(dim=(2, 3))
+
+
 class Recogniser(nn.Module):
     """Pooled features (B, F) -> the layer behind the pool -> logits of the actions.
 
     Args:
         variant: what the classifier is.
         cfg: its config.
+        last: where it is trained as well; the features are its maps then.
     """
 
-    def __init__(self, variant: Variant, cfg: CfgNode) -> None:
+    def __init__(self, variant: Variant, cfg: CfgNode, last: LastBlock | None = None) -> None:
         super().__init__()
+        self.last = nn.Identity() if last is None else last
         direct = variant.rows == "direct"
         self.layer = nn.Identity() if direct else nn.Linear(FEATURES, _WIDTH)
         width = FEATURES if direct else _WIDTH
@@ -83,6 +107,7 @@ class Recogniser(nn.Module):
         self.classifier.weight.data = F.normalize(rows, dim=1)  # random rows as long as all others
 
     def forward(self, features: Tensor) -> Tensor:
+        features = self.last(features)
         with torch.autocast("cpu", torch.bfloat16):  # of the layer; the classifier is exact
             return self.classifier(self.layer(features))
 
@@ -123,7 +148,14 @@ def labels_of(actions: Tensor) -> Tensor:
     return 2 * F.one_hot(actions, 40).to(torch.int8) - 1
 
 
-def train(variant: Variant, features: Tensor, actions: Tensor, *, seed: int) -> Recogniser:
+def train(
+    variant: Variant,
+    features: Tensor,
+    actions: Tensor,
+    *,
+    seed: int,
+    last: LastBlock | None = None,
+) -> Recogniser:
     """Trains the layer and the classifier; rare actions are shown more often, as in DEFR.
 
     Args:
@@ -131,17 +163,19 @@ def train(variant: Variant, features: Tensor, actions: Tensor, *, seed: int) -> 
         features: (N, F).
         actions: (N,).
         seed: of weights and order.
+        last: fine-tuned at a tenth of the rate.
     """
     torch.manual_seed(seed)
     cfg = variant.config()
-    model, labels = Recogniser(variant, cfg), labels_of(actions)
+    model, labels = Recogniser(variant, cfg, last), labels_of(actions)
     repeats = torch.from_numpy(oversampling_repeats(labels.numpy()))
     shown = torch.arange(len(labels)).repeat_interleave(repeats)
     loss = build_classification_loss(cfg, label_counts=label_counts(labels[shown].numpy()))
     decay = cfg.SOLVER.WEIGHT_DECAY
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=variant.rate, weight_decay=decay, fused=True
-    )
+    fresh = [*model.layer.parameters(), *model.classifier.parameters()]
+    groups = [{"params": fresh}, {"params": [*model.last.parameters()], "lr": variant.rate / 10}]
+    groups = [group for group in groups if group["params"]]
+    optimizer = torch.optim.AdamW(groups, lr=variant.rate, weight_decay=decay, fused=True)
     scheduler = build_lr_scheduler(cfg, optimizer)
     for rows in islice(_batches(shown), variant.steps):
         optimizer.zero_grad()
@@ -163,4 +197,4 @@ def _batches(shown: Tensor) -> Iterator[Tensor]:
 @torch.no_grad()
 def logits_of(model: Recogniser, features: Tensor) -> np.ndarray:
     """(N, C)."""
-    return model(features).numpy()
+    return torch.cat([model(some) for some in features.split(256)]).numpy()

@@ -78,6 +78,16 @@ def maps_table(runs: list[dict]) -> str:
     return tabulate(lines, headers=headers, tablefmt="github")
 
 
+def tuned_table(runs: list[dict]) -> str:
+    """Frozen against the last block fine-tuned, of the same seeds."""
+    lines = [
+        [*key, len(same), *(_cell([r[kind] for r in same]) for kind in ("frozen", "tuned"))]
+        for key, same in grouped(runs, "shots", "rows").items()
+    ]
+    headers = ["photographs", "rows", "seeds", "frozen", "last block trained"]
+    return tabulate(lines, headers=headers, tablefmt="github")
+
+
 def plot(runs: list[dict], path: Path) -> None:
     """mAP over the number of photographs: rows with LSE-Sign, and losses with MiniLM's rows."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 3.6), sharey=True)
@@ -107,6 +117,7 @@ def write_report(results: dict[str, Any], folder: Path) -> None:
         "accuracy": (accuracy_table, "rows"),
         "chosen": (chosen_table, "rows"),
         "masks": (masks_table, "masks"),
+        "fine-tuned": (tuned_table, "tuned"),
         "activation maps": (maps_table, "maps"),
     }
     page = folder / "README.md"

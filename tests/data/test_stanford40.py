@@ -13,6 +13,7 @@ from hoi_d2.data.dataset import open_dataset
 from hoi_d2.data.datasets.records import DataFormatError
 from hoi_d2.data.datasets.stanford40 import load_stanford40, stanford40_vocabulary
 from hoi_d2.data.validation import validate_file
+from hoi_d2.model_zoo import configs_root
 
 ACTIONS = ("applauding", "riding_a_horse")
 PHOTOGRAPHS = {  # split, size, 1-based box with its last pixel
@@ -172,3 +173,23 @@ def test_real_photographs(real_data):
     shown = sum((r["image_labels"] == 1).astype(int) for r in records["train"])
     assert (shown == 100).all()
     assert validate_file(file, decode=False).is_sound
+
+
+def test_trains_and_evaluates_in_the_official_layout(official, tmp_path, monkeypatch):
+    """`hoi-d2 train` and `hoi-d2 eval` with the project's config, without the weights it names."""
+    from hoi_d2.engine.setup import parse_args, run
+
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(official.parent))
+    config = str(configs_root() / "DEFR" / "Stanford40-EfficientNet-Lite0.yaml")
+    keys = {"OUTPUT_DIR": tmp_path / "run", "MODEL.DEVICE": "cpu", "INPUT.SQUARE_SIZE": 64}
+    keys |= {"MODEL.IMAGE_ENCODER.WEIGHTS": "", "MODEL.IMAGE_ENCODER.NAME": "tf_efficientnet_lite0"}
+    keys |= {"MODEL.CLASSIFIER.INIT": "random", "MODEL.ALLOW_RANDOM_WEIGHTS": True}
+    keys |= {"SOLVER.MAX_ITER": 2, "SOLVER.IMS_PER_BATCH": 2, "DATALOADER.NUM_WORKERS": 0}
+    options = [str(part) for pair in keys.items() for part in pair]
+    run(parse_args(["--config-file", config, *options]))
+    trained = tmp_path / "run" / "model_final.pth"
+    options += ["MODEL.WEIGHTS", str(trained)]
+    metrics = run(parse_args(["--eval-only", "--config-file", config, *options]))
+    assert set(metrics["stanford40"]) == {"mAP", "accuracy"}
+    assert metrics["stanford40"]["mAP"] == 100.0  # one test image, of one class
+    register_all()

@@ -85,7 +85,7 @@ class ConvolutionalEncoder(ImageEncoder):
         if masked_blocks > 1:
             for block in self.blocks[self._first_masked(masked_blocks) :]:
                 x = block(x if mask is None else x * mask)
-            x = self._head_map(x if mask is None else x * mask)
+            x = self._head_map(x)  # of one cell each
         if mask is None:
             pooled = x.mean(dim=(2, 3))
         else:

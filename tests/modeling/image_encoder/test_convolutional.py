@@ -53,7 +53,7 @@ def naive_convolutions(encoder, image, seen, blocks):
     everything = [block for stage in network.blocks for block in stage]
     steps = [*everything, lambda y: network.bn2(network.conv_head(y))]
     for number, step in enumerate(steps):
-        if number > len(everything) - blocks + (blocks == 1):
+        if len(everything) + 1 - blocks <= number < len(everything):
             for cell, is_open in enumerate(seen):
                 if not is_open:
                     x[:, :, cell // columns, cell % columns] = 0
