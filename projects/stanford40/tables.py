@@ -89,25 +89,44 @@ def tuned_table(runs: list[dict]) -> str:
 
 
 def plot(runs: list[dict], path: Path) -> None:
-    """mAP over the number of photographs: rows with LSE-Sign, and losses with MiniLM's rows."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 3.6), sharey=True)
+    """Left: what rows gain over random ones, seed by seed; right: losses with MiniLM's rows."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 3.6), width_ratios=(3, 2))
     lines = grouped(runs, "loss", "rows", "shots")
-    names = list(grouped(runs, "loss", "rows"))
-    shown = [[n for n in names if n[0] == "LSE-Sign"], [n for n in names if n[1] == "MiniLM"]]
-    for axis, some, part in zip(axes, shown, (1, 0)):
-        for name in some:
-            there = [place for place, shots in enumerate(SHOTS) if (*name, shots) in lines]
-            same = [[r["test"]["mAP"] for r in lines[*name, list(SHOTS)[p]]] for p in there]
-            means, spreads = np.mean(same, axis=1), np.std(same, axis=1)
-            axis.errorbar(there, means, spreads, marker="o", ms=3, label=name[part])
-        axis.set_xticks(range(len(SHOTS)), [f"{s} a class" if s.isdigit() else s for s in SHOTS])
-        axis.legend(fontsize=8)
-    axes[0].set_title("rows, LSE-Sign", fontsize=9)
-    axes[1].set_title("losses, MiniLM's rows", fontsize=9)
-    axes[0].set_ylabel("mAP, Stanford 40 test photographs")
+    places = [(shots, "mAP") for shots in SHOTS] + [("tail", "few5")]
+
+    def values(loss: str, rows: str, place: tuple[str, str]) -> np.ndarray:
+        same = lines.get((loss, rows, place[0]), [])
+        return np.array([run["test"][place[1]] for run in same] or [np.nan])
+
+    kinds = ("words", "MiniLM", "centred", "shuffled")
+    gains = [
+        [values("LSE-Sign", kind, p) - values("LSE-Sign", "random", p) for p in places]
+        for kind in kinds
+    ]
+    _bars(left, gains, kinds, [f"{s}, few5" if m == "few5" else s for s, m in places])
+    left.axhline(0, color="black", linewidth=0.5)
+    left.set_title("mAP minus that of random rows, LSE-Sign, same photographs", fontsize=9)
+    some = [("all", "mAP"), ("5", "mAP"), ("tail", "mAP")]
+    losses = list(grouped(runs, "loss"))
+    of_losses = [[values(loss, "MiniLM", p) for p in some] for (loss,) in losses]
+    _bars(right, of_losses, [loss for (loss,) in losses], [shots for shots, _ in some])
+    right.set_title("mAP, MiniLM's rows", fontsize=9)
+    right.set_ylim(bottom=40)
     figure.tight_layout()
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=90)
     plt.close(figure)
+
+
+def _bars(axis: plt.Axes, table: list[list[np.ndarray]], names: Any, places: list[str]) -> None:
+    """A group of bars for each place, a bar for each name, a dot for each seed."""
+    width = 0.8 / len(table)
+    for number, (name, row) in enumerate(zip(names, table)):
+        x = np.arange(len(places)) + (number - (len(table) - 1) / 2) * width
+        axis.bar(x, [cell.mean() for cell in row], width * 0.92, label=name, alpha=0.8)
+        for place, cell in zip(x, row):
+            axis.plot([place] * len(cell), cell, "k.", markersize=3)
+    axis.set_xticks(range(len(places)), places)
+    axis.legend(fontsize=7, ncols=2)
 
 
 def write_report(results: dict[str, Any], folder: Path) -> None:
