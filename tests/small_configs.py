@@ -93,7 +93,9 @@ def _make_transformers_small(cfg: CfgNode, folder: Path) -> None:
 def _make_encoder_small(cfg: CfgNode) -> None:
     """One block or a narrow network, a small square; widths of features and texts stay."""
     node = cfg.MODEL.IMAGE_ENCODER
-    if node.NAME.startswith("resnet"):
+    if node.NAME.startswith("tf_efficientnet"):
+        node.WEIGHTS = ""  # it has no size but its own
+    elif node.NAME.startswith("resnet"):
         node.OPTIONS.depths, node.OPTIONS.channels = [1, 1, 1, 1], [16, 16, 32, 64]
         node.OPTIONS.stem_chs = [8, 8, 16]
     else:

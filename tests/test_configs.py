@@ -49,7 +49,7 @@ MODELS = [p for p in CONFIGS if not is_base(p)]
 
 @pytest.fixture(scope="module")
 def datasets(tmp_path_factory):
-    """Four HICO labels and four MPII activities on disk, where the built-in splits look."""
+    """Four HICO labels, MPII activities and Stanford 40 actions, where the built-in splits look."""
     root = tmp_path_factory.mktemp("datasets")
     labels = np.full((600, 4), np.nan)
     labels[:7] = np.array([1, -1, 0, np.nan])
@@ -64,11 +64,21 @@ def datasets(tmp_path_factory):
         json.dumps({"activities": activities, "images": images})
     )
     (root / "mpii" / "val_images.txt").write_text("000000004.jpg\n")
+    actions = ["running", "riding_a_horse", "phoning"]
+    images = [
+        {"file": f"{a}_00{i}.jpg", "split": s, "action": a}
+        for i, s in enumerate(("train", "test"))
+        for a in actions
+    ]
+    (root / "stanford40").mkdir()
+    (root / "stanford40" / "stanford40.json").write_text(
+        json.dumps({"actions": actions, "images": images})
+    )
     patch = pytest.MonkeyPatch()
     patch.setenv("DETECTRON2_DATASETS", str(root))
     yield root
     patch.undo()
-    register_all()  # forgets the classes that MPII's small file defined
+    register_all()  # forgets the classes that the small files defined
 
 
 def small_config(path: Path, folder: Path) -> CfgNode:
@@ -116,7 +126,10 @@ def test_builds_learns_and_predicts(path, datasets, tmp_path):
     cfg = small_config(path, tmp_path)
     torch.manual_seed(0)
     model = build_model(cfg)
-    kind, classes = cfg.MODEL.META_ARCHITECTURE, 3 if "MPII" in path.name else 600
+    kind, classes = (
+        cfg.MODEL.META_ARCHITECTURE,
+        3 if path.name.startswith(("MPII", "Stanford40")) else 600,
+    )
     is_recognition = kind == "DEFR"
     if is_recognition:
         inputs = labelled_inputs(cfg, classes)

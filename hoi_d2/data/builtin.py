@@ -22,11 +22,13 @@ from hoi_d2.data.datasets.hico import load_hico
 from hoi_d2.data.datasets.hico_det import load_hico_det, missing_test_images
 from hoi_d2.data.datasets.hoi_json import load_hoi_json, occurring_hois, read_vocabulary
 from hoi_d2.data.datasets.mpii import load_mpii, mpii_vocabulary
+from hoi_d2.data.datasets.stanford40 import load_stanford40, stanford40_vocabulary
 from hoi_d2.data.datasets.vcoco import load_vcoco
 from hoi_d2.data.holdout import hold_out
 from hoi_d2.data.image_sizes import add_image_sizes, hico_sizes_key, use_coco_2017_names
 from hoi_d2.data.vocabulary import (
     ZERO_SHOT_SPLITS,
+    Vocabulary,
     coco_objects,
     hico_det_rare_hois,
     hico_det_unseen_hois,
@@ -38,6 +40,12 @@ from hoi_d2.data.zero_shot import without_unseen
 from hoi_d2.utils.user_errors import UserError
 
 _COCO_2017 = "unpacking annotations_trainval2017.zip and train2017.zip of https://cocodataset.org"
+
+
+_STANFORD40 = (
+    "unpacking Stanford40_JPEGImages.zip, Stanford40_ImageSplits.zip and "
+    "Stanford40_XMLAnnotations.zip (of the Stanford Vision Lab) into the folder stanford40"
+)
 
 
 class MissingDatasetError(UserError, FileNotFoundError):
@@ -163,6 +171,7 @@ def builtin_splits() -> list[Split]:
         _coco_without_vcoco_split(),
         *map(_hico_split, ("train", "test", "train_90", "train_10")),
         *map(_mpii_split, ("trainval", "train", "val")),
+        *map(_stanford40_split, ("train", "test", "train_90", "train_10")),
     ]
 
 
@@ -288,13 +297,37 @@ def _mpii_split(part: str) -> Split:
             split=part,
             val_images=val_images if val_images.is_file() else None,
         )
-        # The file defines the classes, so they are known only after reading it.
-        vocabulary = mpii_vocabulary(found["json_file"])
-        classes = {"thing_classes": list(vocabulary.objects), "vocabulary": vocabulary}
-        MetadataCatalog.get(f"mpii_{part}").__dict__.update(classes)
+        _set_classes(f"mpii_{part}", mpii_vocabulary(found["json_file"]))
         return add_image_sizes(records, found["json_file"])
 
     def metadata() -> dict[str, Any]:
         return {"rare_hois": [], "evaluator_type": "mpii"}
 
     return Split(f"mpii_{part}", files, "hoi-d2 data prepare-mpii", load, metadata)
+
+
+def _stanford40_split(part: str) -> Split:
+    """`stanford40_train`, `stanford40_test`; `..._train_10` is held out of `..._train_90`."""
+    whole, _, tenths = part.partition("_")
+
+    def files(root: Path) -> dict[str, list[str]]:
+        return {
+            "json_file": trees.stanford40_annotations(),
+            "image_root": trees.stanford40_images(),
+        }
+
+    def load(found: dict[str, str], root: Path) -> list[dict]:
+        records = load_stanford40(found["json_file"], found["image_root"], split=whole)
+        _set_classes(f"stanford40_{part}", stanford40_vocabulary(found["json_file"]))
+        return _part(records, tenths)
+
+    def metadata() -> dict[str, Any]:
+        return {"rare_hois": [], "evaluator_type": "stanford40"}
+
+    return Split(f"stanford40_{part}", files, _STANFORD40, load, metadata)
+
+
+def _set_classes(name: str, vocabulary: Vocabulary) -> None:
+    """For data sets whose file defines the classes: they are known only after reading it."""
+    classes = {"thing_classes": list(vocabulary.objects), "vocabulary": vocabulary}
+    MetadataCatalog.get(name).__dict__.update(classes)

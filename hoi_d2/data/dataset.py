@@ -22,6 +22,9 @@ from hoi_d2.data.vocabulary import (
 FILE_FORMATS = ("hico_det", "vcoco", "hoi_json")
 """Forms of annotation files with boxes that can be opened without registration."""
 
+IMAGE_LEVEL_TYPES = ("hico", "mpii", "stanford40")
+"""Data sets that are scored by the labels of whole images."""
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -33,7 +36,8 @@ class Dataset:
         vocabulary: of the records.
         rare_hois: HOI ids.
         evaluated_hois: the HOI ids that means run over, None = all.
-        evaluator_type: whose metric scores it: `hico_det`, `vcoco`, `hico` or `mpii`.
+        evaluator_type: whose metric scores it: `hico_det`, `vcoco`, `hico`, `mpii` or
+            `stanford40`.
         hoi_groups: further groups of HOI ids to average over, by name.
         image_labels_file: HICO's `anno.mat`, for the known-object setting.
     """
@@ -65,7 +69,7 @@ def open_dataset(
     Args:
         name_or_file: a name of detectron2's catalogs, or a file.
         image_root: folder of the file's images.
-        file_format: one of `FILE_FORMATS`, `hico` or `mpii`; "" = by the file's content.
+        file_format: one of `FILE_FORMATS` or `IMAGE_LEVEL_TYPES`; "" = by the file's content.
         split: `train` or `test`, for a file that holds both (HICO's MATLAB files).
         coco_annotations: COCO's instances files, which official V-COCO labels need.
 
@@ -146,11 +150,15 @@ def _own_json(file: str, root: str) -> Dataset:
 def _image_level(file: str, root: str, kind: str, split: str | None) -> Dataset:
     from hoi_d2.data.datasets.hico import load_hico
     from hoi_d2.data.datasets.mpii import load_mpii, mpii_vocabulary
+    from hoi_d2.data.datasets.stanford40 import load_stanford40, stanford40_vocabulary
 
     if kind == "hico":
         records, vocabulary = load_hico(file, root, split=split or "test"), hico_det_vocabulary()
     elif kind == "mpii":
         records, vocabulary = load_mpii(file, root), mpii_vocabulary(file)
+    elif kind == "stanford40":
+        records = load_stanford40(file, root, split=split or "test")
+        vocabulary = stanford40_vocabulary(file)
     else:
         raise ValueError(f"file_format is {kind!r}, expected one of {', '.join(FILE_FORMATS)}")
     return Dataset(Path(file).name, records, vocabulary, evaluator_type=kind)

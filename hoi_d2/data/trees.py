@@ -17,6 +17,7 @@ HICO_TREES = (
     "hico_20150920",
     "hico",
 )
+STANFORD40_TREES = ("stanford40", "Stanford40")
 VCOCO_TREES = ("v-coco", "vcoco")
 COCO_TREES = ("coco", "coco/images", "vcoco/mscoco2014", "v-coco/images", "mscoco2014")
 
@@ -85,6 +86,17 @@ def mpii_images() -> list[str]:
 def mpii_val_lists() -> list[str]:
     """Returns the list of mpii_val's images, one name per line."""
     return ["mpii/val_images.txt", "mpii/annotations/val_images.txt"]
+
+
+def stanford40_annotations() -> list[str]:
+    """The official lists of Stanford 40, or the same in one JSON file."""
+    names = ("ImageSplits/actions.txt", "stanford40.json")
+    return [f"{tree}/{name}" for tree in STANFORD40_TREES for name in names]
+
+
+def stanford40_images() -> list[str]:
+    """Folders of Stanford 40's images."""
+    return [f"{tree}/{sub}" for tree in STANFORD40_TREES for sub in ("JPEGImages", "images")]
 
 
 def coco_images(year_folder: str) -> list[str]:

@@ -37,12 +37,13 @@ from hoi_d2.data.datasets.records import (
     paused_gc,
     read_text,
 )
+from hoi_d2.data.datasets.stanford40 import ACTIONS_FILE, read_stanford40
 from hoi_d2.data.datasets.vcoco import is_official_form, read_vcoco
 from hoi_d2.data.images import ImageFileError, check_size, image_size, read_dataset_image
 from hoi_d2.data.suspicions import suspect_boxes
 
 SUFFIXES = (".json", ".odgt", ".mat")
-FORMATS = ("hico_det", "vcoco", "hico", "mpii", "hoi_json")
+FORMATS = ("hico_det", "vcoco", "hico", "mpii", "stanford40", "hoi_json")
 Progress = Callable[[Iterator, int], Iterator]
 
 
@@ -143,6 +144,8 @@ def detect_format(path: str | os.PathLike) -> str:
     if os.fspath(path).lower().endswith(".mat"):
         return _mat_format(path)
     text = read_text(path)
+    if os.path.basename(path) == ACTIONS_FILE:
+        return "stanford40"
     if is_odgt(text):
         return _known(path, names_in_odgt(text))
     data = parse_json(text, path)
@@ -152,6 +155,8 @@ def detect_format(path: str | os.PathLike) -> str:
         return "hoi_json"
     if isinstance(data, dict) and "activities" in data:
         return "mpii"
+    if isinstance(data, dict) and "actions" in data:
+        return "stanford40"
     if is_upt_form(data):
         return "hico_det"
     if is_swig(data):
@@ -244,6 +249,8 @@ def _parts(
         yield read_vcoco(findings, "", coco_files=coco_annotations)
     elif kind == "mpii":
         yield read_mpii(findings, "")[1]
+    elif kind == "stanford40":
+        yield read_stanford40(findings, "")[1]
     else:
         yield read_hoi_json(findings, "")
 

@@ -31,6 +31,7 @@ EVALUATORS = {
     "vcoco": "hoi_d2.evaluation.evaluators.VCOCOEvaluator",
     "hico": "hoi_d2.evaluation.image_level_evaluators.HICOEvaluator",
     "mpii": "hoi_d2.evaluation.image_level_evaluators.MPIIEvaluator",
+    "stanford40": "hoi_d2.evaluation.image_level_evaluators.Stanford40Evaluator",
 }
 
 

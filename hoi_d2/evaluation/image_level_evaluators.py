@@ -1,4 +1,4 @@
-"""The evaluators of image-level recognition (HICO, MPII): score vectors, gathered over ranks."""
+"""Evaluators of image-level recognition (HICO, MPII, Stanford 40): scores, gathered over ranks."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from hoi_d2.evaluation.image_level_metrics import (
     hico_metrics,
     match_labels,
     mpii_metrics,
+    stanford40_metrics,
     write_image_scores,
 )
 from hoi_d2.evaluation.result_files import write_metrics
@@ -145,3 +146,17 @@ class MPIIEvaluator(ImageLevelEvaluator):
 
     def _score(self, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         return mpii_metrics(scores, labels)
+
+
+class Stanford40Evaluator(ImageLevelEvaluator):
+    """`mAP`, as MPII's, and `accuracy`: the share of images whose best class is theirs.
+
+    Args:
+        dataset_name: its dicts have `image_labels`; the model's outputs `hoi_scores` (C,).
+        **options: those of `ImageLevelEvaluator`: distributed, output_dir.
+    """
+
+    task = "stanford40"
+
+    def _score(self, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        return stanford40_metrics(scores, labels)

@@ -1,4 +1,4 @@
-"""AP of image-level HOI recognition on arrays: HICO's rule, and MPII's, which is the same.
+"""AP of image-level recognition on arrays: HICO's rule; MPII's and Stanford 40's is the same.
 
 Per class the images are sorted by score; AP is the mean precision at 11 recalls. Ambiguous labels
 are left out; unknown ones are negatives, or left out as well in the known-object setting.
@@ -243,6 +243,16 @@ def hico_metrics(
 def mpii_metrics(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """MPII's `mAP` in percent: the mean over the activities that occur in the split."""
     return {"mAP": mean_percent(score_image_level(scores, labels))}
+
+
+def stanford40_metrics(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """MPII's `mAP`, and `accuracy`: the share of images whose best class is theirs, in percent."""
+    best = labels[np.arange(len(labels)), scores.argmax(axis=1)]
+    return mpii_metrics(scores, labels) | {"accuracy": 100.0 * float((best == POSITIVE).mean())}
+
+
+IMAGE_LEVEL_METRICS = {"mpii": mpii_metrics, "stanford40": stanford40_metrics}
+"""Type of the evaluator -> metrics in percent, where they need scores and labels alone."""
 
 
 def mean_percent(values: np.ndarray, classes: np.ndarray | None = None) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hoi_d2.data.dataset import Dataset
+from hoi_d2.data.dataset import IMAGE_LEVEL_TYPES, Dataset
 from hoi_d2.evaluation.result_files import read_results
 from hoi_d2.evaluation.results import HOIResults
 from hoi_d2.evaluation.results_check import check_results
@@ -50,7 +50,8 @@ class FileScore:
     """The score of a result file.
 
     Args:
-        task: first part of the metrics' names: `hico_det`, `vcoco`, `hico` or `mpii`.
+        task: first part of the metrics' names: `hico_det`, `vcoco`, `hico`, `mpii` or
+            `stanford40`.
         metrics: `task/name` -> percent.
         header: of the per-class table.
         table: one row per class.
@@ -74,8 +75,8 @@ def score_file(
     """Scores a result file by the metric of the dataset (`evaluator_type`).
 
     Args:
-        path: `hoi_results.json`, `.npz` or `.parquet`; for HICO and MPII an `.npz` with `image_id`,
-            `scores`.
+        path: `hoi_results.json`, `.npz` or `.parquet`; for HICO, MPII and Stanford 40 an `.npz`
+            with `image_id`, `scores`.
         dataset: of `open_dataset`.
         options: None = the defaults.
 
@@ -84,7 +85,7 @@ def score_file(
         ResultFormatError, DataFormatError, FileNotFoundError: a file cannot be read.
     """
     options = options or ScoreOptions()
-    if dataset.evaluator_type in ("hico", "mpii"):
+    if dataset.evaluator_type in IMAGE_LEVEL_TYPES:
         return _score_image_level(path, dataset, options)
     if dataset.evaluator_type not in ("hico_det", "vcoco"):
         raise UsageError(f"{dataset.name}: evaluator_type {dataset.evaluator_type!r} has no metric")
@@ -209,7 +210,8 @@ def _score_image_level(path: str | Path, dataset: Dataset, options: ScoreOptions
         groups = {f"few{count}": hois for count, hois in hico_few_shot_hois().items()}
         metrics = image_level.hico_metrics(scores.scores, labels, groups)
     else:
-        metrics = image_level.mpii_metrics(scores.scores, labels)
+        score = image_level.IMAGE_LEVEL_METRICS[dataset.evaluator_type]
+        metrics = score(scores.scores, labels)
     ap = 100 * image_level.score_image_level(scores.scores, labels)
     positives = (labels == 1).sum(axis=0)
     task = dataset.evaluator_type

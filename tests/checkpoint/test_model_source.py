@@ -228,6 +228,7 @@ def test_models_of_the_hub(run_folder, tmp_path_factory):
     with small_hub(root) as endpoint:
         env = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
         env |= {"PYTHONPATH": str(ROOT), "HF_HUB_DISABLE_XET": "1", "no_proxy": "127.0.0.1"}
+        env["HOI_D2_CACHE"] = str(home)  # else a new config key is a changed download
         command = [sys.executable, "-c", SCRIPT, *ON_THE_HUB]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -79,7 +79,8 @@ def test_missing_file_is_named_with_its_remedy(tmp_path, name):
     assert name in message
     assert str(tmp_path) in message
     assert "DETECTRON2_DATASETS" in message
-    assert ("cocodataset.org" if name.startswith("coco") else "hoi-d2 data prepare-") in message
+    remedies = {"coco": "cocodataset.org", "stanford40": "Stanford40_ImageSplits.zip"}
+    assert remedies.get(name.partition("_")[0], "hoi-d2 data prepare-") in message
 
 
 def test_missing_file_of_default_root(monkeypatch):

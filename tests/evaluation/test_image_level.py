@@ -1,4 +1,4 @@
-"""HICO recognition and MPII: the rule, files and evaluators."""
+"""HICO recognition, MPII and Stanford 40: the rule, files and evaluators."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoi_d2.evaluation.image_level_evaluators import HICOEvaluator, MPIIEvaluator
+from hoi_d2.evaluation.image_level_evaluators import (
+    HICOEvaluator,
+    MPIIEvaluator,
+    Stanford40Evaluator,
+)
 from hoi_d2.evaluation.image_level_metrics import (
     ImageScores,
     few_shot_groups,
@@ -125,6 +129,14 @@ def test_hico_evaluator(dataset, tmp_path):
     )
     assert read_image_scores(tmp_path / "hico_scores.npz").image_ids.tolist() == [1, 2, 3]
     assert json.loads((tmp_path / "hico_metrics.json").read_text())["hico/mAP"] == 75
+
+
+def test_stanford40_evaluator(dataset, tmp_path):
+    evaluator = Stanford40Evaluator(dataset, output_dir=tmp_path)
+    process(evaluator, {1: [0.9, 0.1], 2: [0.8, 0.4]})
+    assert evaluator.evaluate()["stanford40"] == {"mAP": 100.0, "accuracy": 50.0}
+    written = json.loads((tmp_path / "stanford40_metrics.json").read_text())
+    assert written == {"stanford40/mAP": 100.0, "stanford40/accuracy": 50.0}
 
 
 def test_mpii_evaluator(dataset, caplog):

@@ -7,18 +7,21 @@ from typing import Any, cast
 
 import timm
 from detectron2.config import CfgNode
-from timm.models import PretrainedCfg
+from timm.models import PretrainedCfg, is_model_in_modules
 from timm.models.byobnet import ByoBlockCfg, ByobNet
+from timm.models.efficientnet import EfficientNet
 from timm.models.vision_transformer import VisionTransformer
 
 from hoi_d2.checkpoint.hub import is_hub_id
 from hoi_d2.model_zoo.published import HubModel
 from hoi_d2.modeling.image_encoder.attention_pool import AttentionPoolEncoder
+from hoi_d2.modeling.image_encoder.convolutional import ConvolutionalEncoder
 from hoi_d2.modeling.image_encoder.encoder import EncoderOptions, ImageEncoder
 from hoi_d2.modeling.image_encoder.vit import VisionTransformerEncoder
 from hoi_d2.modeling.image_encoder.weights import load_image_encoder_weights
 
 logger = logging.getLogger(__name__)
+Network = VisionTransformer | ByobNet | EfficientNet
 
 
 def build_image_encoder(cfg: CfgNode, *, frozen: bool = False) -> ImageEncoder:
@@ -54,6 +57,8 @@ def build_image_encoder(cfg: CfgNode, *, frozen: bool = False) -> ImageEncoder:
     encoder = _encoder(network, form, recompute=node.ACTIVATION_CHECKPOINTING)
     if frozen or not cfg.MODEL.WEIGHTS:
         _load(encoder, node, pretrained)
+    if node.FROZEN:
+        encoder.freeze()
     return encoder
 
 
@@ -66,11 +71,11 @@ def encoder_models(cfg: CfgNode, *, frozen: bool = False) -> list[HubModel]:
     return [HubModel(source, node.REVISION)] if is_hub_id(source) else []
 
 
-def _encoder(
-    network: VisionTransformer | ByobNet, form: EncoderOptions, *, recompute: bool
-) -> ImageEncoder:
+def _encoder(network: Network, form: EncoderOptions, *, recompute: bool) -> ImageEncoder:
     if isinstance(network, VisionTransformer):
         return VisionTransformerEncoder(network, activation_checkpointing=recompute, **form)
+    if isinstance(network, EfficientNet):
+        return ConvolutionalEncoder(network, activation_checkpointing=recompute, **form)
     return AttentionPoolEncoder(network, activation_checkpointing=recompute, **form)
 
 
@@ -116,19 +121,22 @@ def _options(node: CfgNode) -> dict[str, Any]:
 
 def _network(
     name: str, pretrained: PretrainedCfg, image_size: int, options: dict[str, Any]
-) -> VisionTransformer | ByobNet:
+) -> Network:
     architecture = name.partition(".")[0]
     is_resnet = architecture.startswith("resnet")  # its pool's projection is part of the tower
     num_classes = pretrained.num_classes if is_resnet else 0
-    arguments: dict[str, Any] = {"num_classes": num_classes, "img_size": image_size}
+    arguments: dict[str, Any] = {"num_classes": num_classes}
+    if not is_model_in_modules(architecture, ("efficientnet",)):  # which has no positions
+        arguments["img_size"] = image_size
     try:
         network = timm.create_model(architecture, pretrained=False, **(arguments | options))
     except (TypeError, AssertionError) as error:
         raise ValueError(f"MODEL.IMAGE_ENCODER.NAME {name!r} cannot be built: {error}") from error
-    if not isinstance(network, (VisionTransformer, ByobNet)):
+    if not isinstance(network, Network):
         raise ValueError(
             f"MODEL.IMAGE_ENCODER.NAME {name!r} is a {type(network).__name__}; expected a vision "
-            "transformer with a CLS token, or a CLIP ResNet, with one query in the last stage"
+            "transformer with a CLS token or a CLIP ResNet, with one query in the last stage, or "
+            "an EfficientNet without squeeze-and-excitation"
         )
     return network
 

@@ -39,6 +39,7 @@ class ImageEncoder(nn.Module):
         visual_projection: (D, E) or None.
         is_random: no weights were loaded when it was built.
         stand_in: why not, where the config names some; "" otherwise.
+        is_frozen: only `own_layers` are trained.
     """
 
     network: Any  # timm types the parts of a model as plain modules
@@ -60,7 +61,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.network = network
         self.image_size, self.width, self.grid = image_size, width, grid
-        self.is_random, self.stand_in = True, ""
+        self.is_random, self.stand_in, self.is_frozen = True, "", False
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(3, 1, 1), persistent=False)
         # It is saved in checkpoints, because it maps the texts of new classes to image features.
@@ -69,8 +70,27 @@ class ImageEncoder(nn.Module):
 
     @property
     def position_table(self) -> str:
-        """Name of the position embedding (1 + rows * columns, D) in `network`."""
-        raise NotImplementedError
+        """Name of the position embedding (1 + rows * columns, D) in `network`; "" = none."""
+        return ""
+
+    @property
+    def own_layers(self) -> tuple[str, ...]:
+        """Layers of `network` that no published weights have values for."""
+        return ()
+
+    def freeze(self) -> None:
+        """Trains `own_layers` alone; everything else computes as in testing from now on."""
+        self.is_frozen = True
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(name.startswith(self.own_layers))
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> ImageEncoder:
+        super().train(mode)
+        if self.is_frozen:  # batch norm and dropout
+            for name, module in self.network.named_children():
+                module.train(mode and name in self.own_layers)
+        return self
 
     def normalize(self, images: Tensor) -> Tensor:
         """Normalises pixels (B, 3, R, R) on 0..255 for `forward`."""

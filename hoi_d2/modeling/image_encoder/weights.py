@@ -14,7 +14,9 @@ from torch import Tensor
 from hoi_d2.checkpoint.errors import WeightsError
 from hoi_d2.checkpoint.strict import load_strictly
 from hoi_d2.checkpoint.weight_files import read_weights
+from hoi_d2.modeling.image_encoder.convolutional import ConvolutionalEncoder
 from hoi_d2.modeling.image_encoder.detr_trunk import detr_trunk, has_detr_trunk
+from hoi_d2.modeling.image_encoder.efficientnet_weights import efficientnet_weights
 from hoi_d2.modeling.image_encoder.encoder import ImageEncoder
 from hoi_d2.modeling.image_encoder.vit import VisionTransformerEncoder
 
@@ -44,8 +46,9 @@ def load_image_encoder_weights(
 
     Args:
         encoder: an encoder of the architecture of the weights; positions are resized to its grid.
-        source: timm's, OpenAI's, open_clip's or transformers' weights, a DEFR checkpoint, or a DETR
-            whose ResNet has the encoder's stages.
+        source: timm's, OpenAI's, open_clip's or transformers' weights, those of the
+            `efficientnet_pytorch` packages, a DEFR checkpoint, or a DETR whose ResNet has the
+            encoder's stages.
         sha256, revision: see `read_weights`.
 
     Raises:
@@ -55,7 +58,8 @@ def load_image_encoder_weights(
     file = read_weights(source, sha256=sha256, revision=revision)
     weights = encoder_weights(encoder, file.weights, source=file.name)
     load_strictly(encoder, weights, source=file.name)
-    encoder.is_random = has_detr_trunk(file.weights)  # which has no attention pool
+    # A DETR has no attention pool.
+    encoder.is_random = has_detr_trunk(file.weights) or bool(encoder.own_layers)
     logger.info("loaded the image encoder, %d tensors, from %s", len(weights), file.name)
 
 
@@ -81,6 +85,8 @@ def encoder_weights(
             dict(weights), network, antialias=False, align_corners=False
         )
         projection = _take_head(found, encoder, source)
+    elif isinstance(encoder, ConvolutionalEncoder):
+        found, projection = efficientnet_weights(network, weights, source=source), {}
     else:
         found, projection = byobnet.checkpoint_filter_fn(dict(weights), network), {}
     named = {f"network.{name}": tensor for name, tensor in found.items()}
@@ -99,6 +105,8 @@ def resize_positions(
         weights: the weights, under the encoder's names.
         prefix: the prefix of the names.
     """
+    if not encoder.position_table:
+        return weights
     name = f"{prefix}network.{encoder.position_table}"
     own = encoder.network.get_parameter(encoder.position_table)
     table = weights.get(name)

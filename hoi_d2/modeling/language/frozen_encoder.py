@@ -14,12 +14,12 @@ from torch import Tensor
 
 from hoi_d2.checkpoint.hub import hub_folder
 from hoi_d2.checkpoint.hub_download import HubError, MissingFilesError
+from hoi_d2.checkpoint.python_packages import PACKAGE_PREFIX
 from hoi_d2.model_zoo.published import HubModel
 from hoi_d2.modeling.language.open_clip_text import CONFIG as OPEN_CLIP_CONFIG
 from hoi_d2.modeling.language.open_clip_text import load_open_clip_text
 
 POOLINGS = ("cls", "pooler", "mean", "clip")
-PACKAGE_PREFIX = "package:"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _BATCH = 64
 

@@ -14,6 +14,7 @@ from hoi_d2.modeling.image_encoder.patch_masks import MASKS
 from hoi_d2.modeling.language.prompts import sentence_table
 from hoi_d2.modeling.meta_arch.defr_det import DEFRDet
 from tests.modeling.image_encoder.small_encoders import CLIP_VIT, RESNET, VIT
+from tests.modeling.image_encoder.test_convolutional import naive_convolutions
 from tests.modeling.image_encoder.test_masked_attention import naive_pool, naive_vit
 from tests.modeling.tiny import GivenDetections, model_input, tiny_config
 from tests.small_configs import read_config
@@ -22,14 +23,20 @@ PERSON, BICYCLE = 0, 1
 BOXES = [[5, 5, 30, 60], [10, 30, 60, 62], [40, 2, 70, 50]]
 SCORES = (0.9, 0.8, 0.7)
 CLASSES = (PERSON, BICYCLE, PERSON)
+ENCODERS = {
+    "vit": (CLIP_VIT, VIT),
+    "resnet": ("resnet50_clip", RESNET),
+    "efficientnet": ("tf_efficientnet_lite0", {"num_classes": 12}),
+}
+NAIVE = {"vit": naive_vit, "resnet": naive_pool, "efficientnet": naive_convolutions}
 
 
 def config(architecture="DEFR-Det", *options, kind="vit"):
     cfg = tiny_config(architecture, "MODEL.CLASSIFIER.INIT", "random", *options)
     cfg.INPUT.SQUARE_SIZE = 32 if kind == "vit" else 96
     node = cfg.MODEL.IMAGE_ENCODER
-    node.NAME = CLIP_VIT if kind == "vit" else "resnet50_clip"
-    node.OPTIONS = CfgNode(VIT if kind == "vit" else RESNET)
+    node.NAME, options = ENCODERS[kind]
+    node.OPTIONS = CfgNode(options)
     cfg.MODEL.DEFR_DET.PAIRS.NMS_THRESHOLD = 1.0
     return cfg
 
@@ -75,7 +82,7 @@ def slow_scores(model, x, mask, blocks):
     ).round()
     encoder, vocabulary = model.image_encoder, model.vocabulary
     image = ((square / 255 - encoder.pixel_mean) / encoder.pixel_std)[0]
-    naive = naive_vit if model.mask_kind == "vit" else naive_pool
+    naive = NAIVE[model.mask_kind]
     kept = [0, 2, 1]  # humans first
     table, found = sentence_table(vocabulary), {}
     for human in (0, 1):
@@ -105,6 +112,8 @@ CASES = [
     ("vit", "hico_det", "human_or_object", 3, (2.8, 2.8)),
     ("vit", "vcoco", "human_or_object", 1, (2.8, 1.0)),
     ("resnet", "hico_det", "human_or_object", 1, (2.8, 2.8)),
+    ("efficientnet", "hico_det", "human_or_object", 1, (2.8, 2.8)),
+    ("efficientnet", "hico_det", "union", 3, (2.8, 2.8)),
 ]
 
 

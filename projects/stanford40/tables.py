@@ -1,0 +1,148 @@
+"""Tables and bars of the study, from its results alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from tabulate import tabulate
+
+sys.path.append(str(Path(__file__).parents[1] / "evidence_rows"))  # whose tables look the same
+
+from report import filled, grouped, spread
+
+SHOTS = {"all": "all", "20": "20", "5": "5", "1": "1", "tail": "tail"}
+_MARK = "<!-- {} -->\n"
+
+
+def _cell(runs: list[dict], metric: str = "mAP") -> str:
+    return spread([run["test"][metric] for run in runs]) if runs else "-"
+
+
+def rows_table(runs: list[dict]) -> str:
+    """mAP of rows and losses with ever fewer photographs."""
+    by_shots = grouped(runs, "loss", "rows", "shots")
+    lines = []
+    for loss, rows in grouped(runs, "loss", "rows"):
+        cells = [_cell(by_shots.get((loss, rows, shots), [])) for shots in SHOTS]
+        lines.append([loss, rows, *cells, _cell(by_shots[loss, rows, "tail"], "few5")])
+    headers = ["loss", "rows", *SHOTS.values(), "tail, few5"]
+    return tabulate(lines, headers=headers, tablefmt="github")
+
+
+def chosen_table(runs: list[dict]) -> str:
+    """Steps and gamma that the validation photographs chose."""
+    by_shots = grouped(runs, "loss", "rows", "shots")
+    lines = []
+    for loss, rows in grouped(runs, "loss", "rows"):
+        first = [by_shots.get((loss, rows, shots), [None])[0] for shots in SHOTS]
+        cells = [f"{r['steps']}, {r['gamma']:g}" if r else "-" for r in first]
+        lines.append([loss, rows, *cells])
+    return tabulate(lines, headers=["loss", "rows", *SHOTS.values()], tablefmt="github")
+
+
+def accuracy_table(runs: list[dict]) -> str:
+    """Accuracy with all photographs, and with one."""
+    by_shots = grouped(runs, "loss", "rows", "shots")
+    lines = [
+        [
+            *(loss, rows),
+            *(_cell(by_shots.get((loss, rows, shots), []), "accuracy") for shots in SHOTS),
+        ]
+        for loss, rows in grouped(runs, "loss", "rows")
+    ]
+    return tabulate(lines, headers=["loss", "rows", *SHOTS.values()], tablefmt="github")
+
+
+def masks_table(runs: list[dict]) -> str:
+    """What the classifier sees, and what it was trained on."""
+    lines = [
+        [*key[:2], key[2] or "-", key[3], _cell(same), _cell(same, "accuracy")]
+        for key, same in grouped(runs, "setting", "mask", "blocks", "trained").items()
+    ]
+    headers = ["image", "seen", "masked stages", "trained on", "mAP", "accuracy"]
+    return tabulate(lines, headers=headers, tablefmt="github")
+
+
+def maps_table(runs: list[dict]) -> str:
+    """Where the activation maps have their highest cell."""
+    lines = [
+        [*key, *(spread([run[column] for run in same]) for column in ("person", "near"))]
+        for key, same in grouped(runs, "map").items()
+    ]
+    headers = ["", "in the person's box", "in it or in an object that touches it"]
+    return tabulate(lines, headers=headers, tablefmt="github")
+
+
+def tuned_table(runs: list[dict]) -> str:
+    """Frozen against the last block fine-tuned, of the same seeds."""
+    lines = [
+        [*key, len(same), *(_cell([r[kind] for r in same]) for kind in ("frozen", "tuned"))]
+        for key, same in grouped(runs, "shots", "rows").items()
+    ]
+    headers = ["photographs", "rows", "seeds", "frozen", "last block trained"]
+    return tabulate(lines, headers=headers, tablefmt="github")
+
+
+def plot(runs: list[dict], path: Path) -> None:
+    """Left: what rows gain over random ones, seed by seed; right: losses with MiniLM's rows."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 3.6), width_ratios=(3, 2))
+    lines = grouped(runs, "loss", "rows", "shots")
+    places = [(shots, "mAP") for shots in SHOTS] + [("tail", "few5")]
+
+    def values(loss: str, rows: str, place: tuple[str, str]) -> np.ndarray:
+        same = lines.get((loss, rows, place[0]), [])
+        return np.array([run["test"][place[1]] for run in same] or [np.nan])
+
+    kinds = ("words", "MiniLM", "centred", "shuffled")
+    gains = [
+        [values("LSE-Sign", kind, p) - values("LSE-Sign", "random", p) for p in places]
+        for kind in kinds
+    ]
+    _bars(left, gains, kinds, [f"{s}, few5" if m == "few5" else s for s, m in places])
+    left.axhline(0, color="black", linewidth=0.5)
+    left.set_title("mAP minus that of random rows, LSE-Sign, same photographs", fontsize=9)
+    some = [("all", "mAP"), ("5", "mAP"), ("tail", "mAP")]
+    losses = list(grouped(runs, "loss"))
+    of_losses = [[values(loss, "MiniLM", p) for p in some] for (loss,) in losses]
+    _bars(right, of_losses, [loss for (loss,) in losses], [shots for shots, _ in some])
+    right.set_title("mAP, MiniLM's rows", fontsize=9)
+    right.set_ylim(bottom=40)
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
+    plt.close(figure)
+
+
+def _bars(axis: plt.Axes, table: list[list[np.ndarray]], names: Any, places: list[str]) -> None:
+    """A group of bars for each place, a bar for each name, a dot for each seed."""
+    width = 0.8 / len(table)
+    for number, (name, row) in enumerate(zip(names, table)):
+        x = np.arange(len(places)) + (number - (len(table) - 1) / 2) * width
+        axis.bar(x, [cell.mean() for cell in row], width * 0.92, label=name, alpha=0.8)
+        for place, cell in zip(x, row):
+            axis.plot([place] * len(cell), cell, "k.", markersize=3)
+    axis.set_xticks(range(len(places)), places)
+    axis.legend(fontsize=7, ncols=2)
+
+
+def write_report(results: dict[str, Any], folder: Path) -> None:
+    """Fills the tables of the folder's README.md, or makes one, and draws the plot."""
+    tables: dict[str, tuple[Callable[[list[dict]], str], str]] = {
+        "rows and losses": (rows_table, "rows"),
+        "accuracy": (accuracy_table, "rows"),
+        "chosen": (chosen_table, "rows"),
+        "masks": (masks_table, "masks"),
+        "fine-tuned": (tuned_table, "tuned"),
+        "activation maps": (maps_table, "maps"),
+    }
+    page = folder / "README.md"
+    empty = "".join(f"{_MARK.format(n)}{_MARK.format(f'end of {n}')}\n" for n in tables)
+    text = page.read_text() if page.exists() else empty
+    for name, (table, key) in tables.items():
+        text = filled(text, name, table(results[key]))
+    page.write_text(text)
+    plot(results["rows"], folder / "rows.png")
