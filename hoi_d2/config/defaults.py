@@ -175,6 +175,10 @@ def _add_entity_detector_keys(cfg: CfgNode) -> None:
     node.ALLOW_UNKNOWN_CLASSES = False
     # Folder of stored outputs, which `hoi-d2 cache` fills; "" = none.
     node.CACHE = ""
+    # Training shows each image in this many augmentations, over and over. Where `hoi-d2 cache
+    # --training` has stored their outputs in CACHE, a step costs the head alone (docs/training.md).
+    # 0 = a new augmentation each time, which nothing can be stored of.
+    node.CACHE_AUGMENTATIONS = 0
 
     # DetectronEntityDetector: any META_ARCHITECTURE of detectron2 with a backbone.
     node.DETECTRON = CfgNode()

@@ -47,6 +47,7 @@ from hoi_d2.engine.hooks import (
 )
 from hoi_d2.engine.logs import log_model
 from hoi_d2.engine.reached_pairs import ReachedPairsHook
+from hoi_d2.engine.stored_outputs import use_stored_outputs
 from hoi_d2.engine.train_step import TrainStep, distribute, unwrapped
 from hoi_d2.engine.trained_weights import half_precision, load_trained
 from hoi_d2.engine.training_check import check_can_learn
@@ -218,6 +219,7 @@ class HOITrainer(DefaultTrainer):
 
     def before_train(self) -> None:
         super().before_train()
+        use_stored_outputs(self.cfg, unwrapped(self.model), self.train_loader.dataset)
         if self._rng is not None:  # last, so that nothing draws between here and the first step
             set_rng_state(self._rng)
 

@@ -48,6 +48,8 @@ def detector_settings(cfg: CfgNode) -> str:
     """Every config value that a detector's output may depend on, as text."""
     node = cfg.MODEL.ENTITY_DETECTOR.clone()
     node.defrost()
-    node.CACHE = node.WEIGHTS = ""  # where they lie; the weights themselves are hashed
+    # Where they lie; the weights themselves are hashed.
+    node.CACHE = node.WEIGHTS = node.SHA256 = node.REVISION = ""
+    node.CACHE_AUGMENTATIONS = 0
     pixels = [list(cfg.MODEL.PIXEL_MEAN), list(cfg.MODEL.PIXEL_STD)]
-    return f"{node.dump()}{cfg.MODEL.DETR.dump()}{pixels}"
+    return f"{node.dump()}{cfg.MODEL.DETR.dump()}pixels: {pixels}"
