@@ -33,8 +33,8 @@ from hoi_d2.modeling.entity_detector.build import build_entity_detector, detecto
 from hoi_d2.modeling.entity_detector.caching import (
     CachedEntityDetector,
     DetectionCache,
-    single_images,
 )
+from hoi_d2.modeling.entity_detector.interface import single_images
 from hoi_d2.registration import register
 from hoi_d2.utils.user_errors import UserError
 

@@ -93,7 +93,7 @@ def test_steps_are_those_from_images(tmp_path, stored):
     online, read = losses(tmp_path / "a")
     cached, unread = losses(tmp_path / "b", KEY, str(stored))
     assert all(read) and len(online) == 6 and not any(unread)
-    assert cached == pytest.approx(online, rel=1e-4)  # float16 has 3 digits, of which many agree
+    assert cached == pytest.approx(online, rel=1e-3)  # float16 has 3 digits
     assert len(set(online)) == 6
 
 
@@ -102,7 +102,7 @@ def test_what_is_not_stored_is_computed(tmp_path, filled, files):
     entries(filled)[3].write_bytes(entries(filled)[3].read_bytes()[:200])  # damaged
     online, _ = losses(tmp_path / "a")
     cached, read = losses(tmp_path / "b", KEY, str(filled))
-    assert cached == pytest.approx(online, rel=1e-4)
+    assert cached == pytest.approx(online, rel=1e-3)
     assert 0 < sum(read) < len(read)
     assert len(entries(filled)) == 7  # training writes nothing
     assert fill(filled) == {"stored": 2, "kept": 6}

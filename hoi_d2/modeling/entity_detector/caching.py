@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from hoi_d2.checkpoint.checkpointer import weights_hash
 from hoi_d2.data.loading.samples import AUGMENTATION_KEY, STORED_KEY
-from hoi_d2.modeling.entity_detector.interface import Entities, EntityDetector
+from hoi_d2.modeling.entity_detector.interface import Entities, EntityDetector, single_images
 from hoi_d2.modeling.entity_detector.same_size import pad_maps
 from hoi_d2.utils.files import write_atomically
 
@@ -246,6 +246,9 @@ class CachedEntityDetector(EntityDetector):
     def preprocess(self, batched_inputs: list[dict[str, Any]]) -> tuple[ImageList, Tensor]:
         return self.detector.preprocess(batched_inputs)
 
+    def network_size(self, height: int, width: int) -> tuple[int, int]:
+        return self.detector.network_size(height, width)
+
     def output_shape(self) -> ShapeSpec:
         return self.detector.output_shape()
 
@@ -266,22 +269,6 @@ def _add_prefix(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *
     """Gives the wrapped detector's weights the names of its place in the module."""
     for name in [name for name in state_dict if name.startswith(prefix)]:
         state_dict[f"{prefix}detector.{name.removeprefix(prefix)}"] = state_dict.pop(name)
-
-
-def single_images(entities: Entities) -> list[Stored]:
-    """The output of each image of a batch, the map without the batch's padding.
-
-    Raises:
-        ValueError: there is no map.
-    """
-    maps, masks = entities.feature_map, entities.feature_mask
-    if maps is None or masks is None:
-        raise ValueError("a detector without a feature map does no work: there is nothing to cache")
-    sizes = [(int(mask.any(1).sum()), int(mask.any(0).sum())) for mask in masks]
-    return [
-        (found, feature_map[:, :rows, :columns])
-        for found, feature_map, (rows, columns) in zip(entities.instances, maps, sizes)
-    ]
 
 
 def _unpacked(found: Instances) -> Instances:
