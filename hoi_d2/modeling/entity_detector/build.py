@@ -8,6 +8,7 @@ from hoi_d2.checkpoint.hub import is_hub_id
 from hoi_d2.model_zoo.published import HubModel
 from hoi_d2.modeling.entity_detector.caching import CachedEntityDetector, DetectionCache
 from hoi_d2.modeling.entity_detector.interface import ENTITY_DETECTOR_REGISTRY, EntityDetector
+from hoi_d2.modeling.layers.onednn import use_onednn
 
 
 def build_entity_detector(cfg: CfgNode) -> EntityDetector:
@@ -30,6 +31,7 @@ def build_entity_detector(cfg: CfgNode) -> EntityDetector:
         detector.load_weights(node.WEIGHTS, sha256=node.SHA256, revision=node.REVISION)
     detector.is_random = not node.WEIGHTS and any(True for _ in detector.parameters())
     detector.to(cfg.MODEL.DEVICE).requires_grad_(False)
+    use_onednn(detector, enabled=cfg.MODEL.ONEDNN_LINEAR)
     if node.CACHE:
         detector = CachedEntityDetector(
             detector, DetectionCache(node.CACHE, settings=detector_settings(cfg))

@@ -17,6 +17,7 @@ from hoi_d2.modeling.image_encoder.attention_pool import AttentionPoolEncoder
 from hoi_d2.modeling.image_encoder.encoder import EncoderOptions, ImageEncoder
 from hoi_d2.modeling.image_encoder.vit import VisionTransformerEncoder
 from hoi_d2.modeling.image_encoder.weights import load_image_encoder_weights
+from hoi_d2.modeling.layers.onednn import use_onednn
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ def build_image_encoder(cfg: CfgNode) -> ImageEncoder:
         "visual_projection": projection if isinstance(network, VisionTransformer) else 0,
     }
     encoder = _encoder(network, form, recompute=node.ACTIVATION_CHECKPOINTING)
+    use_onednn(encoder, enabled=cfg.MODEL.ONEDNN_LINEAR)
     if not cfg.MODEL.WEIGHTS:
         _load(encoder, node, pretrained)
     return encoder
