@@ -230,6 +230,8 @@ def _add_image_encoder_keys(cfg: CfgNode) -> None:
     # Side of the square input; position embeddings are resized to it (bicubic).
     # 0 = INPUT.SQUARE_SIZE.
     node.IMAGE_SIZE = 0
+    # "float32" or "bfloat16", where no gradient is needed; `hoi-d2 benchmark infer` measures it.
+    node.PRECISION = "float32"
     # Keep less for the backward pass and compute it again; for large inputs.
     node.ACTIVATION_CHECKPOINTING = False
     # Further arguments of timm's constructor, for an encoder of another size. A ViT takes

@@ -40,6 +40,7 @@ PLAIN: dict[str, Any] = {
     "MODEL.DETR.CHANNELS_LAST": False,
     "MODEL.DETR.COMPILE": False,
     "MODEL.DETR.PRECISION": "float32",
+    "MODEL.IMAGE_ENCODER.PRECISION": "float32",
     "MODEL.ENTITY_DETECTOR.CACHE": "",
     "MODEL.ENTITY_DETECTOR.NANODET.SQUARE": True,  # a graph has one size
 }

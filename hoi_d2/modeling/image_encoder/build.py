@@ -6,6 +6,7 @@ import logging
 from typing import Any, cast
 
 import timm
+import torch
 from detectron2.config import CfgNode
 from timm.models import PretrainedCfg
 from timm.models.byobnet import ByoBlockCfg, ByobNet
@@ -20,6 +21,7 @@ from hoi_d2.modeling.image_encoder.weights import load_image_encoder_weights
 from hoi_d2.modeling.layers.onednn import use_onednn
 
 logger = logging.getLogger(__name__)
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def build_image_encoder(cfg: CfgNode) -> ImageEncoder:
@@ -48,6 +50,7 @@ def build_image_encoder(cfg: CfgNode) -> ImageEncoder:
         "visual_projection": projection if isinstance(network, VisionTransformer) else 0,
     }
     encoder = _encoder(network, form, recompute=node.ACTIVATION_CHECKPOINTING)
+    encoder.precision = _precision(node.PRECISION)
     use_onednn(encoder, enabled=cfg.MODEL.ONEDNN_LINEAR)
     if not cfg.MODEL.WEIGHTS:
         _load(encoder, node, pretrained)
@@ -61,6 +64,13 @@ def encoder_models(cfg: CfgNode) -> list[HubModel]:
         return []
     source = node.WEIGHTS or _pretrained(node.NAME).hf_hub_id or ""
     return [HubModel(source, node.REVISION)] if is_hub_id(source) else []
+
+
+def _precision(name: str) -> torch.dtype:
+    if name not in PRECISIONS:
+        known = ", ".join(PRECISIONS)
+        raise ValueError(f"MODEL.IMAGE_ENCODER.PRECISION must be one of {known}, got {name!r}")
+    return PRECISIONS[name]
 
 
 def _encoder(

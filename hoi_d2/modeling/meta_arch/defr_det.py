@@ -156,17 +156,19 @@ class DEFRDet(nn.Module):
             )
         entities = self.entity_detector(batched_inputs)
         pairs = self.pair_generator(entities.instances)
-        tokens = self.image_encoder.tokens_before_last(
-            self.squares(batched_inputs), masked_blocks=self.masked_blocks
-        )
-        features = self.image_encoder.attend(
-            tokens,
-            self.patches(pairs),
-            pairs.image_index,
-            masked_blocks=self.masked_blocks,
-            hidden_bias=hidden_bias(self.mask),
-        )
-        scores = self.class_scores(self.classifier(features), pairs) * self.pair_priors(pairs)
+        with self.image_encoder.arithmetic():
+            tokens = self.image_encoder.tokens_before_last(
+                self.squares(batched_inputs), masked_blocks=self.masked_blocks
+            )
+            features = self.image_encoder.attend(
+                tokens,
+                self.patches(pairs),
+                pairs.image_index,
+                masked_blocks=self.masked_blocks,
+                hidden_bias=hidden_bias(self.mask),
+            )
+        logits = self.classifier(features.float())
+        scores = self.class_scores(logits, pairs) * self.pair_priors(pairs)
         return self.interactions(scores, pairs, batched_inputs)
 
     def squares(self, batched_inputs: list[dict[str, Any]]) -> Tensor:
