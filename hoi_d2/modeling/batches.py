@@ -18,14 +18,14 @@ PIXELS_AT_ONCE = 2**19
 Size = tuple[int, int]
 
 
-def forward_in_batches(model: nn.Module, inputs: Sequence[dict[str, Any]]) -> list[Any]:
+def forward_in_batches(model: Callable[..., Any], inputs: Sequence[dict[str, Any]]) -> list[Any]:
     """`model(inputs)` of a model in evaluation mode, in batches that are worth it.
 
     Args:
-        model: gives one output for each input.
+        model: gives one output for each input; no module = on the CPU.
         inputs: detectron2's.
     """
-    tensor = next(model.parameters(), None)
+    tensor = next(model.parameters(), None) if isinstance(model, nn.Module) else None
     device = torch.device("cpu") if tensor is None else tensor.device
     detector = getattr(model, "entity_detector", None)
     outputs: list[Any] = [None] * len(inputs)
