@@ -37,7 +37,7 @@ from hoi_d2.benchmark.stopwatch import (
     shares,
 )
 from hoi_d2.config.load import load_config
-from hoi_d2.modeling.entity_detector.interface import Entities
+from hoi_d2.modeling.entity_detector.interface import Entities, EntityDetector
 from hoi_d2.protocols import has_capability
 from hoi_d2.registration import register
 from hoi_d2.utils.files import write_json
@@ -162,7 +162,8 @@ def most_pairs(model: Any) -> Iterator[None]:
         yield
         return
     detector, number = model.entity_detector, 2 * model.pair_generator.max_instances
-    name = "detect" if hasattr(detector, "detect") else "forward"
+    own = getattr(type(detector), "forward", None) is EntityDetector.forward
+    name = "detect" if own else "forward"
     method = getattr(detector, name)
     with replaced(detector, name, lambda *args, **kwargs: crowded(method(*args, **kwargs), number)):
         yield

@@ -1,7 +1,8 @@
 """Measures the time of a job and the share of each part.
 
 hoi-d2 benchmark evaluate [--results FILE --annotations FILE] [--json FILE]
-hoi-d2 benchmark {train,infer,data} --config-file F [--json FILE]
+hoi-d2 benchmark {train,infer,data,cached} --config-file F [--json FILE]
+hoi-d2 benchmark batches --config-file F [--input PATH ...] [--json FILE]
 hoi-d2 benchmark gpu [--device cpu --tiny]
 hoi-d2 benchmark demo [--input PATH ...] [--json FILE]
 hoi-d2 benchmark start [--json FILE]
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from hoi_d2.utils.arguments import CommandParser
 from hoi_d2.utils.user_errors import UserError
 
-BENCHMARKS = ("train", "infer", "evaluate", "data", "demo", "start", "gpu")
+BENCHMARKS = ("train", "infer", "evaluate", "data", "cached", "batches", "demo", "start", "gpu")
 """Each is a module of `hoi_d2.benchmark` with a `main(argv)`."""
 
 

@@ -46,6 +46,9 @@ def _add_model_keys(node: CfgNode) -> None:
     # Accept random weights: of a frozen detector without weights, of a text encoder that is not
     # available, and in evaluation of any part that is in no file.
     node.ALLOW_RANDOM_WEIGHTS = False
+    # On a CPU, large linear layers in float32 go through oneDNN where no gradient is needed: twice
+    # as fast on AMD's processors, and the same within rounding. False = through torch's default.
+    node.ONEDNN_LINEAR = True
     # What the model knows, in a sentence. The demo shows it next to the results. "" = nothing.
     node.NOTE = ""
 
@@ -177,6 +180,10 @@ def _add_entity_detector_keys(cfg: CfgNode) -> None:
     node.ALLOW_UNKNOWN_CLASSES = False
     # Folder of stored outputs, which `hoi-d2 cache` fills; "" = none.
     node.CACHE = ""
+    # Training shows each image in this many augmentations, over and over. Where `hoi-d2 cache
+    # --training` has stored their outputs in CACHE, a step costs the head alone (docs/training.md).
+    # 0 = a new augmentation each time, which nothing can be stored of.
+    node.CACHE_AUGMENTATIONS = 0
 
     # DetectronEntityDetector: any META_ARCHITECTURE of detectron2 with a backbone.
     node.DETECTRON = CfgNode()
@@ -232,6 +239,8 @@ def _add_image_encoder_keys(cfg: CfgNode) -> None:
     node.IMAGE_SIZE = 0
     # Train nothing of it but a layer that its weights do not hold (num_classes below).
     node.FROZEN = False
+    # "float32" or "bfloat16", where no gradient is needed; `hoi-d2 benchmark infer` measures it.
+    node.PRECISION = "float32"
     # Keep less for the backward pass and compute it again; for large inputs.
     node.ACTIVATION_CHECKPOINTING = False
     # Further arguments of timm's constructor, for an encoder of another size. A ViT takes

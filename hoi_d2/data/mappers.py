@@ -15,6 +15,7 @@ from detectron2.structures import Boxes, BoxMode, Instances
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.classification_mapper import HOIClassificationMapper
 from hoi_d2.data.images import read_dataset_image
+from hoi_d2.data.size_only import SizeOnlyInput
 from hoi_d2.data.transforms import detection_augmentations, image_tensor
 from hoi_d2.structures import NO_OBJECT, make_hoi_targets
 
@@ -64,18 +65,31 @@ class HOIDatasetMapper:
         Raises:
             ImageFileError: the image is missing, cannot be decoded, or is not the annotated one.
         """
+        aug_input = T.AugInput(read_dataset_image(dataset_dict))
+        result = self._mapped(dataset_dict, aug_input)
+        result["image"] = image_tensor(aug_input.image)
+        return result
+
+    def without_image(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
+        """The same from the same random numbers, without `image`: no image file is read.
+
+        Args:
+            dataset_dict: with `height` and `width`.
+        """
+        return self._mapped(
+            dataset_dict, SizeOnlyInput(dataset_dict["height"], dataset_dict["width"])
+        )
+
+    def _mapped(self, dataset_dict: dict[str, Any], aug_input: T.AugInput) -> dict[str, Any]:
+        """Augments the input in place; everything but its pixels."""
         ground_truth = ("annotations", "hoi_annotations", "ignore_exif")
         result = {k: v for k, v in dataset_dict.items() if k not in ground_truth}
-        image = read_dataset_image(dataset_dict)
-        result["height"], result["width"] = image.shape[:2]
-        aug_input = T.AugInput(image)
+        result["height"], result["width"] = aug_input.image.shape[:2]
         transforms = self.augmentations(aug_input)
-        result["image"] = image_tensor(aug_input.image)
         if self.is_train:
-            instances, hoi_instances = self._targets(
+            result["instances"], result["hoi_instances"] = self._targets(
                 dataset_dict, transforms, aug_input.image.shape[:2]
             )
-            result["instances"], result["hoi_instances"] = instances, hoi_instances
         return result
 
     def _targets(

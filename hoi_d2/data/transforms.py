@@ -133,3 +133,13 @@ def detection_augmentations(cfg: CfgNode, is_train: bool) -> list[T.Augmentation
     sampling = node.MIN_SIZE_TRAIN_SAMPLING
     steps.append(DetrResize(node.MIN_SIZE_TRAIN, node.MAX_SIZE_TRAIN, sampling))
     return steps
+
+
+def augmentation_settings(cfg: CfgNode) -> str:
+    """Every config value that an augmented training image depends on, as text."""
+    node = cfg.INPUT
+    names = ("FORMAT", "COLOR_JITTER", "RANDOM_FLIP", "MIN_SIZE_TRAIN", "MAX_SIZE_TRAIN")
+    values = {name: node[name] for name in (*names, "MIN_SIZE_TRAIN_SAMPLING")}
+    values |= {f"CROP.{name}": value for name, value in sorted(node.CROP.items())}
+    lines = [f"INPUT.{name}: {value}" for name, value in values.items()]
+    return "\n".join([*lines, f"DATALOADER.MAPPER: {cfg.DATALOADER.MAPPER}"])

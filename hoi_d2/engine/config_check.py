@@ -55,6 +55,10 @@ def _check_training(cfg: CfgNode) -> None:
     for name in _AT_LEAST_ONE:
         if solver[name] < 1:
             raise ConfigError(f"SOLVER.{name} must be at least 1, got {solver[name]}")
+    if (number := cfg.MODEL.ENTITY_DETECTOR.CACHE_AUGMENTATIONS) < 0:
+        raise ConfigError(
+            f"MODEL.ENTITY_DETECTOR.CACHE_AUGMENTATIONS must be 0 or more, got {number}"
+        )
     _word("SOLVER.OPTIMIZER", solver.OPTIMIZER.upper(), OPTIMIZERS)
     _word("SOLVER.LR_SCHEDULER_NAME", solver.LR_SCHEDULER_NAME, SCHEDULERS)
     if solver.AMP.ENABLED:

@@ -6,6 +6,7 @@ import logging
 import os
 import weakref
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, hooks
 from detectron2.evaluation import DatasetEvaluator
+from detectron2.evaluation.evaluator import inference_context
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, EventWriter
@@ -47,10 +49,12 @@ from hoi_d2.engine.hooks import (
 )
 from hoi_d2.engine.logs import log_model
 from hoi_d2.engine.reached_pairs import ReachedPairsHook
+from hoi_d2.engine.stored_outputs import use_stored_outputs
 from hoi_d2.engine.train_step import TrainStep, distribute, unwrapped
 from hoi_d2.engine.trained_weights import half_precision, load_trained
 from hoi_d2.engine.training_check import check_can_learn
 from hoi_d2.engine.writers import build_writers, draw_curves
+from hoi_d2.modeling.batches import forward_in_batches
 from hoi_d2.modeling.hub_models import require_hub_models
 from hoi_d2.protocols import PreparesTraining, frozen_prefixes
 from hoi_d2.registration import register
@@ -218,6 +222,7 @@ class HOITrainer(DefaultTrainer):
 
     def before_train(self) -> None:
         super().before_train()
+        use_stored_outputs(self.cfg, unwrapped(self.model), self.train_loader.dataset)
         if self._rng is not None:  # last, so that nothing draws between here and the first step
             set_rng_state(self._rng)
 
@@ -298,6 +303,12 @@ class HOITrainer(DefaultTrainer):
             wandb_project=self.cfg.SOLVER.WANDB_PROJECT,
             config={"cfg": self.cfg.dump()},
         )
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> dict[str, Any]:
+        """detectron2's, in batches that are worth it on this device."""
+        with inference_context(model):
+            return super().test(cfg, partial(forward_in_batches, model), evaluators)
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:

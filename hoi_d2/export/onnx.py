@@ -35,10 +35,12 @@ _STRIDE = 32  # stride of ResNet-50 and -101; a multiple of NanoDet's 16
 # Speed keys and caches that ONNX cannot represent; onnxruntime has its own optimisations.
 PLAIN: dict[str, Any] = {
     "MODEL.DEVICE": "cpu",
+    "MODEL.ONEDNN_LINEAR": False,
     "MODEL.DETR.FOLD_BATCHNORM": False,
     "MODEL.DETR.CHANNELS_LAST": False,
     "MODEL.DETR.COMPILE": False,
     "MODEL.DETR.PRECISION": "float32",
+    "MODEL.IMAGE_ENCODER.PRECISION": "float32",
     "MODEL.ENTITY_DETECTOR.CACHE": "",
     "MODEL.ENTITY_DETECTOR.NANODET.SQUARE": True,  # a graph has one size
 }

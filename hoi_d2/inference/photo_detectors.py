@@ -7,8 +7,13 @@ from typing import Any
 
 from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor
 
-PHOTO_DETECTORS = {"nanodet-g": DEFAULT_CONFIG, "detr-r50": "photo/photo_detr_r50.yaml"}
+PHOTO_DETECTORS = {
+    "nanodet-g": DEFAULT_CONFIG,
+    "detr-r50": "photo/photo_detr_r50.yaml",
+    "detr-r50-bf16": "photo/photo_detr_r50.yaml",
+}
 """Name of the detector -> config of the model of photographs with it."""
+_OPTIONS = {"detr-r50-bf16": ("MODEL.DETR.PRECISION", "bfloat16")}
 
 
 def photo_predictor(detector: str, options: Sequence[str] = (), **settings: Any) -> HOIPredictor:
@@ -25,4 +30,5 @@ def photo_predictor(detector: str, options: Sequence[str] = (), **settings: Any)
         MissingFilesError: the detector's weights are neither here nor on a hub that can be
             reached; names them and the command that downloads them.
     """
-    return HOIPredictor.from_config(PHOTO_DETECTORS[detector], options, **settings)
+    own = _OPTIONS.get(detector, ())
+    return HOIPredictor.from_config(PHOTO_DETECTORS[detector], [*own, *options], **settings)

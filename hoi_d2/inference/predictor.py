@@ -29,6 +29,7 @@ from hoi_d2.engine.trained_weights import half_precision, load_trained
 from hoi_d2.inference.inputs import ImageLike, each_image, is_one_image, path_of, to_rgb
 from hoi_d2.inference.prediction import HOIPrediction
 from hoi_d2.model_zoo import PREFIX, model_names
+from hoi_d2.modeling.batches import forward_in_batches
 from hoi_d2.modeling.hub_models import require_hub_models
 from hoi_d2.protocols import has_capability, meta_architecture
 from hoi_d2.registration import register
@@ -54,7 +55,8 @@ class HOIPredictor:
             config, see `hoi_d2.checkpoint.model_source.model_config`; or a config that was loaded.
         options: KEY, VALUE, ... overrides of its config.
         device: such as "cpu" or "cuda:1"; None = a GPU where there is one.
-        batch_size: images that go through the model together.
+        batch_size: images that go through the model together; on a CPU at most this many, because
+            large images are faster one by one there (`hoi_d2.modeling.batches`).
         half: compute with 16 bits; needs a GPU.
         name: of the model, for people; "" = as it is named by `model`.
 
@@ -172,7 +174,7 @@ class HOIPredictor:
     def _predict(self, images: Sequence[ImageLike]) -> list[HOIPrediction]:
         raw_images = [to_rgb(image) for image in images]
         with half_precision(self.cfg):
-            outputs = self.model([self.model_input(p) for p in raw_images])
+            outputs = forward_in_batches(self.model, [self.model_input(p) for p in raw_images])
         return [
             HOIPrediction(
                 raw_image,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -12,15 +13,19 @@ from typing import IO, Any
 TEMPORARY_SUFFIX = ".tmp"
 
 
-def write_atomically(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
+def write_atomically(
+    path: str | Path, write: Callable[[IO[bytes]], Any], *, shared: bool = False
+) -> None:
     """Writes a file under a temporary name, syncs it to disk, and renames it.
 
     Args:
         path: the path of the finished file; an existing file is replaced.
         write: a function that is called with the open file.
+        shared: several processes may write this file at the same time; the last one wins.
     """
     path = Path(path)
-    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
+    own = f".{secrets.token_hex(4)}" if shared else ""
+    temporary = path.with_name(f"{path.name}{own}{TEMPORARY_SUFFIX}")
     try:
         with open(temporary, "wb") as file:
             write(file)

@@ -9,6 +9,8 @@ import torch
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 
+from hoi_d2.benchmark import batches as benchmark_batches
+from hoi_d2.benchmark import cached as benchmark_cached
 from hoi_d2.benchmark import data as benchmark_data
 from hoi_d2.benchmark import infer as benchmark_infer
 from hoi_d2.benchmark import train as benchmark_train
@@ -98,6 +100,27 @@ def test_train(tmp_path, accumulate, pairs):
     assert set(result["plain"]) == {"clock", "cpu"} and result["plain"]["cpu"] > 0
     text = benchmark_train.table({"data": "few", "pairs": pairs, **result})
     assert "step / plain" in text and "weight average" in text
+
+
+def test_cached(tmp_path):
+    cfg = few_cfg(tmp_path, "MODEL.ENTITY_DETECTOR.CACHE_AUGMENTATIONS", 1)
+    cfg.SOLVER.AMP.ENABLED, cfg.SEED = False, 3
+    result = benchmark_cached.benchmark(cfg, tmp_path, rounds=1)
+    assert all(row["cpu"] > 0 for row in result["seconds"].values())
+    assert result["loss_difference"] < 1e-3 and result["entry_mb"] > 0
+    text = benchmark_cached.table({"data": "few", "pairs": "most", **result})
+    assert "filling the cache, once" in text
+
+
+def test_batches(tmp_path, capsys):
+    path = tmp_path / "batches.json"
+    arguments = ["--config-file", "toy/rmlr.yaml", "--num", "3", "--batch", "2"]
+    options = ["--opts", "INPUT.MIN_SIZE_TEST", "64", "MODEL.DEVICE", "cpu"]
+    assert benchmark_batches.main([*arguments, "--json", str(path), *options]) == 0
+    result = json.loads(path.read_text())
+    assert len(result["seconds"]) == 3 and result["images"] == 3
+    assert max(result["score_difference"].values()) < 1e-4
+    assert "as predict and eval do it" in capsys.readouterr().out
 
 
 def test_a_detector_of_its_own_has_no_yardstick(tmp_path):

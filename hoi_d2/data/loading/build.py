@@ -236,6 +236,7 @@ def build_train_loader(
         mapper=mapper or build_mapper(cfg, is_train=True),
         seed=seed,
         num_workers=num_workers,
+        augmentations=cfg.MODEL.ENTITY_DETECTOR.CACHE_AUGMENTATIONS,
     )
     share = cfg.DATALOADER.MAX_BAD_IMAGE_SHARE
     return TrainLoader(dataset, stream, num_workers=num_workers, max_bad_share=share)

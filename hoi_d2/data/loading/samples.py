@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -19,6 +20,10 @@ from hoi_d2.utils.rng import sample_rng
 # PNG chunks (SyntaxError).
 BAD_IMAGE_ERRORS = (OSError, EOFError, SyntaxError, SizeMismatchError, cv2.error)
 BAD_IMAGES_KEY = "bad_images"
+AUGMENTATION_KEY = "augmentation"
+"""Of a model input: the number of its augmentation, where an image has a fixed number of them."""
+STORED_KEY = "stored_output"
+"""Of a model input without `image`: what `StoredOutputs` gave for it."""
 _REPLACEMENTS = 20
 # Bad images that are allowed at any share, so that one in the first batch does not end the run.
 _GRACE = 5
@@ -30,8 +35,18 @@ def record_name(record: dict[str, Any]) -> str:
     return str(record.get("file_name") or f"image {record.get('image_id')}")
 
 
+class StoredOutputs(Protocol):
+    """What a frozen network made of augmented images earlier."""
+
+    def get(self, record: dict[str, Any], augmentation: int) -> Any | None:
+        """The output for an augmentation of an image; None = not there, or the image changed."""
+
+
 class SampleDataset(Dataset):
     """Maps each sample with its own random numbers, and replaces images that cannot be read.
+
+    With a fixed number of augmentations, those of an image are always the same, whatever the seed
+    and the other records; the passes over the data take them in turn.
 
     The key "bad_images" of a replacement lists (name, reason) of each unreadable image, so that
     the main process can count those of all workers.
@@ -41,6 +56,10 @@ class SampleDataset(Dataset):
         mapper: dataset dict -> model input.
         seed: the seed of the stream.
         num_workers: the number of workers of the loader.
+        augmentations: of an image; 0 = a new one at each draw.
+
+    Attributes:
+        stored: outputs that take the place of images; None = all images are read.
     """
 
     def __init__(
@@ -50,8 +69,11 @@ class SampleDataset(Dataset):
         mapper: Callable[[dict[str, Any]], dict[str, Any]],
         seed: int,
         num_workers: int = 0,
+        augmentations: int = 0,
     ) -> None:
         self.records, self.mapper, self.seed = records, mapper, seed
+        self.augmentations = augmentations
+        self.stored: StoredOutputs | None = None
         # In shared memory: when a worker dies, the main process still sees what it was reading.
         self._reading = torch.full((max(num_workers, 1),), -1).share_memory_()
 
@@ -65,8 +87,7 @@ class SampleDataset(Dataset):
             name = record_name(record)
             self._reading[self._worker()] = index
             try:
-                with sample_rng(self.seed, sample.position):
-                    result = self.mapper(record)
+                result = self._mapped(record, sample)
             except BAD_IMAGE_ERRORS as error:
                 bad.append((name, f"{type(error).__name__}: {error}"))
                 continue
@@ -77,6 +98,18 @@ class SampleDataset(Dataset):
                 result[BAD_IMAGES_KEY] = bad
             return result
         raise OSError(f"{len(bad)} consecutive images could not be read: {bad}")
+
+    def _mapped(self, record: dict[str, Any], sample: Sample) -> dict[str, Any]:
+        if not self.augmentations:
+            with sample_rng(self.seed, sample.position):
+                return self.mapper(record)
+        number = sample.occurrence % self.augmentations
+        found = self.stored.get(record, number) if self.stored else None
+        with sample_rng(*_words(record_name(record)), number):
+            if found is None:
+                return self.mapper(record) | {AUGMENTATION_KEY: number}
+            mapper: Any = self.mapper
+            return mapper.without_image(record) | {STORED_KEY: found}
 
     def being_read(self) -> list[str]:
         """Returns names of the records that the workers are reading."""
@@ -91,6 +124,12 @@ class SampleDataset(Dataset):
     def _worker(self) -> int:
         info = get_worker_info()
         return info.id if info else 0
+
+
+def _words(name: str) -> list[int]:
+    """A key of random numbers from a name: 128 bits of its hash."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return [int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4)]
 
 
 class EvaluationDataset(Dataset):

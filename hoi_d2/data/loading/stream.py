@@ -23,6 +23,8 @@ class Sample(NamedTuple):
     """The record of the dataset."""
     position: int
     """The number of earlier draws; together with the seed, it determines the augmentation."""
+    occurrence: int = 0
+    """The number of earlier draws of the same record."""
 
 
 def endless_indices(*, size: int, seed: int, repeat_factors: Tensor | None = None) -> Iterator[int]:
@@ -96,13 +98,15 @@ class BatchStream(Sampler[list[Sample]]):
     def global_batches(self) -> Iterator[list[Sample]]:
         """Yields the batches of all processes from the beginning of the stream."""
         waiting: dict[int, list[Sample]] = {}
+        seen = [0] * self.size
         indices = endless_indices(
             size=self.size, seed=self.seed, repeat_factors=self.repeat_factors
         )
         for position, index in enumerate(indices):
             group = 0 if self.groups is None else self.groups[index]
             batch = waiting.setdefault(group, [])
-            batch.append(Sample(index, position))
+            batch.append(Sample(index, position, seen[index]))
+            seen[index] += 1
             if len(batch) == self.batch_size:
                 yield waiting.pop(group)
 

@@ -26,6 +26,7 @@ from hoi_d2.inference.bulk.loader import Read, load
 from hoi_d2.inference.bulk.plan import PLAN, Plan, PlanError, open_plan, read_plan
 from hoi_d2.inference.choice import ModelChoice, print_notes
 from hoi_d2.inference.predictor import HOIPredictor, best_first
+from hoi_d2.modeling.batches import forward_in_batches
 from hoi_d2.utils.locks import lock_folder
 from hoi_d2.utils.processes import from_first_process
 from hoi_d2.utils.signals import stopped_like_ctrl_c
@@ -165,7 +166,7 @@ def predict_batch(predictor: HOIPredictor, batch: list[Read]) -> list[ImageRow]:
     """The rows of a batch, in order."""
     inputs = [read.model_input for read in batch if read.model_input is not None]
     with half_precision(predictor.cfg):
-        outputs = iter(predictor.model(inputs) if inputs else ())
+        outputs = iter(forward_in_batches(predictor.model, inputs))
     rows = []
     for read in batch:
         number, file = read.item.image_id, read.item.entry.file

@@ -11,6 +11,7 @@ from hoi_d2.model_zoo.published import HubModel
 from hoi_d2.modeling.entity_detector.caching import CachedEntityDetector, DetectionCache
 from hoi_d2.modeling.entity_detector.interface import ENTITY_DETECTOR_REGISTRY, EntityDetector
 from hoi_d2.modeling.entity_detector.weights import is_default, missing_weights, require_weights
+from hoi_d2.modeling.layers.onednn import use_onednn
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ def build_entity_detector(cfg: CfgNode) -> EntityDetector:
     has_weights = any(True for _ in detector.parameters())
     detector.is_random = has_weights and (not node.WEIGHTS or bool(missing))
     detector.to(cfg.MODEL.DEVICE).requires_grad_(False)
+    use_onednn(detector, enabled=cfg.MODEL.ONEDNN_LINEAR)
     if node.CACHE:
         detector = CachedEntityDetector(
             detector, DetectionCache(node.CACHE, settings=detector_settings(cfg))
@@ -63,6 +65,8 @@ def detector_settings(cfg: CfgNode) -> str:
     """Every config value that a detector's output may depend on, as text."""
     node = cfg.MODEL.ENTITY_DETECTOR.clone()
     node.defrost()
-    node.CACHE = node.WEIGHTS = ""  # where they lie; the weights themselves are hashed
+    # Where they lie; the weights themselves are hashed.
+    node.CACHE = node.WEIGHTS = node.SHA256 = node.REVISION = ""
+    node.CACHE_AUGMENTATIONS = 0
     pixels = [list(cfg.MODEL.PIXEL_MEAN), list(cfg.MODEL.PIXEL_STD)]
-    return f"{node.dump()}{cfg.MODEL.DETR.dump()}{pixels}"
+    return f"{node.dump()}{cfg.MODEL.DETR.dump()}pixels: {pixels}"

@@ -13,6 +13,9 @@ from detectron2.structures import ImageList, Instances
 from detectron2.utils.registry import Registry
 from torch import Tensor, nn
 
+from hoi_d2.modeling.batches import worthwhile_batches
+from hoi_d2.modeling.entity_detector.same_size import pad_maps
+
 ENTITY_DETECTOR_REGISTRY = Registry("ENTITY_DETECTOR")
 ENTITY_DETECTOR_REGISTRY.__doc__ = """
 Detectors that find the entities of RmLR's pairs. Called with `(cfg)`; see `EntityDetector`.
@@ -90,10 +93,15 @@ class EntityDetector(nn.Module):
         Args:
             batched_inputs: detectron2's; `image` (3, H, W) RGB on 0..255.
         """
-        images, mask = self.preprocess(batched_inputs)
-        entities = self.detect(images, mask)
-        entities.images = images
-        return entities
+        batches = [list(range(len(batched_inputs)))]
+        if not torch.is_grad_enabled():
+            batches = worthwhile_batches(batched_inputs, self.device, self.network_size)
+        parts = []
+        for indices in batches:
+            images, mask = self.preprocess([batched_inputs[i] for i in indices])
+            parts.append(self.detect(images, mask))
+            parts[-1].images = images
+        return parts[0] if len(parts) == 1 else in_one_batch(parts, batches)
 
     def preprocess(self, batched_inputs: list[dict[str, Any]]) -> tuple[ImageList, Tensor]:
         """Normalises and pads.
@@ -113,6 +121,14 @@ class EntityDetector(nn.Module):
     def _resized(self, image: Tensor) -> Tensor:
         """A (3, H, W) image in the size that the detector wants."""
         return image
+
+    def network_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of what the network sees of an image; images of one size need no padding.
+
+        Args:
+            height, width: of `image` in the model input.
+        """
+        return height, width
 
     def detect(self, images: ImageList, mask: Tensor) -> Entities:
         """The entities of a batch as `preprocess` gives it."""
@@ -147,6 +163,39 @@ class EntityDetector(nn.Module):
             WeightsError: it cannot be read, or keys are missing, unexpected or of another shape.
         """
         raise NotImplementedError
+
+
+def single_images(entities: Entities) -> list[tuple[Instances, Tensor]]:
+    """Instances of each image of a batch, and its map (C, h, w) without the batch's padding.
+
+    Raises:
+        ValueError: there is no map.
+    """
+    maps, masks = entities.map_and_mask()
+    sizes = [(int(mask.any(1).sum()), int(mask.any(0).sum())) for mask in masks]
+    return [
+        (found, feature_map[:, :rows, :columns])
+        for found, feature_map, (rows, columns) in zip(entities.instances, maps, sizes)
+    ]
+
+
+def in_one_batch(parts: Sequence[Entities], batches: Sequence[Sequence[int]]) -> Entities:
+    """The entities of several batches as those of one.
+
+    Args:
+        parts: with a feature map or all without, and with `images`.
+        batches: for each part the places of its images in the batch.
+    """
+    order = [i for indices in batches for i in indices]
+    places = sorted(range(len(order)), key=order.__getitem__)
+    instances = [found for part in parts for found in part.instances]
+    pixels = [image for part in parts if part.images for image in part.images]
+    images = ImageList.from_tensors([pixels[i] for i in places])
+    maps: tuple[Tensor | None, Tensor | None] = (None, None)
+    if parts[0].feature_map is not None:
+        single = [feature_map for part in parts for _, feature_map in single_images(part)]
+        maps = pad_maps([single[i] for i in places])
+    return Entities([instances[i] for i in places], *maps, images)
 
 
 def mask_of(sizes: list[tuple[int, int]], images: Tensor) -> Tensor:

@@ -111,6 +111,10 @@ class NanoDetEntityDetector(EntityDetector):
         padded = F.pad(images.tensor, (0, width - columns, 0, height - rows))
         return ImageList(padded, images.image_sizes), mask_of(images.image_sizes, padded)
 
+    def network_size(self, height: int, width: int) -> tuple[int, int]:
+        """One for all images: `detect` puts those of one shape together itself."""
+        return self.size, self.size
+
     def padded_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """(height, width) that an image of (height, width) after resizing has with its padding."""
         if self.is_square:

@@ -124,6 +124,10 @@ class TransformersEntityDetector(EntityDetector):
             channels = self.network.model.backbone.intermediate_channel_sizes[-1]
         return ShapeSpec(channels=channels, stride=self.stride)
 
+    def network_size(self, height: int, width: int) -> tuple[int, int]:
+        """`size`, where there is one."""
+        return self.size or (height, width)
+
     def _resized(self, image: Tensor) -> Tensor:
         if self.size is None:
             return image

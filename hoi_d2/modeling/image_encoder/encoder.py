@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NotRequired, TypedDict
 
 import torch
@@ -40,6 +41,7 @@ class ImageEncoder(nn.Module):
         is_random: no weights were loaded when it was built.
         stand_in: why not, where the config names some; "" otherwise.
         is_frozen: only `own_layers` are trained.
+        precision: of `arithmetic`, MODEL.IMAGE_ENCODER.PRECISION.
     """
 
     network: Any  # timm types the parts of a model as plain modules
@@ -62,6 +64,7 @@ class ImageEncoder(nn.Module):
         self.network = network
         self.image_size, self.width, self.grid = image_size, width, grid
         self.is_random, self.stand_in, self.is_frozen = True, "", False
+        self.precision = torch.float32
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(3, 1, 1), persistent=False)
         # It is saved in checkpoints, because it maps the texts of new classes to image features.
@@ -108,7 +111,14 @@ class ImageEncoder(nn.Module):
         Raises:
             ValueError: the images have another size.
         """
-        return self.attend(self.tokens_before_last(images))
+        with self.arithmetic():
+            return self.attend(self.tokens_before_last(images)).float()
+
+    def arithmetic(self) -> AbstractContextManager:
+        """Inside, the encoder computes in its precision; with gradients, in that of the caller."""
+        if self.precision == torch.float32 or torch.is_grad_enabled():
+            return nullcontext()
+        return torch.autocast(self.pixel_mean.device.type, dtype=self.precision)
 
     def tokens_before_last(self, images: Tensor, *, masked_blocks: int = 1) -> Tensor:
         """The input of the last stage: (B, 1 + rows * columns, C), the query's token first.

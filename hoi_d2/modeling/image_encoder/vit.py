@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from hoi_d2.modeling.image_encoder.encoder import EncoderOptions, ImageEncoder, with_own
 from hoi_d2.modeling.image_encoder.masked_attention import attend_rows, known_index
+from hoi_d2.modeling.layers.onednn import OneDnnLinear, onednn_linear
 
 # With several masked blocks every pair has its own tokens, so few pairs are computed at a time.
 _PAIRS_AT_ONCE = 8
@@ -141,10 +142,11 @@ def _query_keys_values(block: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tens
     """Query of the CLS token (B, heads, d), keys and values of all (B, heads, N, d)."""
     attention, x = block.attn, block.norm1(tokens)
     heads, size = attention.num_heads, attention.attn_dim
+    linear = onednn_linear if isinstance(attention.qkv, OneDnnLinear) else F.linear
     weight, bias = attention.qkv.weight, attention.qkv.bias
     query_bias, rest_bias = (None, None) if bias is None else (bias[:size], bias[size:])
     query = F.linear(x[:, 0], weight[:size], query_bias).unflatten(1, (heads, -1))
-    rest = F.linear(x, weight[size:], rest_bias).unflatten(2, (2, heads, -1))
+    rest = linear(x, weight[size:], rest_bias).unflatten(2, (2, heads, -1))
     keys, values = rest.permute(2, 0, 3, 1, 4).unbind(0)
     return attention.q_norm(query), attention.k_norm(keys), values
 

@@ -166,16 +166,18 @@ class DEFRDet(nn.Module):
 
         All but the last blocks are computed once an image.
         """
-        tokens = self.image_encoder.tokens_before_last(
-            self.squares(batched_inputs), masked_blocks=self.masked_blocks
-        )
-        return self.image_encoder.attend(
-            tokens,
-            self.patches(pairs),
-            pairs.image_index,
-            masked_blocks=self.masked_blocks,
-            hidden_bias=hidden_bias(self.mask),
-        )
+        with self.image_encoder.arithmetic():
+            tokens = self.image_encoder.tokens_before_last(
+                self.squares(batched_inputs), masked_blocks=self.masked_blocks
+            )
+            features = self.image_encoder.attend(
+                tokens,
+                self.patches(pairs),
+                pairs.image_index,
+                masked_blocks=self.masked_blocks,
+                hidden_bias=hidden_bias(self.mask),
+            )
+        return features.float()
 
     def class_logits(self, features: Tensor) -> Tensor:
         """(M, D) vectors of pairs -> (M, C) logits of all classes."""

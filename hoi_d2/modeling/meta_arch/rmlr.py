@@ -24,6 +24,7 @@ from hoi_d2.modeling.language.cross_modal_alignment import (
     alignment_models,
     build_alignment,
 )
+from hoi_d2.modeling.layers.onednn import use_onednn
 from hoi_d2.modeling.losses import build_verb_loss
 from hoi_d2.modeling.roi_heads.interaction_heads import InteractionHeads, PairVectors
 from hoi_d2.modeling.roi_heads.pair_generator import CandidatePairs, PairGenerator
@@ -98,6 +99,7 @@ class RmLR(nn.Module):
         )
         if cfg.MODEL.RMLR.IRE.START_FROM_DETECTOR and heads.relation_encoder is not None:
             heads.relation_encoder.start_from(*detector.encoder())
+        use_onednn(heads, enabled=cfg.MODEL.ONEDNN_LINEAR)
         loss = cfg.MODEL.RMLR.LOSS
         return {
             "entity_detector": detector,

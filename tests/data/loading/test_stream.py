@@ -89,3 +89,12 @@ def test_the_first_batch_is_the_beginning_of_the_stream():
 def test_a_batch_without_images_is_refused(batch_size, micro_batches):
     with pytest.raises(ValueError, match="IMS_PER_BATCH"):
         BatchStream(size=7, batch_size=batch_size, seed=0, micro_batches=micro_batches)
+
+
+@pytest.mark.parametrize("groups", [None, [0, 1] * 5])
+def test_occurrences_count_the_draws_of_a_record(groups):
+    seen: dict[int, list[int]] = {}
+    for batch in batches(12, groups=groups):
+        for sample in batch:
+            seen.setdefault(sample.index, []).append(sample.occurrence)
+    assert len(seen) == 10 and all(found == list(range(len(found))) for found in seen.values())

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from hoi_d2.modeling.image_encoder import build_image_encoder
 from hoi_d2.modeling.image_encoder.masked_attention import attend_rows, row_weights
-from tests.modeling.image_encoder.small_encoders import small_encoder
+from tests.modeling.image_encoder.small_encoders import VIT, encoder_config, small_encoder
 
 PAIRS = [  # images, image of each mask
     (1, []),
@@ -134,3 +135,21 @@ def test_blocks_that_are_not_there(kind, blocks):
 def test_images_of_another_size():
     with pytest.raises(ValueError, match=r"40 x 32.*IMAGE_SIZE"):
         small_encoder()(torch.randn(1, 3, 32, 40))
+
+
+@pytest.mark.parametrize("kind", ["vit", "resnet"])
+def test_bfloat16_is_for_inference_alone(kind):
+    encoder = small_encoder(kind, size=32 if kind == "vit" else 96)
+    image = torch.randn(1, 3, encoder.image_size, encoder.image_size)
+    with torch.no_grad():
+        expected = encoder(image)
+        encoder.precision = torch.bfloat16
+        found = encoder(image)
+    assert found.dtype == torch.float32 and not torch.equal(found, expected)
+    assert torch.nn.functional.cosine_similarity(found, expected).item() > 0.999
+    torch.testing.assert_close(encoder(image).detach(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match=r"PRECISION must be one of float32, bfloat16, got 'half'"):
+        build_image_encoder(encoder_config(options=VIT, PRECISION="half"))
