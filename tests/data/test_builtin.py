@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,13 @@ def put_image(root: Path, path: str, size: tuple[int, int] = (8, 6)) -> None:
     file = root / path
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size).save(file)
+
+
+@pytest.fixture(autouse=True)
+def registered_as_before() -> Iterator[None]:
+    """Other tests find the built-in splits under DETECTRON2_DATASETS again."""
+    yield
+    register_all()
 
 
 def test_registration_reads_nothing(monkeypatch, tmp_path):
