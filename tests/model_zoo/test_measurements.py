@@ -30,7 +30,7 @@ def test_parameters_are_those_of_the_model(name):
     assert ROWS[name]["parameters"] == parameter_counts(name)
 
 
-_FROM_FILES = ("MPII", "Stanford40", "ground-truth", "precomputed")
+_FROM_FILES = ("MPII", "Stanford40", "ground-truth", "precomputed", "d_fine")
 _NO_BOXES = "ENTITY_DETECTOR: {NAME: PrecomputedEntityDetector, PRECOMPUTED: {FILE: %s}}"
 _NO_WEIGHTS = "IMAGE_ENCODER: {WEIGHTS: nowhere/mistyped.safetensors}"
 
