@@ -95,7 +95,11 @@ def small_config(path: Path, folder: Path) -> CfgNode:
         cfg.MODEL.ENTITY_DETECTOR.PRECOMPUTED.FILE = str(folder / "detections.json")
         (folder / "detections.json").write_text(json.dumps(stored))
     # A detector with random weights finds nobody, and without a pair nothing is learnt.
-    cfg.MODEL.RMLR.LOSS.ADD_GROUND_TRUTH = cfg.MODEL.META_ARCHITECTURE in ("RmLR", "UPT")
+    cfg.MODEL.RMLR.LOSS.ADD_GROUND_TRUTH = cfg.MODEL.META_ARCHITECTURE in (
+        "RmLR",
+        "UPT",
+        "CLIPPairs",
+    )
     return cfg
 
 

@@ -12,6 +12,7 @@ from hoi_d2.checkpoint.checkpointer import HOICheckpointer
 from hoi_d2.data.toy.dataset import load_toy
 from hoi_d2.data.toy.scene import read_toy_image
 from hoi_d2.model_zoo import configs_root
+from hoi_d2.modeling.layers.onednn import use_onednn
 from tests.small_configs import annotated_inputs, read_config
 
 FILE = str(configs_root() / "lazy" / "rmlr_toy.py")
@@ -23,6 +24,8 @@ def from_lazy() -> nn.Module:
     config = LazyConfig.load(FILE)
     model = instantiate(config.model)
     model.entity_detector.load_weights(config.train.detector_weights)
+    use_onednn(model.entity_detector)
+    use_onednn(model.interaction_heads)
     HOICheckpointer(model).load(config.train.init_checkpoint)
     return model
 

@@ -37,10 +37,11 @@ BROUGHT = {
     "export": ("onnx", "onnxruntime"),
     "video": (),  # nothing more than the package itself
     "predict": ("pyarrow",),
+    "ray": ("pyarrow", "ray"),
     "slurm": ("submitit",),
     "wandb": ("wandb",),
     "docs": ("mkdocs", "material", "mkdocstrings"),
-    "dev": ("codespell_lib", "hypothesis", "mypy", "pytest", "ruff"),
+    "dev": ("codespell_lib", "hypothesis", "mypy", "pytest", "xdist", "ruff"),
 }
 
 

@@ -19,7 +19,7 @@ from hoi_d2.inference.prediction import HOIPrediction
 from hoi_d2.inference.predictor import HOIPredictor
 from hoi_d2.inference.tracking import PersonTracker
 from hoi_d2.utils.files import write_json
-from hoi_d2.visualization import HOIVisualizer
+from hoi_d2.visualization import InteractionDrawer
 from hoi_d2.visualization.video import VideoFile
 
 
@@ -135,7 +135,7 @@ def _exit_code(done: int, seconds: float, frames: VideoSource, *, is_limited: bo
 
 def _drawn_frame(drawn: HOIPrediction, font: str | None) -> np.ndarray:
     """Returns the frame with interactions drawn, BGR, in the frame's size."""
-    visualizer = HOIVisualizer(drawn.image, scale=1.0, legend=False, font=font)
+    visualizer = InteractionDrawer(drawn.image, scale=1.0, legend=False, font=font)
     image = visualizer.draw_hoi_instances(
         drawn.hoi_instances, drawn.vocabulary, score_threshold=0.0, top_k=None
     )

@@ -18,7 +18,7 @@ from torch import nn
 from hoi_d2.data.mappers import read_dataset_image
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.utils.rng import preserved_rng
-from hoi_d2.visualization import HOIVisualizer
+from hoi_d2.visualization import InteractionDrawer
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +69,8 @@ class ImageHook(HookBase):
         if "hoi_instances" not in output:
             return None
         image = read_dataset_image(record)
-        truth = HOIVisualizer(image).draw_dataset_dict(record, self.vocabulary).get_image()
-        found = HOIVisualizer(image).draw_hoi_instances(
+        truth = InteractionDrawer(image).draw_dataset_dict(record, self.vocabulary).get_image()
+        found = InteractionDrawer(image).draw_hoi_instances(
             output["hoi_instances"].to("cpu"), self.vocabulary
         )
         return _side_by_side(truth, found.get_image())

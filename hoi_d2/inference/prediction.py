@@ -18,7 +18,7 @@ from hoi_d2.data.vocabulary import NO_INTERACTION, Vocabulary
 from hoi_d2.evaluation.results import HOIResults, xyxy_to_xywh
 from hoi_d2.utils.files import write_atomically
 from hoi_d2.utils.user_errors import UserError
-from hoi_d2.visualization import HOIImage, HOIVisualizer
+from hoi_d2.visualization import HOIImage, InteractionDrawer
 from hoi_d2.visualization.scene import DRAW_THRESHOLD
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class HOIPrediction:
             font: a font file; None = one of this machine that has the letters of the names.
         """
         shown = self.select(score_threshold=score_threshold, top_k=top_k)
-        return HOIVisualizer(self.image, note=self.note, font=font).draw_hoi_instances(
+        return InteractionDrawer(self.image, note=self.note, font=font).draw_hoi_instances(
             shown.hoi_instances, self.vocabulary, score_threshold=score_threshold, top_k=None
         )
 

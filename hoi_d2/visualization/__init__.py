@@ -1,8 +1,9 @@
 """Draws interactions, datasets, errors and figures.
 
-Start here: `visualizer` draws interactions on one image.
+Start here: `drawer` draws interactions on one image.
 
-- `visualizer`: detectron2's Visualizer; draws ground truth, predictions or a list of interactions.
+- `drawer`: draws ground truth, predictions or a list of interactions.
+- `visualizer`: the same as detectron2's Visualizer.
 - `scene`: merges boxes and decides what is drawn, without pixels.
 - `layout`: places labels so that they do not overlap.
 - `painter`: draws a scene on a canvas.
@@ -22,12 +23,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hoi_d2.visualization.canvas import HOIImage
+from hoi_d2.visualization.drawer import InteractionDrawer
 from hoi_d2.visualization.scene import Interaction
 
 if TYPE_CHECKING:
     from hoi_d2.visualization.visualizer import HOIVisualizer
 
-__all__ = ["HOIImage", "HOIVisualizer", "Interaction"]
+__all__ = ["HOIImage", "HOIVisualizer", "Interaction", "InteractionDrawer"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,57 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from detectron2.utils.visualizer import ColorMode, VisImage, Visualizer
 
 from hoi_d2.data.vocabulary import NO_INTERACTION, Vocabulary
-from hoi_d2.utils.user_errors import UserError
-from hoi_d2.visualization.canvas import GREY, HOIImage
-from hoi_d2.visualization.painter import PERSON_COLORS, ScenePainter, paint_list
-from hoi_d2.visualization.scene import DRAW_THRESHOLD, Interaction, build_scene, hoi_text
-from hoi_d2.visualization.sources import (
-    image_label_texts,
-    interactions_from_instances,
-    interactions_from_record,
-)
-
-_SMALL_IMAGE = 480
-NOTHING_FOUND = "no interaction found (minimum score {:.2f})"
+from hoi_d2.visualization.canvas import HOIImage
+from hoi_d2.visualization.drawer import InteractionDrawer, VocabularyError
 
 
-class VocabularyError(UserError, ValueError):
-    """The class names of the interactions are not known, or are those of other classes."""
-
-
-class HOIVisualizer(Visualizer):
+class HOIVisualizer(InteractionDrawer, Visualizer):
     """Draws human-object interactions on one image, and everything that detectron2 draws.
 
     `draw_instance_predictions` and `draw_dataset_dict` draw the interactions of `Instances` and
     dataset dicts that have some, and do what detectron2 does with all others.
 
-    Each person has a solid box in its own colour; an object has a dashed box in the colours of the
-    persons who interact with it, and a line connects them. The verbs of a pair share one label.
-    Labels avoid faces, small objects and other labels; labels without space are numbered and listed
-    below the image. Results are `HOIImage`s (detectron2's VisImage interface). As in detectron2,
-    the methods of one visualizer draw on top of each other; masks have to come first.
+    Interactions look as `InteractionDrawer` draws them. Results are `HOIImage`s (detectron2's
+    VisImage interface). As in detectron2, the methods of one visualizer draw on top of each other;
+    masks have to come first.
 
     Args:
         img_rgb: (H, W, 3) RGB, uint8 or 0..255; (H, W) grey is accepted.
         metadata: of the data set; its `vocabulary` names the classes of interactions, its
             `thing_classes` those of entities.
-        scale: canvas size / image size. None: 1, but images below 480 pixels are enlarged by an
-            integer factor so that text can be read.
         instance_mode: `ColorMode.IMAGE_BW` draws on a grey image; the other two do not differ for
             interactions.
-        legend: False keeps the size of the image (video): a number in the corner shows how many
-            labels had no space.
-        merge_iou: see `build_scene`.
-        font: font file for class names; None = DejaVu Sans, or an installed font if letters are
-            missing in it. A warning names letters that no font has.
-        note: a line below the image, if there is a legend.
+        scale, legend, merge_iou, font, note: of `InteractionDrawer`.
 
     Raises:
         ValueError: the array does not have the shape of an image.
@@ -76,15 +53,10 @@ class HOIVisualizer(Visualizer):
         font: str | None = None,
         note: str = "",
     ) -> None:
-        image = _as_rgb(img_rgb)
-        if scale is None:
-            scale = max(1, -(-_SMALL_IMAGE // max(image.shape[:2])))
-        super().__init__(image, metadata, scale, instance_mode)
-        self.scale = scale
-        self.legend = legend
-        self.merge_iou = merge_iou
-        self.font = font
-        self.note = note
+        InteractionDrawer.__init__(
+            self, img_rgb, scale=scale, legend=legend, merge_iou=merge_iou, font=font, note=note
+        )
+        Visualizer.__init__(self, self.image, metadata, self.scale, instance_mode)
 
     def draw_instance_predictions(self, predictions: Any) -> VisImage | HOIImage:
         """Draws a model's `hoi_instances`, or its `instances` as detectron2 does.
@@ -101,104 +73,24 @@ class HOIVisualizer(Visualizer):
             if NO_INTERACTION in vocabulary.verbs:
                 predictions = predictions[verbs != vocabulary.verbs.index(NO_INTERACTION)]
             return self.draw_hoi_instances(predictions, vocabulary)
-        return super().draw_instance_predictions(predictions.to("cpu"))
-
-    def draw_hoi_instances(
-        self,
-        hoi_instances: Any,
-        vocabulary: Vocabulary | None = None,
-        *,
-        score_threshold: float = DRAW_THRESHOLD,
-        top_k: int | None = 20,
-    ) -> HOIImage:
-        """Draws a model's output; an image without interactions says so below it.
-
-        Args:
-            hoi_instances: Instances with the fields of a result, for the size of this image.
-            vocabulary: vocabulary of the model; None = that of the metadata.
-            score_threshold: minimum score.
-            top_k: maximum number of triplets, best first; None = all.
-
-        Raises:
-            VocabularyError: as of `draw_instance_predictions`.
-        """
-        interactions = interactions_from_instances(
-            hoi_instances, score_threshold=score_threshold, top_k=top_k
-        )
-        output = self.draw_interactions(interactions, vocabulary)
-        remarks = [] if interactions else [NOTHING_FOUND.format(score_threshold)]
-        remarks += [self.note] * bool(self.note)
-        if self.legend:
-            paint_list(output, [(text, GREY) for text in remarks], font=self.font)
-        return output
+        return Visualizer.draw_instance_predictions(self, predictions.to("cpu"))
 
     def draw_dataset_dict(
         self, dic: Mapping[str, Any], vocabulary: Vocabulary | None = None
     ) -> VisImage | HOIImage:
         """Draws the annotations of a dataset dict; one without interactions as detectron2 does.
 
-        Entities without interaction get a thin grey box. Image-level labels (HICO, MPII) are listed
-        below the image, ambiguous ones in grey.
-
         Args:
-            dic: detectron2's, with `hoi_annotations` or `image_labels`.
+            dic: detectron2's, perhaps with `hoi_annotations` or `image_labels`.
             vocabulary: of the data set; None = that of the metadata.
 
         Raises:
             ValueError: an index or box is wrong; the message names the image and the entry.
             VocabularyError: the metadata has no vocabulary, or another one than the annotations.
         """
-        if not {"hoi_annotations", "image_labels"} & dic.keys():
-            return super().draw_dataset_dict(dic)
-        vocabulary = self._vocabulary(vocabulary)
-        interactions, others = interactions_from_record(dic)
-        output = self.draw_interactions(interactions, vocabulary, other_boxes=others)
-        texts = image_label_texts(dic.get("image_labels", ()), vocabulary)
-        rows = [(text, PERSON_COLORS[0] if certain else GREY) for text, certain in texts]
-        paint_list(output, rows, font=self.font)
-        return output
-
-    def draw_hoi_scores(
-        self,
-        hoi_scores: Sequence[float],
-        vocabulary: Vocabulary | None = None,
-        *,
-        score_threshold: float = DRAW_THRESHOLD,
-        top_k: int | None = 10,
-    ) -> HOIImage:
-        """Lists the scores of a recognition model below the image, best first.
-
-        Args:
-            hoi_scores: (C,) score of each HOI class.
-            vocabulary: its C HOI classes; None = that of the metadata.
-            score_threshold: minimum score.
-            top_k: maximum number; None = all.
-        """
-        vocabulary = self._vocabulary(vocabulary)
-        scores = np.asarray(hoi_scores, dtype=np.float64)
-        best = np.argsort(-scores, kind="stable")
-        best = best[scores[best] >= score_threshold][:top_k]
-        output = self._canvas()
-        rows = [(f"{hoi_text(vocabulary, c)} {scores[c]:.2f}", PERSON_COLORS[0]) for c in best]
-        paint_list(output, rows, font=self.font)
-        return output
-
-    def draw_interactions(
-        self,
-        interactions: Sequence[Interaction],
-        vocabulary: Vocabulary | None = None,
-        *,
-        other_boxes: Sequence[tuple[np.ndarray, int]] = (),
-    ) -> HOIImage:
-        """Draws a list of interactions; those with a state are coloured by it, not by person."""
-        vocabulary = self._vocabulary(vocabulary)
-        _check_verbs(interactions, vocabulary)
-        scene = build_scene(
-            interactions, vocabulary, merge_iou=self.merge_iou, other_boxes=other_boxes
-        )
-        output = self._canvas()
-        ScenePainter(output, scene, vocabulary, legend=self.legend, font=self.font).paint()
-        return output
+        if {"hoi_annotations", "image_labels"} & dic.keys():
+            return InteractionDrawer.draw_dataset_dict(self, dic, vocabulary)
+        return Visualizer.draw_dataset_dict(self, dic)
 
     def _vocabulary(self, vocabulary: Vocabulary | None) -> Vocabulary:
         """What was given, else that of the metadata."""
@@ -230,21 +122,3 @@ def _has_drawings(image: VisImage) -> bool:
     """Whether detectron2 has drawn anything but the image itself."""
     ax = image.ax
     return len(ax.images) > 1 or bool(ax.patches or ax.lines or ax.texts)
-
-
-def _check_verbs(interactions: Sequence[Interaction], vocabulary: Vocabulary) -> None:
-    highest = max((item.verb for item in interactions), default=0)
-    if highest >= len(vocabulary.verbs):
-        raise VocabularyError(
-            f"verb {highest} is not in the vocabulary {vocabulary.name!r}, which has "
-            f"{len(vocabulary.verbs)}: draw with the vocabulary of the model"
-        )
-
-
-def _as_rgb(image: np.ndarray) -> np.ndarray:
-    image = np.asarray(image)
-    if image.ndim == 2:
-        image = np.repeat(image[:, :, None], 3, axis=2)
-    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"an image must be (H, W, 3) RGB or (H, W) grey, got {image.shape}")
-    return image if image.dtype == np.uint8 else image.clip(0, 255).astype(np.uint8)

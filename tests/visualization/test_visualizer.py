@@ -10,6 +10,7 @@ from drawing_cases import BALL, BICYCLE, HOLD, HUG, PERSON, RIDE, entity, hoi
 from hoi_d2.data.vocabulary import Vocabulary
 from hoi_d2.structures import empty_hoi_instances, make_hoi_instances
 from hoi_d2.visualization import HOIVisualizer
+from hoi_d2.visualization.drawer import VocabularyError
 from hoi_d2.visualization.painter import PERSON_COLORS, ScenePainter
 from hoi_d2.visualization.scene import build_scene
 from hoi_d2.visualization.sources import (
@@ -17,7 +18,6 @@ from hoi_d2.visualization.sources import (
     interactions_from_instances,
     interactions_from_record,
 )
-from hoi_d2.visualization.visualizer import VocabularyError
 
 NOWHERE = [float("nan")] * 4
 

@@ -14,11 +14,11 @@ from tqdm import tqdm
 from hoi_d2.data.dataset import Dataset
 from hoi_d2.data.mappers import read_dataset_image
 from hoi_d2.visualization.canvas import HOIImage, load_font, text_mask
+from hoi_d2.visualization.drawer import InteractionDrawer
 from hoi_d2.visualization.pages.browse import FACETS, filter_rows
 from hoi_d2.visualization.pages.comparison import Comparison
 from hoi_d2.visualization.pages.html import GalleryImage, GalleryTable, write_gallery
 from hoi_d2.visualization.scene import FALSE_ALARM, HIT, MISS, Interaction
-from hoi_d2.visualization.visualizer import HOIVisualizer
 
 STATE_FACETS = (*FACETS, "state")
 """Filters of a page of a comparison."""
@@ -53,7 +53,7 @@ def draw_dataset(
     """
 
     def draw(record: dict[str, Any]) -> tuple[HOIImage, list, dict[str, float]]:
-        visualizer = HOIVisualizer(read_dataset_image(record), merge_iou=merge_iou)
+        visualizer = InteractionDrawer(read_dataset_image(record), merge_iou=merge_iou)
         rows = filter_rows(record, dataset)
         drawn = visualizer.draw_dataset_dict(record, dataset.vocabulary)
         return drawn, rows, {"interactions": len(rows), "boxes": len(record["annotations"])}
@@ -184,7 +184,7 @@ def _side_by_side(
     panels = []
     # predicted boxes are not merged, so that their overlap can be seen
     for title, items, merge_iou in zip(titles, (annotated, detected), (0.6, 0.95)):
-        visualizer = HOIVisualizer(image, merge_iou=merge_iou)
+        visualizer = InteractionDrawer(image, merge_iou=merge_iou)
         panel = visualizer.draw_interactions(items, comparison.vocabulary)
         panels.append(_titled(panel, title))
     height = max(len(panel) for panel in panels)
