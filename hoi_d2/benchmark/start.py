@@ -24,7 +24,7 @@ from hoi_d2.demo.photographs import example_photographs
 from hoi_d2.utils.arguments import CommandParser
 from hoi_d2.utils.files import write_json
 
-BASE = "torch, torchvision and the model"
+BASE = "import torch, and the model"
 """The case that ratios are of: what no command that runs a model can do without."""
 
 
@@ -35,7 +35,7 @@ def cases(photograph: str, folder: str) -> dict[str, list[str]]:
         photograph: for the demo.
         folder: of what the demo writes.
     """
-    model = "import torch, torchvision; from hoi_d2 import get_model; get_model('photo')"
+    model = "import torch; from hoi_d2 import get_model; get_model('photo')"
     return {
         "python": ["-c", ""],
         "import hoi_d2": ["-c", "import hoi_d2"],
