@@ -170,7 +170,10 @@ def test_a_full_disk_leaves_whole_entries(filled, monkeypatch):
 def test_the_estimate_is_that_of_the_files(stored, caplog):
     with caplog.at_level(logging.INFO, logger=filling.logger.name):
         fill(stored)
-    assert "8 of 8 augmentations are stored" in caplog.text and "takes" not in caplog.text
+    assert (
+        "8 of 8 augmentations are stored" in caplog.text
+        and "storing the outputs takes" not in caplog.text
+    )
     cfg = toy_few.few_cfg(*OPTIONS)
     mapper = filling.build_mapper(cfg, is_train=True)
     detector = filling.build_entity_detector(cfg)
