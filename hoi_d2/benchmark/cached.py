@@ -25,8 +25,8 @@ from tabulate import tabulate
 
 from hoi_d2.benchmark.images import training_data
 from hoi_d2.benchmark.infer import most_pairs
-from hoi_d2.benchmark.stopwatch import CLOCK, CPU, Stopwatch, argument_parser
-from hoi_d2.config.load import load_config
+from hoi_d2.benchmark.stopwatch import CLOCK, CPU, Stopwatch
+from hoi_d2.benchmark.training_options import training_config, training_parser
 from hoi_d2.engine.config_check import check_config
 from hoi_d2.engine.stored_outputs import use_stored_outputs
 from hoi_d2.engine.train_step import unwrapped
@@ -40,17 +40,10 @@ Losses = dict[str, float]
 
 def main(argv: Sequence[str]) -> int:
     """Prints the table; returns the exit status."""
-    parser = argument_parser("cached", __doc__)
-    add = parser.add_argument
-    add("--batch", type=int, default=0, help="SOLVER.IMS_PER_BATCH; 0 = as in the config")
-    add("--images", type=int, default=16, help="number to make where the dataset is not on disk")
-    add("--augmentations", type=int, default=1, help="of each image")
-    add("--pairs", choices=["most", "found"], default="most")
+    parser = training_parser("cached", __doc__, images=16)
+    parser.add_argument("--augmentations", type=int, default=1, help="of each image")
     args = parser.parse_args(argv)
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    cfg = load_config(args.config_file, args.opts)
-    cfg.SOLVER.IMS_PER_BATCH = args.batch or cfg.SOLVER.IMS_PER_BATCH
+    cfg = training_config(args)
     cfg.MODEL.ENTITY_DETECTOR.CACHE_AUGMENTATIONS = args.augmentations
     cfg.DATALOADER.NUM_WORKERS = 0
     with tempfile.TemporaryDirectory() as folder, training_data(cfg, args.images) as what:

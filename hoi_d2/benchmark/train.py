@@ -32,12 +32,11 @@ from hoi_d2.benchmark.stopwatch import (
     CLOCK,
     CPU,
     Stopwatch,
-    argument_parser,
     model_parts,
     part_table,
     replaced,
 )
-from hoi_d2.config.load import load_config
+from hoi_d2.benchmark.training_options import training_config, training_parser
 from hoi_d2.engine.config_check import check_config
 from hoi_d2.engine.train_step import Batch, unwrapped
 from hoi_d2.engine.trainer import HOITrainer
@@ -51,18 +50,12 @@ HEAD = "head forward and backward"
 
 def main(argv: Sequence[str]) -> int:
     """Prints the tables; returns the exit status."""
-    parser = argument_parser("train", __doc__)
+    parser = training_parser("train", __doc__, images=24)
     add = parser.add_argument
-    add("--batch", type=int, default=0, help="SOLVER.IMS_PER_BATCH; 0 = as in the config")
-    add("--images", type=int, default=24, help="number to make where the dataset is not on disk")
     add("--steps", type=int, default=3, help="consecutive steps, for the throughput")
     add("--warm-up", type=int, default=1, help="rounds that do not count")
-    add("--pairs", choices=["most", "found"], default="most")
     args = parser.parse_args(argv)
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    cfg = load_config(args.config_file, args.opts)
-    cfg.SOLVER.IMS_PER_BATCH = args.batch or cfg.SOLVER.IMS_PER_BATCH
+    cfg = training_config(args)
     with tempfile.TemporaryDirectory() as cfg.OUTPUT_DIR, training_data(cfg, args.images) as what:
         result = {"data": what, "pairs": args.pairs}
         result |= benchmark(

@@ -160,7 +160,8 @@ def _image_level(file: str, root: str, kind: str, split: str | None) -> Dataset:
         records = load_stanford40(file, root, split=split or "test")
         vocabulary = stanford40_vocabulary(file)
     else:
-        raise ValueError(f"file_format is {kind!r}, expected one of {', '.join(FILE_FORMATS)}")
+        known = ", ".join(FILE_FORMATS + IMAGE_LEVEL_TYPES)
+        raise ValueError(f"file_format is {kind!r}, expected one of {known}")
     return Dataset(Path(file).name, records, vocabulary, evaluator_type=kind)
 
 

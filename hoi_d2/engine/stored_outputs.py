@@ -45,7 +45,8 @@ def use_stored_outputs(cfg: CfgNode, model: nn.Module, dataset: SampleDataset) -
     dataset.stored = outputs
     logger.info(
         "training on %d stored augmentations of each image: %s",
-        *(node.CACHE_AUGMENTATIONS, outputs.folder),
+        node.CACHE_AUGMENTATIONS,
+        outputs.folder,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
@@ -22,6 +23,10 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
+
+sys.path.append(str(Path(__file__).parents[1] / "evidence_rows"))  # whose tables look the same
+
+from report import filled
 from seen import Seen, evaluate, look, part_of, train
 from tabulate import tabulate
 
@@ -214,8 +219,7 @@ def report(tables: dict[str, list], *, write: bool) -> None:
     for name, rows in tables.items():
         table = tabulate(rows, headers[name], tablefmt="github", disable_numparse=True)
         print(f"\n{name}\n{table}", flush=True)
-        start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-        page = page.partition(start)[0] + start + table + "\n" + end + page.partition(end)[2]
+        page = filled(page, name, table)
     if write:
         README.write_text(page)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,15 +115,19 @@ def filled(page: str, name: str, table: str) -> str:
 
 def write_report(results: dict[str, Any], folder: Path) -> None:
     """Fills the tables of the folder's README.md, or makes one, and draws the plot."""
-    tables: dict[str, tuple[Callable[[list[dict]], str], str]] = {
-        "rows and losses": (rows_table, "rows"),
-        "gamma": (gamma_table, "rows"),
-        "unseen classes": (unseen_table, "unseen"),
+    tables = {
+        "rows and losses": rows_table(results["rows"]),
+        "gamma": gamma_table(results["rows"]),
+        "unseen classes": unseen_table(results["unseen"]),
     }
-    page = folder / "README.md"
+    fill_page(folder / "README.md", tables)
+    plot(results, folder / "rows.png")
+
+
+def fill_page(page: Path, tables: Mapping[str, str]) -> None:
+    """Replaces the tables of a page, by name; makes a page of nothing else if there is none."""
     empty = "".join(f"{_MARK.format(n)}{_MARK.format(f'end of {n}')}\n" for n in tables)
     text = page.read_text() if page.exists() else empty
-    for name, (table, key) in tables.items():
-        text = filled(text, name, table(results[key]))
+    for name, table in tables.items():
+        text = filled(text, name, table)
     page.write_text(text)
-    plot(results, folder / "rows.png")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ from tabulate import tabulate
 
 sys.path.append(str(Path(__file__).parents[1] / "evidence_rows"))  # whose tables look the same
 
-from report import filled, grouped, spread
+from report import fill_page, grouped, spread
 
 SHOTS = {"all": "all", "20": "20", "5": "5", "1": "1", "tail": "tail"}
-_MARK = "<!-- {} -->\n"
 
 
 def _cell(runs: list[dict], metric: str = "mAP") -> str:
@@ -131,18 +129,13 @@ def _bars(axis: plt.Axes, table: list[list[np.ndarray]], names: Any, places: lis
 
 def write_report(results: dict[str, Any], folder: Path) -> None:
     """Fills the tables of the folder's README.md, or makes one, and draws the plot."""
-    tables: dict[str, tuple[Callable[[list[dict]], str], str]] = {
-        "rows and losses": (rows_table, "rows"),
-        "accuracy": (accuracy_table, "rows"),
-        "chosen": (chosen_table, "rows"),
-        "masks": (masks_table, "masks"),
-        "fine-tuned": (tuned_table, "tuned"),
-        "activation maps": (maps_table, "maps"),
+    tables = {
+        "rows and losses": rows_table(results["rows"]),
+        "accuracy": accuracy_table(results["rows"]),
+        "chosen": chosen_table(results["rows"]),
+        "masks": masks_table(results["masks"]),
+        "fine-tuned": tuned_table(results["tuned"]),
+        "activation maps": maps_table(results["maps"]),
     }
-    page = folder / "README.md"
-    empty = "".join(f"{_MARK.format(n)}{_MARK.format(f'end of {n}')}\n" for n in tables)
-    text = page.read_text() if page.exists() else empty
-    for name, (table, key) in tables.items():
-        text = filled(text, name, table(results[key]))
-    page.write_text(text)
+    fill_page(folder / "README.md", tables)
     plot(results["rows"], folder / "rows.png")

@@ -18,11 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hoi_d2.modeling.entity_detector.resnet import ResNetFeatures, dilate_last_stage, stride_of_mask
+from hoi_d2.modeling.layers.precision import precision_named
 
 if TYPE_CHECKING:  # transformers takes seconds to import
     from transformers import ConditionalDetrConfig, DetrConfig
-
-_PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass
@@ -93,9 +92,7 @@ class DetrNetwork(nn.Module):
         compiled: bool = False,
     ) -> None:
         super().__init__()
-        if precision not in _PRECISIONS:
-            known = ", ".join(_PRECISIONS)
-            raise ValueError(f"MODEL.DETR.PRECISION must be one of {known}, got {precision!r}")
+        dtype = precision_named(precision, key="MODEL.DETR.PRECISION")
         config_class, model_class = _transformers_classes(name)
         from transformers import ResNetConfig
 
@@ -120,7 +117,7 @@ class DetrNetwork(nn.Module):
         self.feature_channels = self.detr.model.backbone.intermediate_channel_sizes[-1]
         # Stem 4, then twice that at each stage.
         self.stride = 2 ** (len(backbone["depths"]) + (0 if dilation else 1))
-        self.precision = _PRECISIONS[precision]
+        self.precision = dtype
         self.norm_between_layers = norm_between_layers
         decoder = self.detr.model.decoder  # its own config: the losses read the other one
         decoder.config = copy.deepcopy(config)

@@ -6,7 +6,6 @@ import logging
 from typing import Any, cast
 
 import timm
-import torch
 from detectron2.config import CfgNode
 from timm.models import PretrainedCfg, is_model_in_modules
 from timm.models.byobnet import ByoBlockCfg, ByobNet
@@ -21,10 +20,10 @@ from hoi_d2.modeling.image_encoder.encoder import EncoderOptions, ImageEncoder
 from hoi_d2.modeling.image_encoder.vit import VisionTransformerEncoder
 from hoi_d2.modeling.image_encoder.weights import load_image_encoder_weights
 from hoi_d2.modeling.layers.onednn import use_onednn
+from hoi_d2.modeling.layers.precision import precision_named
 
 logger = logging.getLogger(__name__)
 Network = VisionTransformer | ByobNet | EfficientNet
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def build_image_encoder(cfg: CfgNode, *, frozen: bool = False) -> ImageEncoder:
@@ -58,7 +57,7 @@ def build_image_encoder(cfg: CfgNode, *, frozen: bool = False) -> ImageEncoder:
         "visual_projection": projection if isinstance(network, VisionTransformer) else 0,
     }
     encoder = _encoder(network, form, recompute=node.ACTIVATION_CHECKPOINTING)
-    encoder.precision = _precision(node.PRECISION)
+    encoder.precision = precision_named(node.PRECISION, key="MODEL.IMAGE_ENCODER.PRECISION")
     use_onednn(encoder, enabled=cfg.MODEL.ONEDNN_LINEAR)
     if frozen or not cfg.MODEL.WEIGHTS:
         _load(encoder, node, pretrained)
@@ -74,13 +73,6 @@ def encoder_models(cfg: CfgNode, *, frozen: bool = False) -> list[HubModel]:
         return []
     source = node.WEIGHTS or _pretrained(node.NAME).hf_hub_id or ""
     return [HubModel(source, node.REVISION)] if is_hub_id(source) else []
-
-
-def _precision(name: str) -> torch.dtype:
-    if name not in PRECISIONS:
-        known = ", ".join(PRECISIONS)
-        raise ValueError(f"MODEL.IMAGE_ENCODER.PRECISION must be one of {known}, got {name!r}")
-    return PRECISIONS[name]
 
 
 def _encoder(network: Network, form: EncoderOptions, *, recompute: bool) -> ImageEncoder:

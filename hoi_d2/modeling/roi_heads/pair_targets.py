@@ -106,7 +106,7 @@ class PairTargets(nn.Module):
         """(M, K) priors of the loss: the pair's score where the verb is learnt, else 0.
 
         Args:
-            scores: (M,) of the pairs, to the power of training.
+            scores: (M,) fp32, of the pairs, to the power of training.
             object_classes: (M,).
         """
-        return scores.float()[:, None] * self.learnt_verbs[object_classes]
+        return scores[:, None] * self.learnt_verbs[object_classes]
