@@ -41,6 +41,7 @@ from hoi_d2.modeling.entity_detector.interface import Entities, EntityDetector
 from hoi_d2.protocols import has_capability
 from hoi_d2.registration import register
 from hoi_d2.utils.files import write_json
+from hoi_d2.utils.user_errors import UserError
 
 REST, POST, PLAIN = "the rest", "post-processing", "plain DETR forward"
 DETECTOR = "entity_detector"
@@ -59,6 +60,9 @@ def main(argv: Sequence[str]) -> int:
         metavar="KEY=VALUE|FILE.yaml",
         help="also measure with this key, or this config",
     )
+    parser.add_argument(
+        "--inside", default="", metavar="PART", help="also measure the parts of this part"
+    )
     args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -66,7 +70,9 @@ def main(argv: Sequence[str]) -> int:
     cases = {"config": load_config(args.config_file, args.opts)}
     for change in args.compare:
         cases[change] = _compared_config(change, args.config_file, args.opts)
-    result = benchmark(cases, size=tuple(args.size), batch=args.batch, rounds=args.rounds)
+    result = benchmark(
+        cases, size=tuple(args.size), batch=args.batch, rounds=args.rounds, inside=args.inside
+    )
     print(table(result))
     if args.json:
         write_json(args.json, result)
@@ -83,7 +89,12 @@ def _compared_config(change: str, config_file: str, options: Sequence[str]) -> C
 
 
 def benchmark(
-    cases: dict[str, CfgNode], *, size: tuple[int, int], batch: int, rounds: int
+    cases: dict[str, CfgNode],
+    *,
+    size: tuple[int, int],
+    batch: int,
+    rounds: int,
+    inside: str = "",
 ) -> dict[str, Any]:
     """Times the forward pass in evaluation mode.
 
@@ -92,6 +103,7 @@ def benchmark(
         size: height and width of the images; image-level models have squares of their own.
         batch: images at once.
         rounds: how often each case runs, after a first time that does not count.
+        inside: a part whose own parts are measured as well.
 
     Returns:
         `parts` and `shares` of the first case: part -> median seconds or share, for `clock` and
@@ -102,6 +114,9 @@ def benchmark(
     cfg = next(iter(cases.values()))
     models = {name: build_model(case).eval() for name, case in cases.items()}
     first: Any = next(iter(models.values()))
+    if inside and not isinstance(getattr(first, inside, None), nn.Module):
+        known = ", ".join(name for name, _ in first.named_children())
+        raise UserError(f"--inside {inside}: expected one of {known}")
     if has_capability(first, "classifies_images"):
         size = (first.image_encoder.image_size,) * 2
     inputs = random_images(size, batch)
@@ -112,7 +127,7 @@ def benchmark(
     )
     for _ in range(rounds + 1):
         for name, model in models.items():
-            watch_forward(model, inputs, watches[name])
+            watch_forward(model, inputs, watches[name], inside)
         if plain:
             with plain_watch.round(PLAIN):
                 plain(inputs)
@@ -121,7 +136,9 @@ def benchmark(
     if plain:
         totals[PLAIN] = {k: s[PLAIN] for k, s in _without_first(plain_watch).items()}
     detectors = {
-        n: {k: p[k][DETECTOR] for k in (CLOCK, CPU)} for n, p in parts.items() if DETECTOR in p[CPU]
+        n: {k: sum(v for part, v in p[k].items() if part.startswith(DETECTOR)) for k in p}
+        for n, p in parts.items()
+        if DETECTOR in p[CPU]
     }
     base = next(iter(totals.values()))
     own = next(iter(parts.values()))
@@ -146,9 +163,12 @@ def benchmark(
 
 
 @torch.no_grad()
-def watch_forward(model: Any, inputs: Batch, watch: Stopwatch) -> None:
+def watch_forward(model: Any, inputs: Batch, watch: Stopwatch, inside: str = "") -> None:
     """One forward pass as one round of `watch`."""
     owners = model_parts(model)
+    part = getattr(model, inside, None) if inside else None
+    if part is not None:  # another model of the comparison may not have it
+        owners += [(owner, method, f"{inside}: {n}") for owner, method, n in model_parts(part)]
     if hasattr(model, "interactions"):
         owners.append((model, "interactions", POST))
     with watch.methods(owners), most_pairs(model), watch.round(REST):

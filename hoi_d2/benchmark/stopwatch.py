@@ -19,7 +19,7 @@ Seconds = dict[str, dict[str, float]]
 """{"clock": {part: seconds}, "cpu": {part: seconds}}."""
 
 # Methods of a model's children that do its work. Those that a child does not have are skipped.
-_METHODS = ("forward", "preprocess", "detect", "tokens_before_last", "attend")
+_METHODS = ("forward", "preprocess", "detect", "tokens_before_last", "attend", "encoded")
 
 
 class Stopwatch:

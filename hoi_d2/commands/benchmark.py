@@ -3,6 +3,7 @@
 hoi-d2 benchmark evaluate [--results FILE --annotations FILE] [--json FILE]
 hoi-d2 benchmark {train,infer,data,cached} --config-file F [--json FILE]
 hoi-d2 benchmark batches --config-file F [--input PATH ...] [--json FILE]
+hoi-d2 benchmark linear [--rounds N] [--threads N] [--json FILE]
 hoi-d2 benchmark gpu [--device cpu --tiny]
 hoi-d2 benchmark demo [--input PATH ...] [--json FILE]
 hoi-d2 benchmark start [--json FILE]
@@ -17,7 +18,18 @@ from collections.abc import Sequence
 from hoi_d2.utils.arguments import CommandParser
 from hoi_d2.utils.user_errors import UserError
 
-BENCHMARKS = ("train", "infer", "evaluate", "data", "cached", "batches", "demo", "start", "gpu")
+BENCHMARKS = (
+    "train",
+    "infer",
+    "evaluate",
+    "data",
+    "cached",
+    "batches",
+    "linear",
+    "demo",
+    "start",
+    "gpu",
+)
 """Each is a module of `hoi_d2.benchmark` with a `main(argv)`."""
 
 

@@ -13,12 +13,14 @@ from hoi_d2.benchmark import batches as benchmark_batches
 from hoi_d2.benchmark import cached as benchmark_cached
 from hoi_d2.benchmark import data as benchmark_data
 from hoi_d2.benchmark import infer as benchmark_infer
+from hoi_d2.benchmark import linear as benchmark_linear
 from hoi_d2.benchmark import train as benchmark_train
 from hoi_d2.benchmark.images import make_records, photograph_like, training_data
 from hoi_d2.commands.main import main
 from hoi_d2.config.load import load_config
 from hoi_d2.data.vocabulary import hico_det_vocabulary, vcoco_vocabulary
 from hoi_d2.registration import register
+from hoi_d2.utils.user_errors import UserError
 from tests import toy_few
 
 
@@ -121,6 +123,27 @@ def test_batches(tmp_path, capsys):
     assert len(result["seconds"]) == 3 and result["images"] == 3
     assert max(result["score_difference"].values()) < 1e-4
     assert "as predict and eval do it" in capsys.readouterr().out
+
+
+def test_linear(tmp_path, capsys):
+    """Both ways give the same; the table has a line for each shape."""
+    path = tmp_path / "linear.json"
+    assert benchmark_linear.main(["--rounds", "1", "--json", str(path)]) == 0
+    layers = json.loads(path.read_text())["layers"]
+    assert len(layers) == len(benchmark_linear.SHAPES) > 0
+    assert max(layer["difference"] for layer in layers) < 1e-4
+    assert "1765 x 768 -> 3072" in capsys.readouterr().out
+
+
+def test_the_parts_of_a_part():
+    case = {"config": load_config("toy/rmlr.yaml", [])}
+    result = benchmark_infer.benchmark(
+        case, size=(64, 64), batch=1, rounds=1, inside="interaction_heads"
+    )
+    found = {n.partition(": ")[2] for n in result["parts"]["cpu"] if n.startswith("interaction_he")}
+    assert {"", "relation_encoder", "masked_roi", "reasoning"} <= found
+    with pytest.raises(UserError, match="expected one of entity_detector"):
+        benchmark_infer.benchmark(case, size=(64, 64), batch=1, rounds=1, inside="head")
 
 
 def test_a_detector_of_its_own_has_no_yardstick(tmp_path):

@@ -27,6 +27,11 @@ def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
     """`F.linear`, through oneDNN where that is faster and possible."""
     if not _pays(x, weight):
         return F.linear(x, weight, bias)
+    return through_onednn(x, weight, bias)
+
+
+def through_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.linear` of float32 tensors on a CPU, computed by oneDNN; no gradient."""
     return F.linear(x.to_mkldnn(), weight, bias).to_dense()
 
 
