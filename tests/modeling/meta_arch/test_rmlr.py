@@ -131,6 +131,18 @@ def test_only_verbs_that_go_with_the_object_and_scores_are_logit_times_prior():
     assert len(bound) == len({tuple(p) for p in pair.tolist()})
 
 
+def test_the_loss_has_the_exponent_of_training():
+    model = rmlr("MODEL.RMLR.LOSS.PRIOR_EXPONENT_TRAIN", 0.5)
+    seen = {}
+    model.verb_loss.register_forward_hook(lambda _, given, loss: seen.update(priors=given[1]))
+    model.pair_generator.register_forward_hook(lambda _, given, pairs: seen.update(pairs=pairs))
+    model([model_input()])
+    scores = sorted(seen["pairs"].pair_scores.tolist())
+    assert scores == pytest.approx([0.7 * 0.8, 0.9 * 0.7, 0.9 * 0.7, 0.9 * 0.8])
+    best = seen["priors"].max(dim=1).values  # of a verb that goes with the object
+    torch.testing.assert_close(best, seen["pairs"].pair_scores ** 0.5)
+
+
 def test_caps():
     assert len(rmlr("MODEL.HOI.MAX_DETECTIONS", 3).eval()([model_input()])[0]["hoi_instances"]) == 3
     found = rmlr("MODEL.HOI.SCORE_THRESHOLD", 0.99).eval()([model_input()])[0]["hoi_instances"]
