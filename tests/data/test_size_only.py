@@ -11,7 +11,7 @@ from PIL import Image
 
 from hoi_d2.config.load import load_config
 from hoi_d2.data.mappers import HOIDatasetMapper
-from hoi_d2.data.size_only import SizeOnlyInput
+from hoi_d2.data.size_only import SizeOnlyInput, size_after
 from hoi_d2.utils.rng import sample_rng
 
 SIZES = [(1, 1), (37, 53), (60, 40)]
@@ -66,6 +66,21 @@ def test_targets_equal_those_of_the_image(tmp_path, options, size):
             assert torch.equal(
                 found["hoi_instances"].get(name), expected["hoi_instances"].get(name)
             )
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        T.NoOpTransform(),
+        T.HFlipTransform(20),
+        T.ResizeTransform(30, 20, 15, 44),
+        T.CropTransform(2, 3, 5, 6),
+        T.CropTransform(2, 3, 100, 100),  # beyond the image
+    ],
+)
+def test_size_after_a_transform(transform):
+    image = np.zeros((30, 20, 3), dtype=np.uint8)
+    assert size_after(transform, 30, 20) == transform.apply_image(image).shape[:2]
 
 
 def test_a_transform_of_unknown_kind_is_applied():

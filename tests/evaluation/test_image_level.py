@@ -24,6 +24,7 @@ from hoi_d2.evaluation.image_level_metrics import (
     mean_percent,
     read_image_scores,
     score_image_level,
+    stanford40_metrics,
     write_image_scores,
 )
 from hoi_d2.evaluation.results import ResultFormatError
@@ -137,6 +138,15 @@ def test_stanford40_evaluator(dataset, tmp_path):
     assert evaluator.evaluate()["stanford40"] == {"mAP": 100.0, "accuracy": 50.0}
     written = json.loads((tmp_path / "stanford40_metrics.json").read_text())
     assert written == {"stanford40/mAP": 100.0, "stanford40/accuracy": 50.0}
+
+
+@pytest.mark.parametrize(
+    ("classes", "accuracy"), [([0, 2, 2], 100), ([0, 2, 1], 200 / 3), ([0, 0, 1], 100 / 3)]
+)
+def test_accuracy_is_the_share_of_images_whose_best_class_is_theirs(classes, accuracy):
+    scores = np.array([[0.9, 0.1, 0.0], [0.2, 0.1, 0.7], [0.1, 0.2, 0.3]])
+    labels = np.where(np.eye(3)[classes] > 0, 1, -1).astype(np.int8)
+    assert stanford40_metrics(scores, labels)["accuracy"] == pytest.approx(accuracy)
 
 
 def test_mpii_evaluator(dataset, caplog):
