@@ -143,8 +143,7 @@ class RmLR(nn.Module):
             return self.interactions(vectors.verb_logits, pairs, batched_inputs)
         matches = self.targets.match(pairs, batched_inputs)
         verbs = self.targets.verbs(matches, pairs, batched_inputs)
-        scores = pairs.pair_scores.float() ** self.prior_exponents[0]
-        priors = self.targets.priors(scores, pairs.object_classes)
+        priors = self.pair_priors(pairs, self.prior_exponents[0])
         losses = {"loss_verb": self.verb_loss(vectors.verb_logits, priors, verbs)}
         return losses | self.alignment_losses(vectors, matches)
 
@@ -158,9 +157,10 @@ class RmLR(nn.Module):
         self, verb_logits: Tensor, pairs: CandidatePairs, batched_inputs: list[dict[str, Any]]
     ) -> list[ImageResults]:
         """(M, K) logits as scores sigmoid(logit) * prior, in instances of the original sizes."""
+        priors = self.pair_priors(pairs, self.prior_exponents[1])
         return hoi_postprocess(
             pairs,
-            verb_logits.float().sigmoid() * self.pair_priors(pairs),
+            verb_logits.float().sigmoid() * priors,
             original_sizes(batched_inputs, pairs),
             hoi_of=self.hoi_of,
             score_threshold=self.score_threshold,
@@ -168,9 +168,14 @@ class RmLR(nn.Module):
             one_object=self.one_object,
         )
 
-    def pair_priors(self, pairs: CandidatePairs) -> Tensor:
-        """(M, K): (s_h s_o)^exponent where the verb is possible for the object, else 0."""
-        scores = pairs.pair_scores.float() ** self.prior_exponents[1]
+    def pair_priors(self, pairs: CandidatePairs, exponent: float) -> Tensor:
+        """(M, K): (s_h s_o)^exponent where the verb is possible for the object, else 0.
+
+        In training it is 0 as well where the training set does not teach the verb.
+        """
+        scores = pairs.pair_scores.float() ** exponent
+        if self.training:
+            return self.targets.priors(scores, pairs.object_classes)
         return scores[:, None] * self.valid_verbs[pairs.object_classes]
 
     @property
