@@ -56,6 +56,13 @@ class Layouts:
         mapper = LayoutMapper(is_train=True, num_verbs=len(VOCABULARY.verbs))
         return cls([mapper(r) for r in records], HOIGroundTruth.from_dataset_dicts(records))
 
+    def part(self, share: float) -> Layouts:
+        """A random share of the images, always the same; to train on."""
+        generator = torch.Generator().manual_seed(0)
+        rows = torch.randperm(len(self.inputs), generator=generator)
+        rows = rows[: round(share * len(rows))].sort().values
+        return Layouts([self.inputs[i] for i in rows.tolist()], self.truth)
+
 
 def groups(unseen: str = "") -> dict[str, tuple[int, ...]]:
     """HOI classes of the columns: rare and few-shot ones, or with a zero-shot split its own."""
@@ -101,7 +108,7 @@ class Looked:
 
     Attributes:
         logits: (M, K) of all pairs.
-        overall: (M, D) the vectors of L^m, None without it.
+        overall: (M, D) the vectors of L^m; None without it, or if they were not asked for.
         matches: which pairs are annotated.
         boxes: (M, 2, 4) human and object.
         kinds, images: (M,) class of the object, `image_id`.
@@ -116,9 +123,16 @@ class Looked:
 
 
 @torch.no_grad()
-def look(model: LayoutRmLR, layouts: Layouts) -> Iterator[Looked]:
-    """Every human with every other annotated box; no dropout."""
+def look(model: LayoutRmLR, layouts: Layouts, *, vectors: bool = False) -> Iterator[Looked]:
+    """Every human with every other annotated box; no dropout.
+
+    Args:
+        model: in testing mode.
+        layouts: the images.
+        vectors: whether to compute those of L^m too.
+    """
     heads = model.interaction_heads
+    heads.training = vectors  # of this module alone: its parts stay without dropout
     for start in range(0, len(layouts.inputs), _BATCH):
         batch = layouts.inputs[start : start + _BATCH]
         instances = [x["instances"] for x in batch]
@@ -128,45 +142,48 @@ def look(model: LayoutRmLR, layouts: Layouts) -> Iterator[Looked]:
         rows = human_object_pairs(found, counts, VOCABULARY.person)
         targets = packed_targets([x["hoi_instances"] for x in batch], instances)
         matches = match_packed(found, rows, annotated, *targets, _IOU)
-        vectors = heads.pair_vectors(
-            found.boxes, found.classes, found.scores, counts.tolist(), rows
-        )
+        seen = heads.pair_vectors(found.boxes, found.classes, found.scores, counts.tolist(), rows)
         ids = torch.tensor([x["image_id"] for x in batch])
         yield Looked(
-            vectors.verb_logits,
-            vectors.overall,
+            seen.verb_logits,
+            seen.overall,
             matches,
             found.boxes[rows],
             found.classes[rows[:, 1]],
             ids[found.images[rows[:, 0]]],
         )
+    heads.training = False
 
 
-def results(looked: Looked, hoi_of: Tensor) -> HOIResults:
-    """The scores of all classes that a pair can be."""
+def results(looked: Looked, hoi_of: Tensor, logits: Tensor) -> HOIResults:
+    """The scores of all classes that a pair can be; `logits` (M, K)."""
     hois = hoi_of[looked.kinds]
     pair, verb = (hois >= 0).nonzero(as_tuple=True)
     human, object_ = looked.boxes[pair].unbind(dim=1)
     columns = (looked.images[pair], human, object_, looked.kinds[pair], verb, hois[pair, verb])
-    scores = looked.logits.sigmoid()[pair, verb]
+    scores = logits.sigmoid()[pair, verb]
     return HOIResults(*(c.numpy() for c in (*columns, scores)))
 
 
 def score(model: LayoutRmLR, layouts: Layouts, unseen: str = "") -> dict[str, float]:
+    """mAP in percent over all classes and over `groups`, by HICO-DET's official rule."""
+    hoi_of = torch.from_numpy(VOCABULARY.hoi_of)
+    found = [results(looked, hoi_of, looked.logits) for looked in look(model.eval(), layouts)]
+    return means(found, layouts, unseen)
+
+
+def means(found: list[HOIResults], layouts: Layouts, unseen: str = "") -> dict[str, float]:
     """mAP in percent over all classes and over `groups`, by HICO-DET's official rule.
 
     Means run over the classes that have an annotated pair in `layouts`: all of them in the test
     set, fewer in a tenth of the training images. few1, few5 and few10 are HICO's classes with at
     most so many positive training images.
     """
-    model.eval()
-    hoi_of = torch.from_numpy(VOCABULARY.hoi_of)
-    found = HOIResults.concatenate([results(looked, hoi_of) for looked in look(model, layouts)])
-    scores = score_hico_det(found, layouts.truth, VOCABULARY)
+    scores = score_hico_det(HOIResults.concatenate(found), layouts.truth, VOCABULARY)
     present = scores.num_positives > 0
-    means = {"all": 100 * scores.ap_default[present].mean()}
+    values = {"all": 100 * scores.ap_default[present].mean()}
     for name, hois in groups(unseen).items():
         chosen = np.zeros(len(present), dtype=bool)
         chosen[list(hois)] = True
-        means[name] = 100 * scores.ap_default[chosen & present].mean()
-    return {name: float(value) for name, value in means.items()}
+        values[name] = 100 * scores.ap_default[chosen & present].mean()
+    return {name: float(value) for name, value in values.items()}

@@ -13,10 +13,11 @@ import hoi_d2  # first: makes detectron2 importable without its compiled part
 
 # isort: split
 import torch
-from layouts import VOCABULARY, Layouts, look
+from layouts import VOCABULARY, Layouts, Looked, look, means, results
 from torch import Tensor
 
 from hoi_d2.config.load import load_config
+from hoi_d2.evaluation.results import HOIResults
 from hoi_d2.modeling.language.cross_modal_alignment import CrossModalAlignment
 from hoi_d2.modeling.language.linguistic_knowledge import LinguisticKnowledge, normalised
 from hoi_d2.modeling.meta_arch.layout import LayoutRmLR
@@ -35,29 +36,59 @@ def sentences_found(model: LayoutRmLR, layouts: Layouts) -> dict[str, float]:
         pair's sentences, in the same unit: 0 = the text has no say in it.
     """
     model.eval()
-    for attention in model.alignment.attentions.values():
-        attention.eval()
     first = Layouts(layouts.inputs[:_IMAGES], layouts.truth)
-    # the vectors of L^m are made in training alone; dropout stays off
-    heads = model.interaction_heads
-    heads.training = True
     knowledge = model.alignment.knowledge.load()
     sums: dict[str, float] = {}
     count = 0
-    for looked in look(model, first):
+    for looked in look(model, first, vectors=True):
         candidates, owners, sentences = knowledge.sentences_of(looked.matches)
         if not len(candidates):
             continue
-        overall, projection = looked.overall[candidates], model.alignment.projection
-        seen = normalised(overall if projection is None else projection(overall))
+        seen = _in_space(model.alignment, looked.overall[candidates])
         kinds = looked.kinds[candidates]
         found = _nearest(seen, kinds, owners, sentences, knowledge.sentence[:, 0], knowledge.table)
         found |= _counterparts(model.alignment, seen, owners, sentences)
         count += len(candidates)
         for name, values in found.items():
             sums[name] = sums.get(name, 0.0) + float(values.sum())
-    heads.training = False
     return {name: total / count for name, total in sums.items()} | {"pairs": count}
+
+
+def _in_space(alignment: CrossModalAlignment, overall: Tensor) -> Tensor:
+    """(N, D) vectors of L^m in the space of the text."""
+    projection = alignment.projection
+    return normalised(overall if projection is None else projection(overall))
+
+
+def text_logits(alignment: CrossModalAlignment, looked: Looked) -> Tensor:
+    """(M, K) how much nearer the sentence of a verb is than those of the object's other verbs.
+
+    In mean L1 distance of a channel; 0 for verbs that the object does not have. RmLR itself never
+    asks: to it the text is a loss. This tells what was learnt from the text and is not used.
+    """
+    knowledge = alignment.knowledge
+    said = knowledge.sentence[:, 0]
+    distance = torch.cdist(_in_space(alignment, looked.overall), said, p=1) / said.shape[1]
+    rows = knowledge.table[looked.kinds]
+    known = rows >= 0
+    own = distance.gather(1, rows.clamp(min=0)) * known
+    mean = own.sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True).clamp(min=1)
+    return (mean - own) * known
+
+
+@torch.no_grad()
+def score_with_text(
+    model: LayoutRmLR, layouts: Layouts, unseen: str, weights: tuple[float, ...]
+) -> dict[float, dict[str, float]]:
+    """Of each weight of `text_logits` beside the model's logits: what `score` returns."""
+    hoi_of = torch.from_numpy(VOCABULARY.hoi_of)
+    model.eval().alignment.knowledge.load()
+    found: dict[float, list[HOIResults]] = {weight: [] for weight in weights}
+    for looked in look(model, layouts, vectors=True):
+        said = text_logits(model.alignment, looked)
+        for weight, some in found.items():
+            some.append(results(looked, hoi_of, looked.logits + weight * said))
+    return {weight: means(some, layouts, unseen) for weight, some in found.items()}
 
 
 def _nearest(

@@ -1,13 +1,15 @@
 """projects/alignment: which loss reaches which part of RmLR, and what its runs are made of."""
 
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from detectron2.modeling import build_model
 
-from hoi_d2.config.load import load_config
 from hoi_d2.modeling.language import linguistic_knowledge
 from tests.modeling.language.small_encoders import encoded
 from tests.modeling.tiny import GivenDetections, model_input, tiny_config
@@ -98,41 +100,163 @@ def test_trained_parameters_of_a_part(gradients):
     assert sum(counts.values()) == sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
+_MODULES = ("layouts", "run", "study", "tables", "text", "training", "variants", "report")
+
+
 @pytest.fixture
 def project(monkeypatch):
-    monkeypatch.syspath_prepend(str(_PROJECT))
-    import layouts
+    monkeypatch.setattr(linguistic_knowledge, "encode_sentences", lambda s, **_: encoded(s))
+    monkeypatch.setattr(sys, "path", [str(_PROJECT), *sys.path])
+    for name in _MODULES:
+        sys.modules.pop(name, None)
     import run
-    import text
 
-    yield run, layouts, text
-    for name in ("layouts", "run", "text"):
-        sys.modules.pop(name)
+    yield SimpleNamespace(
+        **{name: sys.modules[name] for name in _MODULES if name != "run"}, run=run
+    )
+    for name in _MODULES:
+        sys.modules.pop(name, None)
 
 
-def test_every_variant_is_what_its_name_says(project):
-    run, _, _ = project
-    for name, options in run.variants().items():
-        if not name.endswith(("none", "layers", "-0.3")):
-            continue
-        node = load_config(_PROJECT / "layout.yaml", options).MODEL.RMLR.CML
-        weights = node.SENTENCE_IRM_WEIGHT, node.WORD_IRM_WEIGHT
-        if name in ("none", "layers"):
-            assert node.ENABLED == (name == "layers") and (weights == (0, 0) or name == "none")
-            continue
-        *level, place, weight = name.split("-")
-        level, attention = level if len(level) == 2 else ("sentence", "mean")
-        assert node.CROSS_ATTENTION == attention
-        assert node.IRM_VECTORS == ("output" if "output" in place else "input")
-        assert node.FEEDS_IRM == ("input" in place)
-        assert weights == tuple(
-            float(weight) * (level in (which, "both")) for which in ("sentence", "word")
-        )
+VARIANTS = [  # arguments, ENABLED, weights, attention, IRM_VECTORS, FEEDS_IRM
+    ({"level": "none"}, False, None, None, None, None),
+    ({"level": "layers"}, True, (0, 0), "fixed", "input", True),
+    ({}, True, (0.3, 0.3), "fixed", "output", False),
+    ({"level": "word", "weight": 1.0}, True, (0, 1), "fixed", "output", False),
+    ({"level": "cls", "attention": "mean"}, True, (0.3, 0), "mean", "output", False),
+    ({"attention": "layer", "place": "output+input"}, True, (0.3, 0.3), "layer", "output", True),
+    ({"place": "input"}, True, (0.3, 0.3), "fixed", "input", True),
+    ({"place": "beside"}, True, (0.3, 0.3), "fixed", "input", False),
+]
+
+
+@pytest.mark.parametrize("arguments, enabled, weights, attention, vectors, feeds", VARIANTS)
+def test_config_of_a_variant(project, arguments, enabled, weights, attention, vectors, feeds):
+    cfg = project.variants.Variant(**arguments, steps=7).config()
+    node = cfg.MODEL.RMLR.CML
+    assert (node.ENABLED, cfg.SOLVER.MAX_ITER) == (enabled, 7)
+    if not enabled:
+        return
+    assert (node.SENTENCE_IRM_WEIGHT, node.WORD_IRM_WEIGHT) == weights
+    found = (node.CROSS_ATTENTION, node.IRM_VECTORS, node.FEEDS_IRM)
+    assert found == (attention, vectors, feeds)
+    assert cfg.MODEL.LANGUAGE.POOLING == ("cls" if arguments.get("level") == "cls" else "mean")
+
+
+def test_variants_of_the_study_have_names_of_their_own(project):
+    run = project.run
+    variants = (*run.LEVELS, *run.CHOICES)
+    assert len({v.name for v in variants}) == len(variants)
+    labels = {project.tables.label(vars(v)) for v in variants}
+    assert len(labels) == len(variants)
+
+
+@pytest.mark.parametrize(
+    "schedule, expected",
+    [("constant", [1, 1, 1]), ("falling", [1, 0.5, 0.25]), ("rising", [0, 0.5, 0.75])],
+)
+def test_factor_of_a_schedule(project, schedule, expected):
+    variant = project.variants.Variant(schedule=schedule, steps=4)
+    assert [variant.factor(step) for step in (0, 2, 3)] == expected
+
+
+def test_variants_start_from_the_weights_of_none(project):
+    none = project.training.build(project.variants.NONE, 3).state_dict()
+    found = project.training.build(project.variants.Variant(), 3).state_dict()
+    assert len(found) > len(none) > 0
+    assert all(torch.equal(found[name], value) for name, value in none.items())
+
+
+@pytest.mark.parametrize("text", ["centred", "whitened", "factor"])
+def test_other_texts(project, text):
+    variant = project.variants.Variant("sentence", text=text)
+    model = project.training.build(variant, 1)
+    project.training.prepare(model, variant)
+    said = model.alignment.knowledge.sentence[:, 0]
+    assert said.shape == (600, 128) and said.isfinite().all()
+    plain = encoded(model.alignment.knowledge.sentences).sentence
+    assert said.shape != plain.shape or not torch.allclose(said, plain)
+    project.training.prepare(model, replace(variant, text="MiniLM"))  # is loaded: stays
+    with pytest.raises(ValueError, match="for the level sentence, got both"):
+        project.training.prepare(model, replace(variant, level="both"))
+
+
+def test_text_logits_equal_a_loop(project):
+    variant = project.variants.Variant("sentence")
+    model = project.training.build(variant, 1).eval()
+    project.training.prepare(model, variant)
+    knowledge, width = model.alignment.knowledge, 128
+    kinds, overall = torch.tensor([0, 3, 79]), torch.randn(3, width)
+    looked = SimpleNamespace(kinds=kinds, overall=overall)
+    with torch.no_grad():
+        found = project.text.text_logits(model.alignment, looked)
+        seen = linguistic_knowledge.normalised(model.alignment.projection(overall))
+    for pair, kind in enumerate(kinds.tolist()):
+        verbs = [v for v in range(117) if knowledge.table[kind, v] >= 0]
+        away = [
+            (seen[pair] - knowledge.sentence[knowledge.table[kind, v], 0]).abs().mean().item()
+            for v in verbs
+        ]
+        expected = torch.zeros(117)
+        expected[verbs] = torch.tensor([sum(away) / len(away) - a for a in away])
+        torch.testing.assert_close(found[pair], expected, atol=1e-5, rtol=0)
+
+
+def test_a_run_is_made_once_and_the_best_weight_is_chosen(project, tmp_path, monkeypatch):
+    Study, Variant = project.study.Study, project.variants.Variant
+
+    def make(self, run, test):
+        file = self._file(run)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        assert not file.exists()
+        figures = {"val": {"all": -abs(run.variant.weight - 0.3)}} | ({"test": {}} if test else {})
+        file.write_text(json.dumps(figures))
+        return figures
+
+    monkeypatch.setattr(Study, "make", make)
+    study = Study(tmp_path, tmp_path, jobs=1)
+    study.data[""] = {}
+    assert study.rows([], test=True) == []
+    none = project.variants.NONE
+    assert study.tuned([none, Variant("word")]) == [none, Variant("word", weight=0.3)]
+    assert study.tuned([Variant("word")]) == [Variant("word", weight=0.3)]
+    assert not study._is_complete(project.study.Run(none, 1), test=True)
+
+
+def _row(level, seed, score, **more):
+    variant = {"attention": "fixed", "place": "output", "text": "MiniLM", "schedule": "constant"}
+    columns = ("all", "rare", "few1", "few5", "few10", "unseen", "seen")
+    scores = dict.fromkeys(columns, score)
+    row = {"level": level, "weight": 0.3, "seed": seed, "split": "uv", "steps": 8, "share": 1.0}
+    return {**variant, **row, "val": scores, "test": scores, **more}
+
+
+def _cells(table):
+    return [[c.strip() for c in line.split("|")[1:-1]] for line in table.splitlines()]
+
+
+def test_tables(project):
+    tables = project.tables
+    runs = [_row("none", 1, 40.0), _row("none", 2, 42.0)]
+    learnt = {"own": 1.0, "own_of_object": 2.0, "sentence_distance": 0.5, "sentence_moved": 0.25}
+    more = {"sentences": learnt, "test_text": {"unseen": 1.0, "seen": 2.0, "all": 3.0}}
+    more["test_text_most"] = more["test_text"]
+    runs += [_row("both", 1, 41.0, **more), _row("both", 2, 41.0, **more)]
+    closed = _cells(tables.closed_table(runs, runs))
+    assert closed[2][:3] == ["none", "-", "41.00 ± 1.41"] and closed[2][-1] == "-"
+    assert closed[3][:3] == ["both", "0.3", "41.00 ± 0.00"] and closed[3][-1] == "+0.00 ± 1.41"
+    assert _cells(tables.weights_table(runs[2:]))[2] == ["both", "41.00"]
+    assert _cells(tables.learnt_table(runs))[2][:2] == ["both", "1.00 ± 0.00"]
+    names = [row[1] for row in _cells(tables.unseen_table(runs))[2:]]
+    assert names == ["none", "both", "both, text asked", "both, text asked most"]
+    lengths = _cells(tables.lengths_table(runs, {(8, 1.0): "short"}))
+    assert [row[0] for row in lengths[2:]] == ["short", "short"]
+    assert lengths[3][-1] == "+0.00 ± 1.41"
 
 
 @pytest.mark.parametrize("images, size, steps", [(0, 1, 0), (5, 2, 6), (4, 4, 3)])
 def test_batches_are_epochs_in_the_order_of_the_seed(project, images, size, steps):
-    _, layouts, _ = project
+    layouts = project.layouts
     given = layouts.Layouts(list(range(images)), None)
     found = list(layouts.batches(given, size, steps, seed=3))
     assert found == list(layouts.batches(given, size, steps, seed=3))
@@ -142,13 +266,13 @@ def test_batches_are_epochs_in_the_order_of_the_seed(project, images, size, step
 
 
 def test_groups_of_a_zero_shot_split(project):
-    _, layouts, _ = project
+    layouts = project.layouts
     assert [len(h) for h in layouts.groups().values()] == [138, 49, 125, 162]
     assert [len(h) for h in layouts.groups("rf_uc").values()] == [120, 480]
 
 
 def test_distances_of_sentences(project):
-    _, layouts, text = project
+    layouts, text = project.layouts, project.text
     hois = torch.from_numpy(layouts.VOCABULARY.hois)
     by_object = torch.nn.functional.one_hot(hois[:, 0], 80).float()
     found = text.sentence_distances(by_object)
