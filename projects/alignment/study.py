@@ -18,7 +18,7 @@ from training import build, prepare, train
 from variants import Variant
 
 WEIGHTS = (0.1, 0.3, 1.0)
-TEXT_WEIGHTS = (0.0, 1.0, 4.0, 16.0)
+TEXT_WEIGHTS = (0.0, 4.0, 16.0)
 
 
 _STUDIES: list[Study] = []  # what forked processes find
@@ -106,11 +106,10 @@ class Study:
         prepare(model, run.variant)
         tried = score_with_text(model, data["val"], run.split, TEXT_WEIGHTS)
         best = max(TEXT_WEIGHTS, key=lambda weight: tried[weight][run.chosen_by])
-        found = score_with_text(model, data["test"], run.split, (0.0, best, TEXT_WEIGHTS[-1]))
+        found = score_with_text(model, data["test"], run.split, (0.0, best))
         return {
             "test": found[0.0],
             "test_text": found[best],
-            "test_text_most": found[TEXT_WEIGHTS[-1]],
             "text_weight": best,
             "val_text": tried,
         }

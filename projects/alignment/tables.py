@@ -14,7 +14,7 @@ sys.path.append(str(Path(__file__).parents[1] / "evidence_rows"))  # whose table
 
 from report import fill_page, grouped, spread
 
-_KEYS = ("level", "attention", "place", "text", "schedule")
+KEYS = ("level", "attention", "place", "text", "schedule")
 CLOSED, OPEN = ("all", "rare", "few1", "few5", "few10"), ("unseen", "seen", "all")
 _USUAL = {"attention": "fixed", "place": "output", "text": "MiniLM", "schedule": "constant"}
 
@@ -47,7 +47,7 @@ def _table(lines: list[list[Any]], headers: Sequence[str]) -> str:
 
 def closed_table(rows: list[dict], of_levels: list[dict]) -> str:
     """All classes are trained on; `of_levels` has the rows of *none*."""
-    groups = grouped(rows, *_KEYS)
+    groups = grouped(rows, *KEYS)
     base = [row for row in of_levels if row["level"] == "none"]
     lines = [
         [
@@ -65,7 +65,7 @@ def closed_table(rows: list[dict], of_levels: list[dict]) -> str:
 def weights_table(rows: list[dict]) -> str:
     """The validation scores that the weights were chosen by."""
     lines = []
-    for same in grouped(rows, *_KEYS).values():
+    for same in grouped(rows, *KEYS).values():
         of_weight = {row["weight"]: f"{row['val']['all']:.2f}" for row in same}
         lines.append([label(same[0]), *(of_weight[weight] for weight in sorted(of_weight))])
     weights = sorted({row["weight"] for row in rows})
@@ -75,7 +75,7 @@ def weights_table(rows: list[dict]) -> str:
 def learnt_table(rows: list[dict]) -> str:
     """What aligned pairs know of their sentences."""
     lines = []
-    for same in grouped([r for r in rows if "sentences" in r], *_KEYS).values():
+    for same in grouped([r for r in rows if "sentences" in r], *KEYS).values():
         found = [row["sentences"] for row in same]
         level = "word" if same[0]["level"] == "word" else "sentence"
         names = ("own", "own_of_object", f"{level}_distance", f"{level}_moved")
@@ -87,19 +87,18 @@ def learnt_table(rows: list[dict]) -> str:
 def unseen_table(rows: list[dict]) -> str:
     """Zero-shot splits; *text asked*: the distances to the sentences are added to the scores."""
     lines = []
-    for (split, *_), same in grouped(rows, "split", *_KEYS).items():
+    for (split, *_), same in grouped(rows, "split", *KEYS).items():
         lines.append([split, label(same[0]), *_cells(same, "test", OPEN)])
         if "test_text" in same[0]:
             asked = f"{label(same[0])}, text asked"
             lines.append([split, asked, *_cells(same, "test_text", OPEN)])
-            lines.append([split, f"{asked} most", *_cells(same, "test_text_most", OPEN)])
     return _table(lines, ["split", "variant", *OPEN])
 
 
 def lengths_table(rows: list[dict], names: dict[tuple[int, float], str]) -> str:
     """Other lengths of training, and fewer images."""
     lines = []
-    for (steps, share, *_), same in grouped(rows, "steps", "share", *_KEYS).items():
+    for (steps, share, *_), same in grouped(rows, "steps", "share", *KEYS).items():
         base = [
             row
             for row in rows

@@ -19,8 +19,6 @@ PLACES = {
     "input": [f"{CML}.IRM_VECTORS", "input", f"{CML}.FEEDS_IRM", True],
     "beside": [f"{CML}.IRM_VECTORS", "input", f"{CML}.FEEDS_IRM", False],
 }
-SCHEDULES = ("constant", "falling", "rising")
-TEXTS = ("MiniLM", "centred", "whitened", "factor")
 STEPS_AN_EPOCH = 530  # of 64 of the images that are trained on
 
 
@@ -33,11 +31,10 @@ class Variant:
             that the IRM reads with `place` "input", and no text.
         attention: `CROSS_ATTENTION`: "mean", "fixed", "learnt" or "layer".
         place: a key of `PLACES`: which vectors L^m is about, and whether the IRM reads them.
-        text: one of `TEXTS`; all but "MiniLM" for the level "sentence" alone. "centred",
-            "whitened": as MODEL.CLASSIFIER.ROWS. "factor": a random vector of the object and one
-            of the verb, which has no meaning.
-        schedule: of the weight, from the first to the last step: "constant", "falling" to 0, or
-            "rising" from 0.
+        text: "MiniLM"; the others for the level "sentence" alone. "centred": as
+            MODEL.CLASSIFIER.ROWS. "factor": a random vector of the object and one of the verb,
+            which has no meaning.
+        schedule: of the weight, from the first to the last step: "constant", or "falling" to 0.
         weight: of each L1 term; the largest one of a schedule.
         steps: of 64 images.
         share: of the images that are trained on.
@@ -85,7 +82,7 @@ class Variant:
     def factor(self, step: int) -> float:
         """Of the weight at a step, 0..1."""
         done = step / self.steps
-        return {"constant": 1.0, "falling": 1.0 - done, "rising": done}[self.schedule]
+        return {"constant": 1.0, "falling": 1.0 - done}[self.schedule]
 
 
 NONE = Variant("none")
