@@ -17,8 +17,9 @@ from hoi_d2.demo.web.guard import RequestGuard
 from hoi_d2.demo.web.page import build_page
 from hoi_d2.demo.web.session import Limits, WebSession
 from hoi_d2.demo.web.uploads import OwnersMiddleware
+from hoi_d2.inference.model_list import list_models
 from hoi_d2.inference.open_vocabulary import OPEN_CONFIG, open_predictor
-from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor, get_model, list_models
+from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor, get_model
 from hoi_d2.utils.arguments import MODEL_HELP, CommandParser, add_device_options
 
 _FOLDER = "GRADIO_TEMP_DIR"  # read by gradio where a page is built
