@@ -1,9 +1,9 @@
 """Measures the forward pass of a model by its parts, and what other config keys change.
 
-`--compare KEY=VALUE` measures the same config with another value, `--compare FILE.yaml` another
-config with the same images, in turn with the config itself, so that a busy machine slows all of
-them down alike. For a detector that is a DETR, the forward pass
-of transformers' own DETR is measured as well ("plain"). Weights are random.
+`--compare KEY=VALUE` also measures the config with another value, `--compare FILE.yaml` another
+config on the same images. All of them take turns, so that a busy machine slows them down alike. For
+a detector that is a DETR, the forward pass of transformers' own DETR is measured as well ("plain").
+Weights are random.
 
 A model of human-object pairs gets the most pairs that it can have (MAX_INSTANCES persons and
 as many objects), because the detections of random weights say nothing.
@@ -51,8 +51,10 @@ Batch = list[dict[str, Any]]
 def main(argv: Sequence[str]) -> int:
     """Prints the tables; returns the exit status."""
     parser = argument_parser("infer", __doc__)
-    parser.add_argument("--size", nargs=2, type=int, default=[800, 1066], metavar=("H", "W"))
-    parser.add_argument("--batch", type=int, default=1, help="images at once")
+    parser.add_argument(
+        "--size", nargs=2, type=int, default=[800, 1066], metavar=("H", "W"), help="of the images"
+    )
+    parser.add_argument("--batch", type=int, default=1, help="images per batch")
     parser.add_argument(
         "--compare",
         nargs="+",

@@ -36,9 +36,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--image-root", default="", help="folder of the images of a file")
     parser.add_argument("--format", default="", choices=FILE_FORMATS, help="of a file")
     parser.add_argument("--results", required=True, type=Path, help="hoi_results.json or .npz")
-    parser.add_argument("--output", required=True, type=Path)
-    parser.add_argument("--hoi", action="append", default=[], help='a class, e.g. "ride bicycle"')
-    parser.add_argument("--worst-first", action="store_true", help="most errors first")
+    parser.add_argument("--output", required=True, type=Path, help="folder to write to")
+    parser.add_argument(
+        "--hoi",
+        action="append",
+        default=[],
+        help='only this class, e.g. "ride bicycle"; may be repeated',
+    )
+    parser.add_argument(
+        "--worst-first", action="store_true", help="draw images with most errors first"
+    )
     parser.add_argument("--num", type=int, default=100, help="images to draw (default 100)")
     parser.add_argument(
         "--score-threshold",
