@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 from detectron2.config import CfgNode
+from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
 from hoi_d2.config.load import load_config
@@ -87,6 +88,7 @@ def _train(output: Path) -> dict[str, float]:
     options = ("SOLVER.MAX_ITER", TRAIN_ITERATIONS, "SOLVER.CHECKPOINT_PERIOD", TRAIN_ITERATIONS)
     cfg = _config(output, *options, "SOLVER.WARMUP_ITERS", 20)
     output.mkdir(parents=True)
+    seed_all_rng(cfg.SEED)  # as `hoi-d2 train` does: the weights of the head start at random
     trainer = HOITrainer(cfg)
     trainer.resume_or_load(resume=False)
     trainer.train()
