@@ -1,6 +1,8 @@
 """The demo without input (`make demo`): photographs, then the toy world, on a CPU in minutes.
 
 The toy part draws interactions with the shipped weights, trains RmLR briefly and evaluates both.
+With several threads the figure of the training varies a little: their order of summation is not
+fixed.
 """
 
 from __future__ import annotations
