@@ -15,7 +15,8 @@ from hoi_d2.utils.light_imports import load_torchvision_without_compiler
 if TYPE_CHECKING:
     from hoi_d2 import modeling
     from hoi_d2.config.defaults import add_hoi_config
-    from hoi_d2.inference.predictor import HOIPredictor, get_model, list_models
+    from hoi_d2.inference.model_list import list_models
+    from hoi_d2.inference.predictor import HOIPredictor, get_model
     from hoi_d2.inference.video_visualizer import HOIVideoVisualizer
     from hoi_d2.registration import register
     from hoi_d2.visualization.visualizer import HOIVisualizer
@@ -38,7 +39,7 @@ _PUBLIC = {
     "HOIVideoVisualizer": "hoi_d2.inference.video_visualizer",
     "HOIVisualizer": "hoi_d2.visualization.visualizer",
     "get_model": "hoi_d2.inference.predictor",
-    "list_models": "hoi_d2.inference.predictor",
+    "list_models": "hoi_d2.inference.model_list",
     "add_hoi_config": "hoi_d2.config.defaults",
     "register": "hoi_d2.registration",
 }

@@ -176,7 +176,9 @@ def run(*command: str | Path, folder: Path) -> str:
 
 def new_environment(folder: Path) -> tuple[str, Path]:
     """uv, and the Python of an empty environment in the folder."""
-    uv = shutil.which("uv") or str(ROOT / ".uv" / "bin" / "uv")
+    uv = shutil.which("uv") or shutil.which("uv", path=str(ROOT / ".uv" / "bin"))
+    if uv is None:
+        pytest.skip("uv is neither on PATH nor in .uv, where `make env` puts it")
     run(uv, "venv", "--quiet", "--python", sys.executable, folder / "env", folder=folder)
     return uv, folder / "env" / "bin" / "python"
 

@@ -85,11 +85,7 @@ def benchmark(cfg: CfgNode, folder: Path, *, rounds: int, crowd: bool = True) ->
     for number in range(rounds + 1):
         for name, trainer in trainers.items():
             seed_all_rng(number)  # the same dropout
-            pairs = most_pairs(models[name]) if crowd else nullcontext()
-            with EventStorage(0), pairs, recorded(models[name], losses[name]):
-                with watches[name].round(name):
-                    for _ in range(steps):
-                        trainer._trainer.run_step()
+            _run_epoch(trainer, steps, watches[name], name, losses[name], crowd=crowd)
     for name, trainer in trainers.items():
         trainer._trainer.close()
         del watches[name].rounds[0]
@@ -103,16 +99,34 @@ def benchmark(cfg: CfgNode, folder: Path, *, rounds: int, crowd: bool = True) ->
         "images": len(records),
         "augmentations": cfg.MODEL.ENTITY_DETECTOR.CACHE_AUGMENTATIONS,
         "seconds": {
-            name: {
-                kind: watch.seconds(statistics.median)[kind][name]
-                / images.get(name, images[ONLINE])
-                for kind in (CLOCK, CPU)
-            }
+            name: _seconds_per_image(watch, name, images.get(name, images[ONLINE]))
             for name, watch in watches.items()
         },
         "entry_mb": _folder_bytes(folder / "cache") / counts["stored"] / 1e6,
         "loss_difference": _difference(losses[ONLINE], losses[CACHED]),
     }
+
+
+def _run_epoch(
+    trainer: HOITrainer,
+    steps: int,
+    watch: Stopwatch,
+    name: str,
+    losses: list[Losses],
+    *,
+    crowd: bool,
+) -> None:
+    """One round of the watch; the losses are appended."""
+    model = unwrapped(trainer.model)
+    pairs = most_pairs(model) if crowd else nullcontext()
+    with EventStorage(0), pairs, recorded(model, losses), watch.round(name):
+        for _ in range(steps):
+            trainer._trainer.run_step()
+
+
+def _seconds_per_image(watch: Stopwatch, name: str, images: int) -> dict[str, float]:
+    median = watch.seconds(statistics.median)
+    return {kind: median[kind][name] / images for kind in (CLOCK, CPU)}
 
 
 def _trainer(cfg: CfgNode, output: Path) -> HOITrainer:

@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     """Prints the tables; returns the exit status."""
     parser = argument_parser("data", __doc__)
     parser.add_argument("--images", type=int, default=24, help="images read per round")
-    parser.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2], help="numbers to try")
     parser.add_argument("--batches", type=int, default=8, help="batches read by the loader")
     args = parser.parse_args(argv)
     if args.threads:

@@ -1,9 +1,9 @@
 """Measures the forward pass of a model by its parts, and what other config keys change.
 
-`--compare KEY=VALUE` measures the same config with another value, `--compare FILE.yaml` another
-config with the same images, in turn with the config itself, so that a busy machine slows all of
-them down alike. For a detector that is a DETR, the forward pass
-of transformers' own DETR is measured as well ("plain"). Weights are random.
+`--compare KEY=VALUE` also measures the config with another value, `--compare FILE.yaml` another
+config on the same images. All of them take turns, so that a busy machine slows them down alike. For
+a detector that is a DETR, the forward pass of transformers' own DETR is measured as well ("plain").
+Weights are random.
 
 A model of human-object pairs gets the most pairs that it can have (MAX_INSTANCES persons and
 as many objects), because the detections of random weights say nothing.
@@ -51,8 +51,10 @@ Batch = list[dict[str, Any]]
 def main(argv: Sequence[str]) -> int:
     """Prints the tables; returns the exit status."""
     parser = argument_parser("infer", __doc__)
-    parser.add_argument("--size", nargs=2, type=int, default=[800, 1066], metavar=("H", "W"))
-    parser.add_argument("--batch", type=int, default=1, help="images at once")
+    parser.add_argument(
+        "--size", nargs=2, type=int, default=[800, 1066], metavar=("H", "W"), help="of the images"
+    )
+    parser.add_argument("--batch", type=int, default=1, help="images per batch")
     parser.add_argument(
         "--compare",
         nargs="+",
@@ -107,7 +109,7 @@ def benchmark(
 
     Returns:
         `parts` and `shares` of the first case: part -> median seconds or share, for `clock` and
-        `cpu`; `plain`: seconds of transformers' DETR or None; `compared`: for each case its
+        `cpu`; `compared`: for each case, and for transformers' own DETR if the detector is one, its
         `seconds`, their `ratio` to those of the first case, and those of the entity `detector`,
         None where there is none.
     """
@@ -119,28 +121,7 @@ def benchmark(
         raise UserError(f"--inside {inside}: expected one of {known}")
     if has_capability(first, "classifies_images"):
         size = (first.image_encoder.image_size,) * 2
-    inputs = random_images(size, batch)
-    watches, plain, plain_watch = (
-        {name: Stopwatch() for name in models},
-        plain_detr(first),
-        Stopwatch(),
-    )
-    for _ in range(rounds + 1):
-        for name, model in models.items():
-            watch_forward(model, inputs, watches[name], inside)
-        if plain:
-            with plain_watch.round(PLAIN):
-                plain(inputs)
-    parts = {name: _without_first(watch) for name, watch in watches.items()}
-    totals = {n: {k: sum(p[k].values()) for k in (CLOCK, CPU)} for n, p in parts.items()}
-    if plain:
-        totals[PLAIN] = {k: s[PLAIN] for k, s in _without_first(plain_watch).items()}
-    detectors = {
-        n: {k: sum(v for part, v in p[k].items() if part.startswith(DETECTOR)) for k in p}
-        for n, p in parts.items()
-        if DETECTOR in p[CPU]
-    }
-    base = next(iter(totals.values()))
+    parts = _measured(models, random_images(size, batch), rounds=rounds, inside=inside)
     own = next(iter(parts.values()))
     return {
         "model": cfg.MODEL.META_ARCHITECTURE,
@@ -151,14 +132,42 @@ def benchmark(
         "rounds": rounds,
         "parts": own,
         "shares": {kind: shares(seconds) for kind, seconds in own.items()},
-        "compared": {
-            name: {
-                "seconds": total,
-                "ratio": {k: total[k] / base[k] for k in total},
-                "detector": detectors.get(name),
-            }
-            for name, total in totals.items()
-        },
+        "compared": _compared(parts),
+    }
+
+
+def _measured(
+    models: dict[str, Any], inputs: Batch, *, rounds: int, inside: str
+) -> dict[str, Seconds]:
+    """The seconds of each part of each model, and of the first one's plain DETR if it has one."""
+    watches = {name: Stopwatch() for name in models}
+    if plain := plain_detr(next(iter(models.values()))):
+        watches[PLAIN] = Stopwatch()
+    for _ in range(rounds + 1):
+        for name, model in models.items():
+            watch_forward(model, inputs, watches[name], inside)
+        if plain:
+            with watches[PLAIN].round(PLAIN):
+                plain(inputs)
+    return {name: _without_first(watch) for name, watch in watches.items()}
+
+
+def _compared(parts: dict[str, Seconds]) -> dict[str, dict[str, Any]]:
+    """For each case its seconds, their ratio to the first case, and those of its detector."""
+    totals = {n: {k: sum(p[k].values()) for k in (CLOCK, CPU)} for n, p in parts.items()}
+    base = next(iter(totals.values()))
+    detectors = {
+        n: {k: sum(v for part, v in p[k].items() if part.startswith(DETECTOR)) for k in p}
+        for n, p in parts.items()
+        if DETECTOR in p[CPU]
+    }
+    return {
+        name: {
+            "seconds": total,
+            "ratio": {k: total[k] / base[k] for k in total},
+            "detector": detectors.get(name),
+        }
+        for name, total in totals.items()
     }
 
 

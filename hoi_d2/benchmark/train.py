@@ -1,7 +1,7 @@
 """Measures a training step by its parts, and whether the loader keeps up with it.
 
 The steps are the trainer's own: its loader, precision, accumulation, clipping and guard. The
-yardstick, "plain", is the forward pass of transformers' own DETR in float32 and without gradients,
+reference, "plain", is the forward pass of transformers' own DETR in float32 and without gradients,
 on images of the same size. All kinds of steps run in turn, round by round, in one process, so that
 a busy machine slows all of them down alike; CPU time is measured next to the clock.
 

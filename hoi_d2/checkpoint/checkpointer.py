@@ -114,7 +114,7 @@ class HOICheckpointer(DetectionCheckpointer):
             reason = error.__context__ if isinstance(error.__context__, OSError) else error
             raise CheckpointError(
                 f"{path} could not be written ({reason}). The checkpoints before it are whole: "
-                "free some space, and go on with --resume"
+                "free some space, then use --resume to continue"
             ) from error
         if path.name == FINAL or _PERIODIC.fullmatch(path.name):
             self.tag_last_checkpoint(path.name)

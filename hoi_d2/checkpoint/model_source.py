@@ -93,7 +93,7 @@ def model_config(
     if path.suffix in _SUFFIXES:
         raise UnknownModelError(f"no file {name}")
     if path.is_dir():
-        raise WeightsError(f"{name} is no folder of a model: {_lacking(path)}")
+        raise WeightsError(f"{name} is not the folder of a model: {_lacking(path)}")
     found = _HUB_ID.fullmatch(name)
     if found and not (configs_root() / found[1].split("/")[0]).is_dir():
         return _with_hub(found[1], found[2], options)
@@ -135,7 +135,7 @@ def _with_folder(
     """The config of a folder, else the one in its weights; of a stranger it imports nothing."""
     files = [folder / name for name in (FINAL, PUBLISHED) if (folder / name).is_file()]
     if not files and WEIGHTS not in options:
-        raise WeightsError(f"{source} is no folder of a model: {_lacking(folder)}")
+        raise WeightsError(f"{source} is not the folder of a model: {_lacking(folder)}")
     if not (folder / CONFIG).is_file():
         return _with_file(str(files[0]), options) if files else _no_config(source)
     if is_own:
@@ -200,7 +200,7 @@ def _lacking(folder: Path) -> str:
 
 
 def _no_config(source: str) -> CfgNode:
-    raise WeightsError(f"{source} is no folder of a model: it has no {CONFIG}")
+    raise WeightsError(f"{source} is not the folder of a model: it has no {CONFIG}")
 
 
 def _what(file: Path) -> str:

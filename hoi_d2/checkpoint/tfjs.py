@@ -98,7 +98,7 @@ def binary_files(path: Path, manifest: list[dict[str, Any]]) -> list[Path]:
     files = [path.parent / Path(name).name for group in manifest for name in group["paths"]]
     for file in files:
         if not file.is_file():
-            raise MissingFileError(f"{path} needs {file.name} next to it, which is not there")
+            raise MissingFileError(f"{path} needs {file.name} next to it: file not found")
     return files
 
 

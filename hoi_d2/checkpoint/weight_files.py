@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import pickle
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from hoi_d2.checkpoint.errors import UnreadableFileError, WeightsError
 from hoi_d2.checkpoint.hub import hub_folder, is_hub_id
 from hoi_d2.checkpoint.page_files import check_page_file
 from hoi_d2.checkpoint.python_packages import PACKAGE_PREFIX, package_weights
+from hoi_d2.checkpoint.torch_files import read_torch_file
 from hoi_d2.checkpoint.zoo_pickle import zoo_checkpoint
 from hoi_d2.data.class_spaces import UNUSED
 from hoi_d2.model_zoo import local_path
@@ -32,7 +30,6 @@ from hoi_d2.utils.files import sha256_of
 _NAME_MAX = 255  # bytes of a file name on Linux; a longer one is an OSError
 _INDEX = "model.safetensors.index.json"
 _IN_DIRECTORY = ("model.safetensors", "pytorch_model.bin")
-_LARGEST_RATIO = 4  # bytes of the entries of an archive per byte of the archive
 _JSON_ENTRIES = ("classes", "frozen", "vocabulary")  # of our own files' metadata
 
 
@@ -189,7 +186,7 @@ def _names_in(index: Path) -> list[str]:
             raise UnreadableFileError(f"{index} names {shown}, expected a file of its own folder")
         if not (index.parent / name).is_file():
             raise UnreadableFileError(
-                f"{index} names {name}, which is not there: download it again"
+                f"{index} names {name}, which does not exist: download it again"
             )
     return names
 
@@ -197,7 +194,7 @@ def _names_in(index: Path) -> list[str]:
 def _read(path: Path) -> WeightFile:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    data = zoo_checkpoint(path) if path.suffix == ".pkl" else _read_pickle(path)
+    data = zoo_checkpoint(path) if path.suffix == ".pkl" else read_torch_file(path)
     for key in ("model", "model_state_dict", "state_dict"):
         if isinstance(data.get(key), dict):
             extra = {name: value for name, value in data.items() if name != key}
@@ -224,58 +221,6 @@ def metadata_of(file: Any) -> dict[str, Any]:
             with suppress(ValueError, RecursionError):  # somebody else's entry of that name
                 found[name] = json.loads(found[name])
     return found
-
-
-def _read_pickle(path: Path) -> dict[str, Any]:
-    try:
-        if zipfile.is_zipfile(path):
-            _check_archive(path)
-        with _namespaces_allowed():
-            data = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).split("WeightsUnpickler error:")[-1].strip().splitlines()[0]
-        raise UnreadableFileError(
-            f"{path} is refused: it holds more than weights, and reading that would run code from "
-            f"the file ({reason}). If you trust whoever made it, take out the weights on a machine "
-            "that you can lose: torch.save(torch.load(FILE, weights_only=False)['model'], NEW)"
-        ) from error
-    except UnreadableFileError:
-        raise
-    except Exception as error:  # a damaged pickle calls its reader with anything
-        what = str(error) or type(error).__name__
-        raise UnreadableFileError(f"{path} is damaged or not a weight file: {what}") from error
-    if not isinstance(data, dict):
-        raise WeightsError(f"{path} holds a {type(data).__name__}, not a dict of weights")
-    return data
-
-
-def _check_archive(path: Path) -> None:
-    """Refuses archives that torch.save does not write.
-
-    Raises:
-        UnreadableFileError: compressed entries, which may be of any size, or a wrong checksum,
-            which torch.load does not look at.
-    """
-    archive = zipfile.ZipFile(path)
-    size = sum(entry.file_size for entry in archive.infolist())
-    if size > _LARGEST_RATIO * path.stat().st_size:
-        raise UnreadableFileError(
-            f"{path} is refused: {size >> 20} MB are packed into {path.stat().st_size >> 10} kB, "
-            "and torch.save compresses nothing"
-        )
-    if broken := archive.testzip():
-        raise UnreadableFileError(f"{path} is damaged in {broken}")
-
-
-def _namespaces_allowed() -> AbstractContextManager[Any]:
-    """Lets torch.load read argparse's options, which training checkpoints of DETR hold.
-
-    They are a bag of plain values: reading them runs nothing.
-    """
-    if hasattr(torch.serialization, "safe_globals"):
-        return torch.serialization.safe_globals([argparse.Namespace])
-    torch.serialization.add_safe_globals([argparse.Namespace])  # torch 2.4
-    return nullcontext()
 
 
 def _tensors(path: Path, state: dict[Any, Any]) -> dict[str, Tensor]:

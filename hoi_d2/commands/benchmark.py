@@ -1,12 +1,17 @@
 """Measures the time of a job and the share of each part.
 
-hoi-d2 benchmark evaluate [--results FILE --annotations FILE] [--json FILE]
-hoi-d2 benchmark {train,infer,data,cached} --config-file F [--json FILE]
-hoi-d2 benchmark batches --config-file F [--input PATH ...] [--json FILE]
-hoi-d2 benchmark linear [--rounds N] [--threads N] [--json FILE]
-hoi-d2 benchmark gpu [--device cpu --tiny]
-hoi-d2 benchmark demo [--input PATH ...] [--json FILE]
-hoi-d2 benchmark start [--json FILE]
+    hoi-d2 benchmark infer --config-file F            a model's forward pass
+    hoi-d2 benchmark train --config-file F            a training step and its loader
+    hoi-d2 benchmark data --config-file F             reading training images
+    hoi-d2 benchmark cached --config-file F           training from stored outputs of the detector
+    hoi-d2 benchmark batches --config-file F [--input PATH ...]    images of mixed sizes
+    hoi-d2 benchmark evaluate [--results FILE --annotations FILE]  scoring a result file
+    hoi-d2 benchmark demo [--input PATH ...]          the demo on photographs
+    hoi-d2 benchmark start                            the start of commands
+    hoi-d2 benchmark linear                           linear layers with oneDNN
+    hoi-d2 benchmark gpu [--device cpu --tiny]        numbers, speed and memory on a GPU
+
+hoi-d2 benchmark infer --help (and so on) shows the options; --json FILE writes the figures.
 """
 
 from __future__ import annotations

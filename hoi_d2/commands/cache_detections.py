@@ -14,7 +14,8 @@ hoi-d2 cache --training --config-file configs/RmLR/R50.yaml --output output/cach
     MODEL.ENTITY_DETECTOR.CACHE_AUGMENTATIONS 2
 
 The key of an entry is file, input size or augmentation, weights and settings. A changed image is
-detected when it is read. The command can be interrupted and goes on where it was; several may run.
+detected when it is read. After an interruption the same command continues; several such commands
+may fill one folder at the same time.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from hoi_d2.utils.arguments import CommandParser
 
 def argument_parser() -> argparse.ArgumentParser:
     parser = CommandParser(description=__doc__)
-    parser.add_argument("--config-file", required=True)
+    parser.add_argument("--config-file", required=True, help="config of the model")
     parser.add_argument("--output", required=True, help="folder of the stored outputs")
     parser.add_argument(
         "--dataset", default="", help="default: every dataset of DATASETS.TEST or TRAIN"
     )
-    parser.add_argument("--training", action="store_true", help="augmented training images")
+    parser.add_argument("--training", action="store_true", help="store augmented training images")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE ... of the config")
     return parser
 
@@ -49,5 +50,5 @@ def main(argv: list[str] | None = None) -> int:
         args.config_file, args.output, args.dataset, args.opts, training=args.training
     )
     what = "augmentations" if args.training else "images"
-    print(f"{counts['stored']} {what} stored, {counts['kept']} were there, in {args.output}")
+    print(f"{counts['stored']} {what} stored, {counts['kept']} already stored, in {args.output}")
     return 0

@@ -35,9 +35,9 @@ class SameFileError(UserError):
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parses the command line."""
     parser = CommandParser(description=__doc__)
-    parser.add_argument("tool", choices=("label_studio", "cvat"))
+    parser.add_argument("tool", choices=("label_studio", "cvat"), help="tool of the export")
     parser.add_argument("export", nargs="+", help="exported files; they are merged")
-    parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--output", required=True, type=Path, help="file to write (.json)")
     parser.add_argument("--person", nargs="+", default=["person"], help="labels of persons")
     parser.add_argument("--classes-from", type=Path, help="use the class ids of this file")
     parser.add_argument(

@@ -60,7 +60,9 @@ def argument_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="track people and log each interaction",
     )
-    parser.add_argument("--output", default="output/demo", metavar="DIR")
+    parser.add_argument(
+        "--output", default="output/demo", metavar="DIR", help="default: %(default)s"
+    )
     parser.add_argument(
         "--resume", action="store_true", help="skip images whose results are already in DIR"
     )

@@ -15,8 +15,9 @@ DESCRIPTION = """\
 Downloads weights that others have published. Without a NAME it lists them.
 
 From the Hugging Face hub they go to its cache ($HF_HOME). The revision and the SHA-256 of each file
-are recorded, and every later use is checked against that. Of files on Google Drive, the address and
-the name to save them under are printed; run the command again when they are there.
+are recorded, and every later use is checked against this record. Files on Google Drive are
+downloaded by hand: the command prints the address and the file name to use; run it again afterwards
+to check them.
 """
 EPILOG = """\
 examples:
@@ -26,18 +27,25 @@ examples:
   hoi-d2 download PekingU/rtdetr_v2_r50vd@main     any model of the hub, at a branch, tag or commit
   HF_ENDPOINT=https://hub.example.org hoi-d2 download detr-r50     another hub
 
-Exit code: 0 = everything is here, 1 = files remain to be downloaded by hand, 2 = an error.
+Exit code: 0 = all files are on this machine, 1 = some have to be downloaded by hand, 2 = error.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Downloads, or prints the table; returns the exit code."""
     parser = CommandParser(description=DESCRIPTION, epilog=EPILOG)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of the table, or a hub id")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="a name of the table, or organisation/name of the hub",
+    )
     parser.add_argument(
         "--update", action="store_true", help="take the hub's newest revision and record it"
     )
-    parser.add_argument("--force", action="store_true", help="also files that are here")
+    parser.add_argument(
+        "--force", action="store_true", help="download files again that are on this machine"
+    )
     args = parser.parse_args(argv)
     if not args.names:
         print(table())

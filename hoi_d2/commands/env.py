@@ -9,7 +9,9 @@ from hoi_d2.utils.arguments import CommandParser
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the table; returns the exit code."""
-    CommandParser(description=__doc__).parse_args(argv)
+    CommandParser(
+        description="Shows the versions of installed packages, and what is missing."
+    ).parse_args(argv)
     from hoi_d2.utils.compat import environment_report
 
     rows = environment_report()

@@ -35,7 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = CommandParser(description=__doc__)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--model", metavar="M", help=MODEL_HELP)
-    which.add_argument("--config-file", metavar="F", help="its config")
+    which.add_argument("--config-file", metavar="F", help="a config, instead of --model")
     parser.add_argument(
         "--size",
         nargs=2,
@@ -43,7 +43,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar=("H", "W"),
         help="size of the detector's input; default: 800 1216, or by INPUT.MIN_SIZE_TEST",
     )
-    parser.add_argument("--output", required=True, type=Path, help="folder")
+    parser.add_argument("--output", required=True, type=Path, help="folder to write to")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE, e.g. MODEL.WEIGHTS F")
     return parser.parse_args(argv)
 

@@ -39,7 +39,9 @@ class Command:
 
 DATA_COMMANDS = {
     "validate": Command(
-        "validate_data", "check a file, record by record", "mine.json --image-root images"
+        "validate_data",
+        "check an annotation file, record by record",
+        "mine.json --image-root images",
     ),
     "visualize": Command(
         "visualize_data", "draw annotations", "toy_hoi_val --output look --num 20 --html"
@@ -49,15 +51,17 @@ DATA_COMMANDS = {
     ),
     "convert": Command(
         "convert_annotations",
-        "convert from Label Studio or CVAT",
+        "convert annotations from Label Studio or CVAT",
         "label_studio export.json --output mine.json",
     ),
     "prepare-hico-det": Command(
-        "prepare_hico_det", "HICO-DET", "--archive hico_20160224_det.tar.gz --download"
+        "prepare_hico_det", "prepare HICO-DET", "--archive hico_20160224_det.tar.gz --download"
     ),
-    "prepare-vcoco": Command("prepare_vcoco", "V-COCO", "--annotations instances_vcoco_test.json"),
-    "prepare-hico": Command("prepare_hico", "HICO", "--archive hico_20150920.tar.gz"),
-    "prepare-mpii": Command("prepare_mpii", "MPII", "--archive mpii_human_pose_v1.tar.gz"),
+    "prepare-vcoco": Command(
+        "prepare_vcoco", "prepare V-COCO", "--annotations instances_vcoco_test.json"
+    ),
+    "prepare-hico": Command("prepare_hico", "prepare HICO", "--archive hico_20150920.tar.gz"),
+    "prepare-mpii": Command("prepare_mpii", "prepare MPII", "--archive mpii_human_pose_v1.tar.gz"),
     "errors": Command(
         "visualize_results",
         "a page with curves, AP per class and the worst images of a result file",
@@ -102,7 +106,7 @@ COMMANDS = {
     ),
     "convert-weights": Command(
         "convert_weights",
-        "convert a published detector",
+        "convert the weights of a published detector",
         "detr-r50-e632da11.pth detr_r50.safetensors --sha256 e632da11",
     ),
     "convert-results": Command(

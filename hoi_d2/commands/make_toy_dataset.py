@@ -22,6 +22,7 @@ from hoi_d2.data.vocabulary import coco_category_ids, hico_det_vocabulary
 from hoi_d2.utils.arguments import CommandParser
 
 TREE = "hico_20160224_det"
+IMAGES = "number of images, default %(default)s"
 PARTS = {"train": ("train2015", "trainval_hico", 0), "val": ("test2015", "test_hico", 1)}
 
 
@@ -73,8 +74,8 @@ def main(argv: list[str] | None = None) -> int:
     """Returns the exit code."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("root", type=Path, help="datasets root, the value of DETECTRON2_DATASETS")
-    parser.add_argument("--train", type=int, default=toy.SPLITS["train"][1])
-    parser.add_argument("--val", type=int, default=toy.SPLITS["val"][1])
+    parser.add_argument("--train", type=int, default=toy.SPLITS["train"][1], help=IMAGES)
+    parser.add_argument("--val", type=int, default=toy.SPLITS["val"][1], help=IMAGES)
     args = parser.parse_args(argv)
     for split in PARTS:
         with_pairs = write_split(args.root, split, getattr(args, split))

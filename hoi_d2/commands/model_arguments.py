@@ -25,8 +25,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detector",
         choices=("detr-r50", "detr-r50-bf16", "nanodet-g"),
-        help="of photo/photo.yaml; default: nanodet-g; detr-r50 is better, slower, a download; "
-        "detr-r50-bf16 is faster on processors with units for bfloat16",
+        help="object detector of the photo model, default nanodet-g; detr-r50 finds better boxes, "
+        "is slower and needs a download; detr-r50-bf16 computes it in bfloat16, faster on "
+        "processors with units for it",
     )
     parser.add_argument(
         "--classes",

@@ -19,12 +19,22 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parses the command line."""
     parser = CommandParser(description=__doc__)
     parser.add_argument("runs", nargs="+", help="folder or log file, or NAME=PATH")
-    parser.add_argument("--output", type=Path, default=Path("learning_curves.png"))
-    parser.add_argument("--metrics", nargs="+", default=list(DEFAULT_METRICS), help="patterns")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("learning_curves.png"),
+        help="file to write, default %(default)s",
+    )
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        default=list(DEFAULT_METRICS),
+        help="names or patterns of the values to plot",
+    )
     parser.add_argument(
         "--window", type=int, default=20, help="number of points of the running median"
     )
-    parser.add_argument("--log", action="store_true", help="logarithmic values")
+    parser.add_argument("--log", action="store_true", help="logarithmic axis of values")
     return parser.parse_args(argv)
 
 

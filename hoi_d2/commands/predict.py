@@ -8,9 +8,9 @@
     hoi-d2 predict merge output/mine
 
 Inputs are images, folders, globs, tar archives, and text files with a path on each line. The
-images are cut into shards; each becomes one file in DIR/shards, completely or not at all. A run
-that was interrupted goes on with the same command and --resume. `merge` makes one file of all,
-which hoi-d2 eval --results scores. Columns: docs/predict.md.
+images are cut into shards; each becomes one file in DIR/shards, completely or not at all. To
+continue an interrupted run, use the same command with --resume. `merge` joins the shards to one
+file, which hoi-d2 eval --results can score. The columns are described in docs/predict.md.
 
 Exit code: 0 = all done, 1 = some image could not be read (its row has the reason), 2 = nothing
 could be done, 130 = interrupted.
@@ -44,16 +44,22 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     words, opts = without_overrides(list(sys.argv[1:] if arguments is None else arguments))
     parser = CommandParser(description=__doc__)
     add = parser.add_argument
-    add("--input", nargs="+", required=True, metavar="PATH", help="what to read")
+    add("--input", nargs="+", required=True, metavar="PATH", help="inputs, see above")
     add("--output", required=True, type=Path, metavar="DIR", help="folder of the run")
-    add("--resume", action="store_true", help="go on with the run in DIR")
+    add("--resume", action="store_true", help="continue the run in DIR")
     add_model_arguments(parser)
-    add("--shard-size", type=count, default=1000, metavar="N", help="images of a shard")
-    add("--num-gpus", type=count, default=1, help="processes on this machine; with --ray, of all")
+    add(
+        "--shard-size",
+        type=count,
+        default=1000,
+        metavar="N",
+        help="images per shard, default %(default)s",
+    )
+    add("--num-gpus", type=count, default=1, help="processes on this machine; with --ray: in total")
     add("--ray", metavar="ADDRESS", help="run on a Ray cluster: auto, local or HOST:PORT")
-    add("--num-machines", type=count, default=1, help="machines of the run")
+    add("--num-machines", type=count, default=1, help="number of machines")
     add("--machine-rank", type=int, default=0, help="number of this machine, from 0")
-    add("--dist-url", default="auto", help="where the machines meet, tcp://HOST:PORT")
+    add("--dist-url", default="auto", help="address of machine 0, tcp://HOST:PORT")
     parser.usage = f"{parser.prog} --input PATH ... --output DIR [options] [KEY VALUE ...]"
     args = parser.parse_args(words)
     args.opts = opts
@@ -108,7 +114,7 @@ def merge_main(argv: Sequence[str]) -> int:
     Raises:
         PlanError: a shard is missing, or the folder holds no run.
     """
-    parser = CommandParser(description="Makes one Parquet file of a finished run.")
+    parser = CommandParser(description="Joins the shards of a finished run to one Parquet file.")
     parser.prog = f"{parser.prog} merge"
     parser.add_argument("run", type=Path, metavar="DIR", help="folder of the run")
     parser.add_argument("--output", type=Path, metavar="FILE", help=f"default: DIR/{MERGED}")

@@ -66,22 +66,24 @@ def with_resume(arguments: list[str]) -> list[str]:
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     """Returns the options of the job and, in `train`, the arguments of the training."""
     parser = CommandParser(description=__doc__)
-    parser.add_argument("--nodes", type=int, default=1)
-    parser.add_argument("--gpus", type=int, default=8, help="GPUs per node; one task each")
+    parser.add_argument("--nodes", type=int, default=1, help="default %(default)s")
+    parser.add_argument("--gpus", type=int, default=8, help="GPUs per node, one process each")
     parser.add_argument(
         "--cpus", type=int, default=8, help="CPU cores per GPU, for the data loader"
     )
-    parser.add_argument("--hours", type=float, default=24, help="time limit of one leg")
+    parser.add_argument("--hours", type=float, default=24, help="time limit of the job")
     parser.add_argument(
-        "--legs", type=int, default=20, help="maximum number of times it is queued again"
+        "--legs", type=int, default=20, help="maximum number of times the job is queued again"
     )
     parser.add_argument(
-        "--grace", type=int, default=180, help="seconds before the time limit, for saving"
+        "--grace", type=int, default=180, help="seconds before the time limit at which it saves"
     )
-    parser.add_argument("--partition", default="")
-    parser.add_argument("--constraint", default="")
-    parser.add_argument("--name", default="hoi_d2")
-    parser.add_argument("--log-dir", type=Path, default=Path("output/slurm"))
+    parser.add_argument("--partition", default="", help="as of sbatch")
+    parser.add_argument("--constraint", default="", help="as of sbatch")
+    parser.add_argument("--name", default="hoi_d2", help="name of the job, default %(default)s")
+    parser.add_argument(
+        "--log-dir", type=Path, default=Path("output/slurm"), help="default %(default)s"
+    )
     parser.add_argument(
         "train", nargs="+", help="arguments of hoi-d2 train, after --; or predict and its arguments"
     )

@@ -52,9 +52,9 @@ def strip(checkpoint: Path, output: Path, *, dtype: torch.dtype = torch.float16)
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit code."""
     parser = CommandParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--fp32", action="store_true", help="keep 32 bits")
+    parser.add_argument("checkpoint", type=Path, help="a checkpoint of a training (.pth)")
+    parser.add_argument("output", type=Path, help="the file to write (.safetensors)")
+    parser.add_argument("--fp32", action="store_true", help="keep 32-bit weights")
     args = parser.parse_args(argv)
     strip(args.checkpoint, args.output, dtype=torch.float32 if args.fp32 else torch.float16)
     size = args.output.stat().st_size / 1e6

@@ -21,7 +21,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from hoi_d2.data.validation import FORMATS, SUFFIXES, Report, annotation_files, validate_file
+from hoi_d2.data.detect_format import FORMATS, SUFFIXES, annotation_files
+from hoi_d2.data.validation import Report, validate_file
 from hoi_d2.utils.arguments import CommandParser
 
 

@@ -36,9 +36,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--image-root", default="", help="folder of the images of a file")
     parser.add_argument("--format", default="", choices=FILE_FORMATS, help="of a file")
     parser.add_argument("--results", required=True, type=Path, help="hoi_results.json or .npz")
-    parser.add_argument("--output", required=True, type=Path)
-    parser.add_argument("--hoi", action="append", default=[], help='a class, e.g. "ride bicycle"')
-    parser.add_argument("--worst-first", action="store_true", help="most errors first")
+    parser.add_argument("--output", required=True, type=Path, help="folder to write to")
+    parser.add_argument(
+        "--hoi",
+        action="append",
+        default=[],
+        help='only this class, e.g. "ride bicycle"; may be repeated',
+    )
+    parser.add_argument(
+        "--worst-first", action="store_true", help="draw images with most errors first"
+    )
     parser.add_argument("--num", type=int, default=100, help="images to draw (default 100)")
     parser.add_argument(
         "--score-threshold",
@@ -71,19 +78,14 @@ def run(args: argparse.Namespace) -> list[str]:
     classes = classes_named(comparison, args.hoi)
     train = open_dataset(args.train_dataset) if args.train_dataset else None
     figures, tables = draw_figures(comparison, dataset, args.output, train=train)
-    there = images_there(dataset, comparison)
     images = order_images(
         comparison,
         score_threshold=threshold,
         classes=classes,
         worst_first=args.worst_first,
         num=args.num,
-        there=there
-        if there.any()
-        else None,  # if no image is on disk, drawing reports what is missing
+        there=_drawable(dataset, comparison),
     )
-    if there.any() and not there.all():
-        print(f"{(~there).sum()} of {len(there)} images are not on disk")
     summary = summarize(comparison, dataset, score_threshold=threshold, num_drawn=len(images))
     print(summary)
     return draw_comparison(
@@ -98,6 +100,16 @@ def run(args: argparse.Namespace) -> list[str]:
         figures=figures,
         tables=tables,
     )
+
+
+def _drawable(dataset: Dataset, comparison: Comparison) -> np.ndarray | None:
+    """The images on disk; None where there is none: drawing then says what is missing."""
+    there = images_there(dataset, comparison)
+    if not there.any():
+        return None
+    if not there.all():
+        print(f"{(~there).sum()} of {len(there)} images are not on disk")
+    return there
 
 
 def images_there(dataset: Dataset, comparison: Comparison) -> np.ndarray:

@@ -166,8 +166,8 @@ def _add_entity_detector_keys(cfg: CfgNode) -> None:
     node = cfg.MODEL.ENTITY_DETECTOR = CfgNode()
     node.NAME = "DetrEntityDetector"  # DETR of MODEL.DETR
     # File with its weights, loaded when the model is built and before MODEL.WEIGHTS. configs/RmLR
-    # and configs/UPT name what configs/Detr writes. "", or a default that is not there, = random,
-    # which is refused (ALLOW_RANDOM_WEIGHTS) unless MODEL.WEIGHTS holds them too.
+    # and configs/UPT name what configs/Detr writes. "", or a default file that is missing, means
+    # random weights, which are refused (ALLOW_RANDOM_WEIGHTS) unless MODEL.WEIGHTS holds them too.
     node.WEIGHTS = ""
     # Of the file WEIGHTS: its SHA-256 (the beginning is enough), or the revision on the hub.
     node.SHA256 = ""

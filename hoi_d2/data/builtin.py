@@ -155,9 +155,9 @@ def _where_it_was_sought(split: Split, root: Path) -> str:
     names = dict.fromkeys(c.name for c in candidates)
     folders = dict.fromkeys(f"{c.parent}/" for c in candidates)
     return (
-        f"{split.name}: there is no {root / candidates[0]}, nor any other of "
+        f"{split.name}: {root / candidates[0]} not found, and no other of "
         f"{', '.join(names)} in {', '.join(folders)} under {root.absolute()}. Set "
-        f"DETECTRON2_DATASETS to the folder that holds your data sets, or get the file by: "
+        f"DETECTRON2_DATASETS to the folder of your data sets, or prepare the files with: "
         f"{split.prepare}"
     )
 

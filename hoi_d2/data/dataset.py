@@ -168,7 +168,7 @@ def _image_level(file: str, root: str, kind: str, split: str | None) -> Dataset:
 def _format_with_boxes(file: str) -> str:
     """Returns the format by the file's content; annotations without boxes have to be registered."""
     from hoi_d2.data.datasets.records import file_problem
-    from hoi_d2.data.validation import detect_format
+    from hoi_d2.data.detect_format import detect_format
 
     kind = detect_format(file)
     if kind in FILE_FORMATS:

@@ -1,6 +1,8 @@
 """The demo without input (`make demo`): photographs, then the toy world, on a CPU in minutes.
 
 The toy part draws interactions with the shipped weights, trains RmLR briefly and evaluates both.
+With several threads the figure of the training varies a little: their order of summation is not
+fixed.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import cv2
 from detectron2.config import CfgNode
+from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
 from hoi_d2.config.load import load_config
@@ -87,6 +90,7 @@ def _train(output: Path) -> dict[str, float]:
     options = ("SOLVER.MAX_ITER", TRAIN_ITERATIONS, "SOLVER.CHECKPOINT_PERIOD", TRAIN_ITERATIONS)
     cfg = _config(output, *options, "SOLVER.WARMUP_ITERS", 20)
     output.mkdir(parents=True)
+    seed_all_rng(cfg.SEED)  # as `hoi-d2 train` does: the weights of the head start at random
     trainer = HOITrainer(cfg)
     trainer.resume_or_load(resume=False)
     trainer.train()

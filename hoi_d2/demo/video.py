@@ -53,15 +53,12 @@ def run_on_video(
         FileNotFoundError: the file does not exist.
         ValueError: the drawn video would overwrite it, or OpenCV cannot open a file of this name.
     """
-    name = f"camera_{source}" if isinstance(source, int) else Path(str(source)).stem
-    target = output / f"{name}.mp4"
-    if not isinstance(source, int) and not is_address(source):
-        _check_file(Path(str(source)), target)
+    target = _target(source, output)
     frames = VideoSource(source)
     if not frames.is_open:
-        camera = isinstance(source, int)
-        what = f"camera {source}" if camera else f"{source}: OpenCV cannot decode it"
-        print(f"demo: cannot open {what}", file=sys.stderr)
+        reason = "" if isinstance(source, int) else ": OpenCV cannot decode it"
+        what = "camera " if isinstance(source, int) else ""
+        print(f"demo: cannot open {what}{source}{reason}", file=sys.stderr)
         return 2
     sound = None if isinstance(source, int) or frames.is_live else source
     video = VideoFile(target, frame_rate=frames.finest_rate(), sound_of=sound)
@@ -90,16 +87,22 @@ def run_on_video(
     if done:
         print(
             f"{done} frames of {seconds + 1 / frames.rate:.1f} s in {video.path} ({video.frames} "
-            f"at {video.frame_rate:g} a second; {how}); results in {output}"
+            f"at {video.frame_rate:g} per second; {how}); results in {output}"
         )
     return _exit_code(done, seconds, frames, is_limited=not is_whole)
 
 
-def _check_file(source: Path, target: Path) -> None:
-    check_name(source)
-    if not source.is_file():
-        raise FileNotFoundError(f"--video {source}: no such file")
-    keep_originals([source], [target])
+def _target(source: str | int, output: Path) -> Path:
+    """The file of the drawn video; the source is checked if it is a file."""
+    if isinstance(source, int):
+        return output / f"camera_{source}.mp4"
+    target = output / f"{Path(source).stem}.mp4"
+    if not is_address(source):
+        check_name(Path(source))
+        if not Path(source).is_file():
+            raise FileNotFoundError(f"--video {source}: no such file")
+        keep_originals([Path(source)], [target])
+    return target
 
 
 def _progress(frames: VideoSource, limit: int | None) -> Iterator[tuple[float, np.ndarray]]:

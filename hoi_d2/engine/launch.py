@@ -78,26 +78,25 @@ def launch(
         _check_gpus(gpus, num_gpus, f"--num-gpus {num_gpus}")
     if not 0 <= machine_rank < num_machines:
         raise LaunchError(f"--machine-rank must be 0 to {num_machines - 1}, got {machine_rank}")
-    if dist_url == "auto":
-        if num_machines > 1:
-            raise LaunchError("--dist-url auto works on one machine only; use tcp://HOST:PORT")
-        dist_url = f"tcp://127.0.0.1:{_free_port()}"
+    url = _meeting_place(dist_url, num_machines)
     with _stoppable(num_gpus):
         if gpus >= num_gpus:
-            detectron2_launch(
-                _run_in_group,
-                num_gpus,
-                num_machines,
-                machine_rank,
-                dist_url,
-                args=(main, args),
-                timeout=TIMEOUT,
-            )
+            of_run = (num_gpus, num_machines, machine_rank, url)
+            detectron2_launch(_run_in_group, *of_run, args=(main, args), timeout=TIMEOUT)
         else:
             world_size = num_gpus * num_machines
-            of_worker = (main, args, num_gpus, machine_rank, world_size, dist_url, gpus)
+            of_worker = (main, args, num_gpus, machine_rank, world_size, url, gpus)
             mp.start_processes(_worker, of_worker, num_gpus, start_method="spawn")
     return None
+
+
+def _meeting_place(dist_url: str, num_machines: int) -> str:
+    """The address at which the processes find each other."""
+    if dist_url != "auto":
+        return dist_url
+    if num_machines > 1:
+        raise LaunchError("--dist-url auto works on one machine only; use tcp://HOST:PORT")
+    return f"tcp://127.0.0.1:{_free_port()}"
 
 
 def backend(device: str, processes: int) -> str:

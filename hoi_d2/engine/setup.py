@@ -36,6 +36,17 @@ Trains a model, or with --eval-only evaluates it.
     hoi-d2 train --config-file configs/RmLR/R50.yaml --eval-only MODEL.WEIGHTS model.pth
     torchrun --nproc_per_node 4 tools/train_net.py --config-file configs/RmLR/R50.yaml
 """
+# detectron2's own texts name its classes, and LazyConfig's KEY=VALUE, which is refused here.
+HELP = {
+    "config_file": "a config file, or the name of a packaged one, such as toy/rmlr.yaml",
+    "resume": "continue from the last checkpoint in OUTPUT_DIR",
+    "eval_only": "evaluate MODEL.WEIGHTS on DATASETS.TEST, without training",
+    "num_gpus": "GPUs of each machine; on a CPU: processes",
+    "num_machines": "number of machines; the command is run on each",
+    "machine_rank": "number of this machine, from 0",
+    "dist_url": "address of machine 0, tcp://HOST:PORT; with one machine: chosen automatically",
+    "opts": "KEY VALUE overrides of the config, such as SOLVER.BASE_LR 2e-4",
+}
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -43,6 +54,8 @@ def argument_parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         parents=[default_argument_parser()], add_help=False, description=EXAMPLES
     )
+    for action in parser._actions:
+        action.help = HELP.get(action.dest, action.help)
     parser.add_argument("--model", metavar="M", help=f"with --eval-only: {MODEL_HELP}")
     add_device_options(parser, batch_size=1)
     return parser

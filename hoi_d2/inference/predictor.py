@@ -27,8 +27,8 @@ from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.transforms import detection_augmentations, image_tensor
 from hoi_d2.engine.trained_weights import half_precision, load_trained
 from hoi_d2.inference.inputs import ImageLike, each_image, is_one_image, path_of, to_rgb
+from hoi_d2.inference.model_list import list_models
 from hoi_d2.inference.prediction import HOIPrediction
-from hoi_d2.model_zoo import PREFIX, model_names
 from hoi_d2.modeling.batches import forward_in_batches
 from hoi_d2.modeling.hub_models import require_hub_models
 from hoi_d2.protocols import has_capability, meta_architecture
@@ -241,16 +241,6 @@ def _on_cpu(instances: Instances) -> Instances:
     return found
 
 
-def list_models(*, pretrained: bool = False) -> list[str]:
-    """Names of the models that find interactions; each is a config that comes with the package.
-
-    Args:
-        pretrained: only those whose weights come along too.
-    """
-    names = [name for name in model_names() if _finds_interactions(name)]
-    return [name for name in names if not pretrained or _has_weights(name)]
-
-
 def get_model(
     model: str | os.PathLike,
     *,
@@ -290,18 +280,6 @@ def _config_of(model: str | os.PathLike, options: Sequence[Any]) -> CfgNode:
         f"{', '.join(list_models(pretrained=True))}); name a file: MODEL.WEIGHTS model.pth on the "
         "command line, options=['MODEL.WEIGHTS', 'model.pth'] in Python"
     )
-
-
-def _finds_interactions(name: str) -> bool:
-    register()
-    return has_capability(meta_architecture(read_config(f"{name}.yaml")), "finds_interactions")
-
-
-def _has_weights(name: str) -> bool:
-    """Whether all weights come along: under the model's name, or named in its config."""
-    model = read_config(f"{name}.yaml", pretrained=True).MODEL
-    detector = model.ENTITY_DETECTOR.WEIGHTS
-    return model.WEIGHTS.startswith(PREFIX) and (not detector or detector.startswith(PREFIX))
 
 
 @contextmanager

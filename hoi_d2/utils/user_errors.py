@@ -88,7 +88,7 @@ def _full_disk(error: BaseException, where: str) -> str:
     if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not where:
         return ""
     folder = os.path.dirname(where) or "."
-    return f": the disk of {folder} is full; free some space, go on with --resume"
+    return f": the disk of {folder} is full; free some space, then use --resume to continue"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

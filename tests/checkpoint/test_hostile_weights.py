@@ -83,7 +83,7 @@ INDEX = "model.safetensors.index.json"
         ('{"weight_map": {"a": 5}}', "names 5"),
         ('{"weight_map": {"a": "../secret.safetensors"}}', "a file of its own folder"),
         ('{"weight_map": {"a": "/etc/passwd"}}', "a file of its own folder"),
-        ('{"weight_map": {"a": "none.safetensors"}}', "is not there"),
+        ('{"weight_map": {"a": "none.safetensors"}}', "does not exist"),
     ],
 )
 def test_an_index_stays_in_its_folder(content, message, tmp_path):

@@ -19,8 +19,9 @@ from hoi_d2.data.datasets.hoi_json import load_hoi_json, read_vocabulary
 from hoi_d2.data.datasets.hoi_json_classes import similar_class
 from hoi_d2.data.datasets.records import DataFormatError, Findings
 from hoi_d2.data.datasets.vcoco import load_vcoco
+from hoi_d2.data.detect_format import annotation_files
 from hoi_d2.data.suspicions import suspect_boxes
-from hoi_d2.data.validation import annotation_files, validate_file
+from hoi_d2.data.validation import validate_file
 from hoi_d2.data.vocabulary import coco_objects, hico_det_vocabulary
 
 # file, form, whether it is sound, and what is said about it

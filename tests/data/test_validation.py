@@ -12,7 +12,8 @@ from test_hico_det import qpic_record
 from test_hoi_json import document
 from test_vcoco import official, qpic
 
-from hoi_d2.data.validation import detect_format, validate_file
+from hoi_d2.data.detect_format import detect_format
+from hoi_d2.data.validation import validate_file
 
 TOOL = Path(__file__).parents[2] / "tools/validate_data.py"
 

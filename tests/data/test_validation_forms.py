@@ -16,7 +16,8 @@ from test_hico_det import qpic_record
 from test_hoi_json import document
 from test_vcoco import odgt_line, official, qpic, upt
 
-from hoi_d2.data.validation import annotation_files, validate_file
+from hoi_d2.data.detect_format import annotation_files
+from hoi_d2.data.validation import validate_file
 from hoi_d2.data.vocabulary import hico_det_vocabulary, hico_object_order
 
 TOOL = Path(__file__).parents[2] / "tools/validate_data.py"

@@ -9,7 +9,8 @@ from PIL import Image
 
 from hoi_d2.commands.main import main as hoi_d2_main
 from hoi_d2.inference import photo_detectors
-from hoi_d2.inference.predictor import list_models, read_config
+from hoi_d2.inference.model_list import list_models
+from hoi_d2.inference.predictor import read_config
 from hoi_d2.model_zoo import config_file
 from tests.checkpoint.small_models import small_model
 from tests.inference.test_own_classes import give_queries_classes, repository

@@ -133,7 +133,7 @@ def test_what_is_a_mistake(capsys, error, in_setup, in_a_step):
         said = capsys.readouterr().err
         if caught:
             assert found.value.code == EXIT_CODE
-            disk = ": the disk of . is full; free some space, go on with --resume"
+            disk = ": the disk of . is full; free some space, then use --resume to continue"
             more = disk if getattr(error, "errno", 0) == errno.ENOSPC else ""
             assert said == f"error: {message(error)}{more} (traceback: log.txt)\n"
         else:

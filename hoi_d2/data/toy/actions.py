@@ -9,8 +9,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from hoi_d2.data.toy.art import Body, Color, Pose, Thing
+from hoi_d2.data.toy.art import Body, Color, Pose
 from hoi_d2.data.toy.places import PLACES, Performance, Spot, lift, move
+from hoi_d2.data.toy.things import Thing
 
 SIZES = {  # larger extent of an object, in heights of the person next to it
     "bicycle": 0.95,

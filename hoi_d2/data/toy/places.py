@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from hoi_d2.data.toy.art import Body, Point, Pose, Thing, place_body, standing_hip
+from hoi_d2.data.toy.art import Body, Point, Pose, place_body, standing_hip
+from hoi_d2.data.toy.things import Thing
 
 _SEATS = {  # local point where a person sits (or lies), and local y of the deck a person stands on
     "bicycle": (-0.15, -0.27),

@@ -28,8 +28,9 @@ from hoi_d2.data.toy.actions import (
     jitter,
     perform,
 )
-from hoi_d2.data.toy.art import Canvas, Clothes, Thing, draw_body, draw_thing, place_body
+from hoi_d2.data.toy.art import Canvas, Clothes, draw_body, place_body
 from hoi_d2.data.toy.places import Performance, Spot, stand_at
+from hoi_d2.data.toy.things import Thing, draw_thing
 from hoi_d2.data.vocabulary import hico_det_vocabulary
 
 SCHEME = "toy://"

@@ -113,7 +113,7 @@ def _of_the_visitor(gr: Any, session: WebSession, owners: UploadOwners) -> Calla
         phrases = [line.strip() for line in (own or "").splitlines() if line.strip()]
         try:
             if not owners.has(path, visitor_of(request.headers.get("cookie", ""))):
-                raise UploadError("the file is not there any more: upload it again")
+                raise UploadError("the file no longer exists: upload it again")
             found = session.analyse(path, name, phrases)
         except UploadError as error:
             return None, message_html(f"Not done: {error}.", refused=True)

@@ -17,8 +17,9 @@ from hoi_d2.demo.web.guard import RequestGuard
 from hoi_d2.demo.web.page import build_page
 from hoi_d2.demo.web.session import Limits, WebSession
 from hoi_d2.demo.web.uploads import OwnersMiddleware
+from hoi_d2.inference.model_list import list_models
 from hoi_d2.inference.open_vocabulary import OPEN_CONFIG, open_predictor
-from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor, get_model, list_models
+from hoi_d2.inference.predictor import DEFAULT_CONFIG, HOIPredictor, get_model
 from hoi_d2.utils.arguments import MODEL_HELP, CommandParser, add_device_options
 
 _FOLDER = "GRADIO_TEMP_DIR"  # read by gradio where a page is built
@@ -27,8 +28,8 @@ examples:
   hoi-d2 web
   hoi-d2 web --model output/my_run --port 8080
   hoi-d2 web --config-file configs/RmLR/R50.yaml MODEL.WEIGHTS model.pth
-  hoi-d2 web --open                     visitors may name classes of their own
-  hoi-d2 web --open my_defr_det.yaml    likewise, with another DEFR-Det
+  hoi-d2 web --open                     visitors may enter their own classes
+  hoi-d2 web --open my_defr_det.yaml    the same with another DEFR-Det
 """
 
 
@@ -36,7 +37,7 @@ def argument_parser() -> argparse.ArgumentParser:
     """The command line."""
     usual = Limits()
     parser = CommandParser(
-        description="A web page that finds and draws interactions in uploaded images.",
+        description="Serves a web page that finds and draws interactions in uploaded images.",
         epilog=EPILOG,
     )
     parser.add_argument(
@@ -44,14 +45,14 @@ def argument_parser() -> argparse.ArgumentParser:
         metavar="M",
         action="append",
         default=[],
-        help=f"beside those that come with the package, may be given several times: {MODEL_HELP}",
+        help=f"a model to offer besides the packaged ones; may be repeated: {MODEL_HELP}",
     )
     parser.add_argument(
         "--config-file",
         metavar="F",
         action="append",
         default=[],
-        help="the same by a config",
+        help="the same, as a config file; may be repeated",
     )
     add_device_options(parser)
     parser.add_argument(
@@ -59,9 +60,13 @@ def argument_parser() -> argparse.ArgumentParser:
         nargs="?",
         const=OPEN_CONFIG,
         metavar="F",
-        help=f"offer classes of one's own, by this DEFR-Det (default: {OPEN_CONFIG})",
+        help=f"let visitors enter their own classes; F is a DEFR-Det config, default {OPEN_CONFIG}",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 = everybody may come")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on, default %(default)s; 0.0.0.0 = other machines may connect",
+    )
     parser.add_argument(
         "--name",
         metavar="N",
@@ -69,18 +74,18 @@ def argument_parser() -> argparse.ArgumentParser:
         default=[],
         help="a host name under which visitors reach the server, such as that of a proxy",
     )
-    parser.add_argument("--port", type=int, default=7860)
+    parser.add_argument("--port", type=int, default=7860, help="default %(default)s")
     parser.add_argument(
         "--max-megabytes",
         type=float,
         default=usual.megabytes,
-        help="of a file, default %(default)g",
+        help="largest file to accept, default %(default)g",
     )
     parser.add_argument(
         "--max-megapixels",
         type=float,
         default=usual.megapixels,
-        help="million pixels of an image, default %(default)g",
+        help="largest image to accept, in million pixels, default %(default)g",
     )
     parser.add_argument(
         "opts", nargs=argparse.REMAINDER, help="KEY VALUE for --model and --config-file"

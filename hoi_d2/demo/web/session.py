@@ -97,7 +97,7 @@ def read_upload(path: str | os.PathLike, *, limits: Limits) -> tuple[np.ndarray,
         try:
             size = os.path.getsize(path)
         except OSError as error:
-            raise UploadError("the file is not there any more: upload it again") from error
+            raise UploadError("the file no longer exists: upload it again") from error
         if size > limits.bytes:
             raise UploadError(
                 f"the file has {size / MEGABYTE:.1f} MB, at most {limits.megabytes:g} are "

@@ -71,7 +71,7 @@ def run_on_ray(job: Job, *, address: str = LOCAL, workers: int = 1) -> None:
                 _connect(ray, address, workers, gpus)
                 _predict(ray, job, waiting, workers, gpus)
     except KeyboardInterrupt:
-        print("error: interrupted; --resume goes on with the other shards", file=sys.stderr)
+        print("error: interrupted; use --resume to continue", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
 
 
@@ -110,5 +110,5 @@ def _predict(ray: Any, job: Job, shards: list[int], workers: int, gpus: int) -> 
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ClusterError(
-            f"a worker failed ({reason}); finished shards are kept, --resume goes on"
+            f"a worker failed ({reason}); finished shards are kept; use --resume to continue"
         ) from error

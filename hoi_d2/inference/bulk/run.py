@@ -44,7 +44,7 @@ class Job:
         output: the folder.
         model: which model.
         shard_size: images of a shard.
-        resume: go on with the run that the folder holds.
+        resume: continue the run that the folder holds.
     """
 
     inputs: tuple[str, ...]
@@ -75,7 +75,7 @@ def run(job: Job) -> None:
             with reported_mistakes(IN_A_STEP), _explained_deaths():
                 predict_shards(predictor, plan, shards, batch_size=predictor.batch_size)
     except KeyboardInterrupt:
-        print("error: interrupted; --resume goes on with the other shards", file=sys.stderr)
+        print("error: interrupted; use --resume to continue", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
 
 
@@ -96,7 +96,8 @@ def begin(job: Job) -> tuple[Plan, list[int]]:
     lock_folder(job.output, "--output")
     if (job.output / PLAN).exists() and not job.resume:
         raise PlanError(
-            f"--output {job.output} holds a run already: go on with --resume, or choose another"
+            f"--output {job.output} already holds a run: use --resume to continue it, "
+            "or choose another folder"
         )
     plan = open_plan(job.output, job.inputs, job.model.decides(), shard_size=job.shard_size)
     return plan, plan.waiting()
@@ -127,7 +128,7 @@ def _explained_deaths() -> Iterator[None]:
             raise
         raise WorkerDiedError(
             f"a process that reads images died ({error}); finished shards are kept. Give the run "
-            "more memory or shared memory, and go on with --resume"
+            "more memory or shared memory, then use --resume to continue"
         ) from error
 
 

@@ -4,7 +4,7 @@ from detectron2.data import MetadataCatalog
 
 from hoi_d2.data.toy import scene as toy
 from hoi_d2.data.toy.actions import ACTIONS, POSES
-from hoi_d2.data.toy.art import EXTENTS, Canvas, Thing, draw_thing
+from hoi_d2.data.toy.art import Canvas
 from hoi_d2.data.toy.dataset import (
     RARE_HOIS,
     TRAINING_POSITIVES,
@@ -13,6 +13,7 @@ from hoi_d2.data.toy.dataset import (
     load_toy_labels,
     toy_record,
 )
+from hoi_d2.data.toy.things import EXTENTS, Thing, draw_thing
 from hoi_d2.data.vocabulary import hico_det_vocabulary
 
 

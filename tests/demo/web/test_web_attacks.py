@@ -148,7 +148,7 @@ def test_an_upload_belongs_to_its_visitor(world, tmp_path, more):
     question = [{"path": stored, **more}, "a", "", 0.2, 20]
     with _somebody_else(client) as other:
         for _ in range(2):  # without a cookie, then with one of their own
-            assert "not there any more" in json.dumps(_ask(other, question, change))
+            assert "no longer exists" in json.dumps(_ask(other, question, change))
         assert opened == []
         assert _upload(other, path) == stored, "gradio names files by their content"
         assert _ask(other, question, change)["success"]
