@@ -123,16 +123,15 @@ def test_share_then_steps_are_chosen_on_validation(project, monkeypatch, tmp_pat
 
     def scores(tuning, part, *, seed):
         asked.append((part, seed, tuning.steps))
-        return {"mAP": -abs(tuning.share - 0.1) + (tuning.steps == 400)}
+        return {"mAP": -abs(tuning.share - 0.1) + (tuning.steps == 600)}
 
     monkeypatch.setattr(runs, "scores", scores)
     chosen = runs.chosen("5", "MiniLM", "last block")
-    assert (chosen.share, chosen.steps, chosen.gamma) == (0.1, 400, 20.0)
-    assert asked == [("val", 1, 100)] * 3 + [("val", 1, 100), ("val", 1, 400)]
-    assert runs.chosen("5", "MiniLM", "nothing").steps == 400
+    assert (chosen.share, chosen.steps, chosen.gamma) == (0.1, 600, 20.0)
+    assert asked == [("val", 1, 200)] * 4 + [("val", 1, 600)]
     asked.clear()
-    assert runs.chosen("tail", "MiniLM", "whole encoder").steps == 100
-    assert len(asked) == 3  # it is too slow for more steps
+    assert runs.chosen("5", "MiniLM", "nothing").steps == 600
+    assert len(asked) == 2  # there is no share to choose
 
 
 def test_inputs_of_every_part_of_the_encoder(project, encoder, tmp_path):
@@ -154,7 +153,7 @@ def test_inputs_of_every_part_of_the_encoder(project, encoder, tmp_path):
         parts={"train": seen},
     )
     runs = project.fine_tuning.FineTuning(study)
-    runs._images, runs._mirrored_maps = lambda _: images, lambda: maps[1]
+    runs._images, runs._mirrored_maps = lambda _: images, lambda: maps[1][2:]
     rows = torch.tensor([1])
     for number in (0, 1, 4, 16):
         for is_mirrored in (False, True):
@@ -205,3 +204,22 @@ def test_tables(project):
     assert ["tail", "random", "last block", "+1.0, +1.0", "-"] in gains
     assert ["tail, few5", "MiniLM", "nothing", "-", "+2.0, +2.0"] in gains
     assert "| 0.5 % " in tables.drift_table(runs)
+
+
+def test_a_model_is_trained_once(project, encoder, monkeypatch, tmp_path):
+    fine_tuning, actions = project.fine_tuning, torch.arange(40)
+    features = torch.rand(40, project.recogniser.FEATURES)
+    study = SimpleNamespace(
+        output=tmp_path,
+        encoder=encoder,
+        parts={"train": SimpleNamespace(actions=actions)},
+        chosen=lambda shots, seed: torch.arange(40),
+    )
+    runs = fine_tuning.FineTuning(study)
+    monkeypatch.setattr(runs, "inputs", lambda *_, **__: features.clone())
+    tuning = fine_tuning.Tuning("5", "random", "nothing", gamma=20.0, steps=3)
+    first = runs.model(tuning, seed=1)
+    monkeypatch.setattr(fine_tuning, "train", None)
+    second = runs.model(tuning, seed=1)
+    assert not second.training
+    torch.testing.assert_close(first.head(features), second.head(features))
