@@ -33,11 +33,14 @@ STEPS = (200, 600)
 LAST = "last 4 blocks"
 GRID = (  # photographs, rows, what is trained
     *product(("tail",), ("random", "MiniLM"), ("nothing", LAST)),
-    *product(("5",), ("random", "MiniLM"), ("nothing", LAST)),
-    *product(("tail",), ("shuffled",), ("nothing", LAST)),
-    *product(("tail", "5"), ("random", "MiniLM"), ("last block",)),
+    ("tail", "shuffled", "nothing"),
+    *product(("5",), ("random", "MiniLM"), ("nothing", "last block")),
 )
-GRID_OF_WHOLE = (*product(("tail", "5"), ("random", "MiniLM"), ("whole encoder",)),)
+MORE = (  # hours on one core
+    ("tail", "shuffled", LAST),
+    *product(("5",), ("random", "MiniLM"), (LAST,)),
+    *product(("tail", "5"), ("random", "MiniLM"), ("whole encoder",)),
+)
 BATCH = 16  # twice as many steps in the same time
 _FORWARD = 32  # photographs at a time that are only encoded
 
@@ -131,7 +134,8 @@ class FineTuning:
             return model
         study, blocks = self.study, PARTS[tuning.trained]
         rows = study.chosen(tuning.shots, seed)
-        both = [self.inputs("train", blocks, rows, mirrored=mirrored) for mirrored in (False, True)]
+        drawn = f"{tuning.shots}_{seed}"
+        both = [self.inputs("train", blocks, rows, mirrored=name) for name in ("", drawn)]
         more = {"share": tuning.share, "mirrored": both[1]}
         if blocks:
             more["blocks"] = TrainedBlocks(study.encoder, blocks)
@@ -167,14 +171,21 @@ class FineTuning:
         yield from self._seen[part, blocks].split(_FORWARD)
 
     @torch.no_grad()
-    def inputs(self, part: str, blocks: int, rows: Tensor, *, mirrored: bool = False) -> Tensor:
-        """What the trained blocks are fed: features, maps or images, of some photographs."""
+    def inputs(self, part: str, blocks: int, rows: Tensor, *, mirrored: str = "") -> Tensor:
+        """What the trained blocks are fed: features, maps or images, of some photographs.
+
+        Args:
+            part: of the study.
+            blocks: how many are trained.
+            rows: of the part.
+            mirrored: not "": the photographs mirrored; a name for these rows.
+        """
         encoder = self.study.encoder
         if blocks == WHOLE:
             images = self._images(part)[self.study.places[part][rows]]
             return images.flip(-1) if mirrored else images
         if mirrored:
-            tokens = self._mirrored_maps()[rows]
+            tokens = self._mirrored_maps(rows, mirrored)
         else:
             tokens = self.study.parts[part].maps[rows]
         if not blocks:
@@ -190,8 +201,8 @@ class FineTuning:
         records = self.study.records[split]
         return kept(records, lambda some: torch.stack([square(r) for r in some]), file)
 
-    def _mirrored_maps(self) -> Tensor:
-        """As `Photographs.maps`, of the training photographs mirrored."""
+    def _mirrored_maps(self, rows: Tensor, name: str) -> Tensor:
+        """As `Photographs.maps`, of some training photographs mirrored."""
         encoder, square = self.study.encoder, squares(load_config(self.study.config, []))
 
         @torch.no_grad()
@@ -199,5 +210,6 @@ class FineTuning:
             images = encoder.normalize(torch.stack([square(r) for r in some]).flip(-1))
             return encoder.tokens_before_last(images, masked_blocks=BLOCKS).half()
 
-        records = [self.study.records["train"][i] for i in self.study.places["train"].tolist()]
-        return kept(records, maps, self.study.output / "seen" / "train_mirrored.npy")
+        places = self.study.places["train"][rows].tolist()
+        records = [self.study.records["train"][place] for place in places]
+        return kept(records, maps, self.study.output / "seen" / f"mirrored_{name}.npy")

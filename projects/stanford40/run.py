@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from detectron2.data import DatasetCatalog
 from figures import draw_maps, draw_tsne, map_peaks
-from fine_tuning import GRID, GRID_OF_WHOLE, FineTuning
+from fine_tuning import GRID, MORE, FineTuning
 from masks import under_masks
 from photographs import Photographs, load, pooled
 from recogniser import (
@@ -163,7 +163,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--output", type=Path, default=Path("output/stanford40"))
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--whole", action="store_true", help="also train all of it: hours")
+    parser.add_argument("--more", action="store_true", help="also the encoder's runs of hours")
     parser.add_argument("--write", action="store_true", help="README and plots of this folder")
     args = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
@@ -171,7 +171,7 @@ def main() -> int:
     register()
     register_path_handler()
     study = Study(args.output, boxes=not {"masks", "maps"}.isdisjoint(args.parts))
-    grid = (*GRID, *GRID_OF_WHOLE) if args.whole else GRID
+    grid = (*GRID, *MORE) if args.more else GRID
     makers = {
         "rows": lambda seeds: [row for seed in seeds for row in rows_and_losses(study, seed)],
         "masks": lambda seeds: under_masks(study, seeds),

@@ -153,11 +153,11 @@ def test_inputs_of_every_part_of_the_encoder(project, encoder, tmp_path):
         parts={"train": seen},
     )
     runs = project.fine_tuning.FineTuning(study)
-    runs._images, runs._mirrored_maps = lambda _: images, lambda: maps[1][2:]
+    runs._images, runs._mirrored_maps = lambda _: images, lambda rows, _: maps[1][2:][rows]
     rows = torch.tensor([1])
     for number in (0, 1, 4, 16):
-        for is_mirrored in (False, True):
-            found = runs.inputs("train", number, rows, mirrored=is_mirrored)
+        for is_mirrored, name in enumerate(("", "tail_1")):
+            found = runs.inputs("train", number, rows, mirrored=name)
             if number:
                 with torch.no_grad():
                     found = project.trained_blocks.TrainedBlocks(encoder, number)(found)
