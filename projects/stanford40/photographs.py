@@ -43,20 +43,22 @@ class Photographs:
         crops: the same of the person's box, cut out and resized to the square.
         persons: (N, 4) annotated box as shares of the image, 0..1.
         objects: (N, O, 6) best detections that are no persons: box, score, class; 0 = none.
+            None, as crops: not asked for.
     """
 
     ids: Tensor
     actions: Tensor
     maps: Tensor
-    crops: Tensor
     persons: Tensor
-    objects: Tensor
+    crops: Tensor | None = None
+    objects: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, rows: Tensor) -> Photographs:
-        return Photographs(*(getattr(self, f.name)[rows] for f in fields(self)))
+        parts = (getattr(self, f.name) for f in fields(self))
+        return Photographs(*(None if part is None else part[rows] for part in parts))
 
 
 @torch.no_grad()
@@ -66,7 +68,9 @@ def pooled(encoder: ImageEncoder, tokens: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def load(records: list[dict], cfg: CfgNode, encoder: ImageEncoder, cache: Path) -> Photographs:
+def load(
+    records: list[dict], cfg: CfgNode, encoder: ImageEncoder, cache: Path, *, boxes: bool = True
+) -> Photographs:
     """Everything of these photographs; what is on disk is not computed again.
 
     Args:
@@ -74,6 +78,7 @@ def load(records: list[dict], cfg: CfgNode, encoder: ImageEncoder, cache: Path) 
         cfg: of the encoder.
         encoder: in testing mode.
         cache: file without its ending.
+        boxes: also crops and objects, two thirds of the time.
     """
     square = squares(cfg)
 
@@ -83,12 +88,10 @@ def load(records: list[dict], cfg: CfgNode, encoder: ImageEncoder, cache: Path) 
         tokens = encoder.tokens_before_last(encoder.normalize(images), masked_blocks=BLOCKS)
         return tokens.half()
 
-    parts = {
-        "maps": lambda some: maps(some),
-        "objects": _objects(),
-        "crops": lambda some: maps(some, crop=True),
-    }
-    found = {name: _kept(records, part, f"{cache}_{name}.npy") for name, part in parts.items()}
+    parts = {"maps": lambda some: maps(some)}
+    if boxes:
+        parts |= {"objects": _objects(), "crops": lambda some: maps(some, crop=True)}
+    found = {name: kept(records, part, f"{cache}_{name}.npy") for name, part in parts.items()}
     boxes = [np.divide(r["annotations"][0]["bbox"], (r["width"], r["height"]) * 2) for r in records]
     return Photographs(
         ids=torch.tensor([r["image_id"] for r in records]),
@@ -110,13 +113,13 @@ def squares(cfg: CfgNode) -> Callable[..., Tensor]:
     return square
 
 
-def _kept(records: list[dict], part: Callable[[list[dict]], Tensor], file: str) -> Tensor:
+def kept(records: list[dict], part: Callable[[list[dict]], Tensor], file: str | Path) -> Tensor:
+    """`part` of all records, on disk; read as it is used."""
     path = Path(file)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows = torch.cat([part(some) for some in _batches(records)])
-        np.save(path, rows.numpy())
-    return torch.from_numpy(np.load(path))
+        np.save(path, torch.cat([part(some) for some in _batches(records)]).numpy())
+    return torch.from_numpy(np.load(path, mmap_mode="c"))
 
 
 def _batches(records: list[dict]) -> Iterable[list[dict]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -16,7 +15,6 @@ from torch.nn import functional as F
 from hoi_d2.config.load import load_config
 from hoi_d2.data.catalog import vocabulary_of
 from hoi_d2.data.samplers import label_counts, oversampling_repeats
-from hoi_d2.modeling.image_encoder.convolutional import ConvolutionalEncoder
 from hoi_d2.modeling.language.classifier import build_hoi_classifier
 from hoi_d2.modeling.losses.classification import build_classification_loss
 from hoi_d2.solver.build import build_lr_scheduler
@@ -25,7 +23,7 @@ CONFIG = "configs/DEFR/Stanford40-EfficientNet-Lite0.yaml"
 ROWS = ("direct", "random", "words", "MiniLM", "centred", "whitened", "shuffled")
 LOSSES = {"LSE-Sign": "LSESign", "BCE": "BCE", "weighted BCE": "WeightedBCE", "focal": "Focal"}
 FRACTIONS = ("all", "20", "5", "1", "tail")
-FEATURES, _WIDTH, _BATCH = 1280, 384, 64
+FEATURES, _WIDTH = 1280, 384
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,9 @@ class Variant:
             have in common without any language; "shuffled": MiniLM's, each at another class.
         loss: a key of `LOSSES`.
         gamma: of DEFR's equation 1.
-        steps: of 64 photographs.
+        steps: of `batch` photographs.
         rate: learning rate.
+        batch: photographs of a step.
     """
 
     rows: str
@@ -47,6 +46,7 @@ class Variant:
     gamma: float = 20.0
     steps: int = 400
     rate: float = 2e-3
+    batch: int = 64
 
     def config(self) -> CfgNode:
         """The project's config, with this variant's values."""
@@ -63,38 +63,18 @@ class Variant:
         )
 
 
-class LastBlock(nn.Module):
-    """A copy of the encoder's last block and what follows it, to be trained.
-
-    Batch norm keeps ImageNet's statistics.
-
-    Args:
-        encoder: the frozen one.
-    """
-
-    def __init__(self, encoder: ConvolutionalEncoder) -> None:
-        super().__init__()
-        network = encoder.network
-        parts = copy.deepcopy([encoder.blocks[-1], network.conv_head, network.bn2])
-        self.parts = nn.Sequential(*parts).eval().requires_grad_()
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """(B, C, rows, columns) -> (B, F)."""
-        return self.parts(maps.float()).mean(dim=(2, 3))
-
-
 class Recogniser(nn.Module):
     """Pooled features (B, F) -> the layer behind the pool -> logits of the actions.
 
     Args:
         variant: what the classifier is.
         cfg: its config.
-        last: where it is trained as well; the features are its maps then.
+        blocks: of the encoder, where they are trained as well; the features are their input then.
     """
 
-    def __init__(self, variant: Variant, cfg: CfgNode, last: LastBlock | None = None) -> None:
+    def __init__(self, variant: Variant, cfg: CfgNode, blocks: nn.Module | None = None) -> None:
         super().__init__()
-        self.last = nn.Identity() if last is None else last
+        self.blocks = nn.Identity() if blocks is None else blocks
         direct = variant.rows == "direct"
         self.layer = nn.Identity() if direct else nn.Linear(FEATURES, _WIDTH)
         width = FEATURES if direct else _WIDTH
@@ -107,7 +87,10 @@ class Recogniser(nn.Module):
         self.classifier.weight.data = F.normalize(rows, dim=1)  # random rows as long as all others
 
     def forward(self, features: Tensor) -> Tensor:
-        features = self.last(features)
+        return self.head(self.blocks(features))
+
+    def head(self, features: Tensor) -> Tensor:
+        """Logits of the encoder's features."""
         with torch.autocast("cpu", torch.bfloat16):  # of the layer; the classifier is exact
             return self.classifier(self.layer(features))
 
@@ -154,44 +137,56 @@ def train(
     actions: Tensor,
     *,
     seed: int,
-    last: LastBlock | None = None,
+    blocks: nn.Module | None = None,
+    share: float = 0.1,
+    mirrored: Tensor | None = None,
 ) -> Recogniser:
     """Trains the layer and the classifier; rare actions are shown more often, as in DEFR.
 
     Args:
         variant: what is trained.
-        features: (N, F).
+        features: (N, F), or what `blocks` takes.
         actions: (N,).
         seed: of weights and order.
-        last: fine-tuned at a tenth of the rate.
+        blocks: of the encoder, trained at a share of the rate.
+        share: see `blocks`.
+        mirrored: the same as `features` of the mirrored photographs, one of which is shown half
+            of the time.
     """
     torch.manual_seed(seed)
     cfg = variant.config()
-    model, labels = Recogniser(variant, cfg, last), labels_of(actions)
+    model, labels = Recogniser(variant, cfg, blocks), labels_of(actions)
     repeats = torch.from_numpy(oversampling_repeats(labels.numpy()))
     shown = torch.arange(len(labels)).repeat_interleave(repeats)
     loss = build_classification_loss(cfg, label_counts=label_counts(labels[shown].numpy()))
-    decay = cfg.SOLVER.WEIGHT_DECAY
-    fresh = [*model.layer.parameters(), *model.classifier.parameters()]
-    groups = [{"params": fresh}, {"params": [*model.last.parameters()], "lr": variant.rate / 10}]
-    groups = [group for group in groups if group["params"]]
-    optimizer = torch.optim.AdamW(groups, lr=variant.rate, weight_decay=decay, fused=True)
+    optimizer = _optimizer(model, variant.rate, share, cfg.SOLVER.WEIGHT_DECAY)
     scheduler = build_lr_scheduler(cfg, optimizer)
-    for rows in islice(_batches(shown), variant.steps):
+    for rows in islice(_batches(shown, variant.batch), variant.steps):
+        inputs = features[rows]
+        if mirrored is not None:
+            is_mirrored = torch.rand(len(rows)) < 0.5
+            inputs[is_mirrored] = mirrored[rows[is_mirrored]]
         optimizer.zero_grad()
-        loss(model(features[rows]), labels[rows]).backward()
+        loss(model(inputs), labels[rows]).backward()
         optimizer.step()
         scheduler.step()
     return model.eval()
 
 
-def _batches(shown: Tensor) -> Iterator[Tensor]:
+def _optimizer(model: Recogniser, rate: float, share: float, decay: float) -> torch.optim.Optimizer:
+    fresh = [*model.layer.parameters(), *model.classifier.parameters()]
+    groups = [{"params": fresh}, {"params": [*model.blocks.parameters()], "lr": share * rate}]
+    groups = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
+
+
+def _batches(shown: Tensor, size: int) -> Iterator[Tensor]:
     rest = shown[:0]
     while True:
-        while len(rest) < _BATCH:
+        while len(rest) < size:
             rest = torch.cat([rest, shown[torch.randperm(len(shown))]])
-        yield rest[:_BATCH]
-        rest = rest[_BATCH:]
+        yield rest[:size]
+        rest = rest[size:]
 
 
 @torch.no_grad()

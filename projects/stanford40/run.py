@@ -3,8 +3,8 @@
 
 DETECTRON2_DATASETS=$HOI_D2_TEST_DATA python projects/stanford40/run.py --output output/stanford40
 
-A run that is on disk is not repeated. `--write` puts the tables and those figures that show no
-photograph into the project's README.
+A run that is on disk is not repeated. `--parts rows tuned` makes these tables alone. `--write` puts
+the tables and those figures that show no photograph into the project's README.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ import json
 import logging
 import sys
 import time
-from dataclasses import replace
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 
 import hoi_d2  # noqa: F401  first: makes detectron2 importable without its compiled part
@@ -26,12 +24,14 @@ import numpy as np
 import torch
 from detectron2.data import DatasetCatalog
 from figures import draw_maps, draw_tsne, map_peaks
-from masks import under_masks, unmasked_blocks
+from fine_tuning import GRID, MORE, FineTuning
+from masks import under_masks
 from photographs import Photographs, load, pooled
 from recogniser import (
     CONFIG,
     FRACTIONS,
-    LastBlock,
+    LOSSES,
+    ROWS,
     Recogniser,
     Variant,
     few,
@@ -55,15 +55,11 @@ from hoi_d2.modeling.image_encoder import ImageEncoder, build_image_encoder
 from hoi_d2.registration import register
 
 GAMMAS, STEPS, STEPS_OF_FEW = (5.0, 20.0, 80.0), (400, 1200), (100, 400)
-_MOST = ("all", "5", "tail")
-VARIANTS = {  # loss and rows -> with how many photographs
-    **{("LSE-Sign", rows): FRACTIONS for rows in ("random", "words", "MiniLM")},
-    **{("LSE-Sign", rows): (*_MOST, "1") for rows in ("centred", "shuffled")},
-    **{("BCE", rows): _MOST for rows in ("random", "MiniLM")},
-    **{("weighted BCE", rows): _MOST for rows in ("random", "MiniLM")},
-    ("focal", "MiniLM"): _MOST,
-}
-TUNED_SHOTS, TUNED_ROWS = ("5",), ("random", "MiniLM")
+VARIANTS = (  # loss and rows
+    *(("LSE-Sign", rows) for rows in ROWS[1:]),
+    *((loss, rows) for loss in list(LOSSES)[1:] for rows in ("random", "MiniLM")),
+)
+PARTS = ("rows", "masks", "tuned", "maps")
 _VALIDATION = 0.2  # of the training photographs
 
 
@@ -72,20 +68,24 @@ class Study:
 
     Args:
         output: the folder.
+        boxes: whether masks are asked for, which need the detector and the crops.
     """
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, *, boxes: bool = True) -> None:
         self.output, self.config = output, CONFIG
         records = {name: DatasetCatalog.get(f"stanford40_{name}") for name in ("train", "test")}
         held = {record["image_id"] for record in hold_out(records["train"], share=_VALIDATION)[1]}
         self.records, cfg = records, load_config(CONFIG, [])
         self.actions = vocabulary_of(cfg).verbs
-        both = {n: load(r, cfg, self.encoder, output / "seen" / n) for n, r in records.items()}
+        seen = output / "seen"
+        both = {n: load(r, cfg, self.encoder, seen / n, boxes=boxes) for n, r in records.items()}
         is_held = torch.tensor([int(i) in held for i in both["train"].ids])
+        everything = torch.arange(len(both["test"]))
+        self.places = {"train": (~is_held).nonzero()[:, 0], "val": is_held.nonzero()[:, 0]}
+        self.places |= {"test": everything}  # of the records
         self.parts: dict[str, Photographs] = {
-            "train": both["train"][~is_held],
-            "val": both["train"][is_held],
-            "test": both["test"],
+            name: both["test" if name == "test" else "train"][rows]
+            for name, rows in self.places.items()
         }
         self.features = {name: self._pooled(name, part) for name, part in self.parts.items()}
 
@@ -119,14 +119,15 @@ class Study:
         if not file.exists():
             start = time.process_time()
             model = self.model(variant, shots, seed=seed)
-            metrics = self._metrics(model, part, shots, seed)
+            logits = logits_of(model, self.features[part])
+            metrics = self.metrics(logits, part, shots, seed)
             print(f"{shots}, {file.stem}: {time.process_time() - start:.1f} s", flush=True)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(metrics))
         return json.loads(file.read_text())
 
-    def _metrics(self, model: Recogniser, part: str, shots: str, seed: int) -> dict[str, float]:
-        logits = logits_of(model, self.features[part])
+    def metrics(self, logits: np.ndarray, part: str, shots: str, seed: int) -> dict[str, float]:
+        """Of a part's photographs; the seed drew those of the training."""
         labels = labels_of(self.parts[part].actions).numpy()
         metrics = stanford40_metrics(logits, labels)
         if shots == "tail":
@@ -150,34 +151,10 @@ def rows_and_losses(study: Study, seed: int) -> list[dict]:
     """Test scores of each kind of rows with each loss, with all and with few photographs."""
     table = []
     for shots in FRACTIONS:
-        for loss, rows in (name for name, some in VARIANTS.items() if shots in some):
+        for loss, rows in VARIANTS:
             variant = study.tuned(loss, rows, shots)
             scores = study.scores(variant, shots, "test", seed=seed)
             table.append({**vars(variant), "shots": shots, "seed": seed, "test": scores})
-    return table
-
-
-def fine_tuned(study: Study, seeds: list[int]) -> list[dict]:
-    """Test scores with the encoder's last block trained as well; nothing is chosen for it."""
-    table, maps = [], {}
-    for name in ("train", "test"):
-        tokens = study.parts[name].maps.split(64)
-        before = [unmasked_blocks(study.encoder, some.float(), 2)[:, 1:] for some in tokens]
-        maps[name] = torch.cat(before).transpose(1, 2).unflatten(2, study.encoder.grid)
-    labels = labels_of(study.parts["test"].actions).numpy()
-    for seed, shots, kind in product(seeds, TUNED_SHOTS, TUNED_ROWS):
-        variant = replace(study.tuned("LSE-Sign", kind, shots), steps=100)
-        file = study.output / shots / f"tuned_{kind}_{variant.gamma:g}_{variant.steps}_{seed}.json"
-        if not file.exists():
-            start = time.process_time()
-            rows, actions = study.chosen(shots, seed), study.parts["train"].actions
-            last = LastBlock(study.encoder)
-            model = train(variant, maps["train"][rows], actions[rows], seed=seed, last=last)
-            file.write_text(json.dumps(stanford40_metrics(logits_of(model, maps["test"]), labels)))
-            print(f"{shots}, {file.stem}: {time.process_time() - start:.1f} s", flush=True)
-        frozen = study.scores(variant, shots, "test", seed=seed)
-        scores = {"frozen": {"test": frozen}, "tuned": {"test": json.loads(file.read_text())}}
-        table.append({"rows": kind, "shots": shots, "seed": seed, **scores})
     return table
 
 
@@ -185,23 +162,29 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--output", type=Path, default=Path("output/stanford40"))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--more", action="store_true", help="also the encoder's runs of hours")
     parser.add_argument("--write", action="store_true", help="README and plots of this folder")
     args = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     torch.set_num_threads(1)
     register()
     register_path_handler()
-    study = Study(args.output)
-    rows_and_losses(study, args.seeds[0])
-    results = {"masks": under_masks(study, args.seeds)}
-    results["tuned"] = fine_tuned(study, args.seeds)
-    results["maps"] = map_peaks(study, args.seeds)
-    results["rows"] = [row for seed in args.seeds for row in rows_and_losses(study, seed)]
+    study = Study(args.output, boxes=not {"masks", "maps"}.isdisjoint(args.parts))
+    grid = (*GRID, *MORE) if args.more else GRID
+    makers = {
+        "rows": lambda seeds: [row for seed in seeds for row in rows_and_losses(study, seed)],
+        "masks": lambda seeds: under_masks(study, seeds),
+        "tuned": lambda seeds: FineTuning(study).table(seeds, grid),
+        "maps": lambda seeds: map_peaks(study, seeds),
+    }
+    results = {part: makers[part](args.seeds) for part in args.parts}
     (args.output / "results.json").write_text(json.dumps(results, indent=1))
     target = Path(__file__).parent if args.write else args.output
     write_report(results, target)
-    draw_tsne(study, target / "tsne.png")
-    draw_maps(study, args.output / "maps")
+    if "maps" in results:
+        draw_tsne(study, target / "tsne.png")
+        draw_maps(study, args.output / "maps")
     return 0
 
 

@@ -77,13 +77,61 @@ def maps_table(runs: list[dict]) -> str:
 
 
 def tuned_table(runs: list[dict]) -> str:
-    """Frozen against the last block fine-tuned, of the same seeds."""
-    lines = [
-        [*key, len(same), *(_cell([r[kind] for r in same]) for kind in ("frozen", "tuned"))]
-        for key, same in grouped(runs, "shots", "rows").items()
+    """What is trained, with which rows."""
+    lines = []
+    for (shots, rows, trained), same in grouped(runs, "shots", "rows", "trained").items():
+        share = f"1/{1 / same[0]['share']:.0f}" if trained != "nothing" else "-"
+        few5 = _cell(same, "few5") if "few5" in same[0]["test"] else "-"
+        cells = [_cell(same), few5, _cell(same, "accuracy")]
+        lines.append([shots, rows, trained, share, same[0]["steps"], *cells])
+    headers = ["photographs", "rows", "trained", "share of the rate", "steps", "mAP", "few5"]
+    return tabulate(lines, headers=[*headers, "accuracy"], tablefmt="github")
+
+
+def gains_table(runs: list[dict]) -> str:
+    """Differences of mAP of the same seed: to the frozen encoder, and to random rows."""
+    scores = {(r["shots"], r["rows"], r["trained"], r["seed"]): r["test"]["mAP"] for r in runs} | {
+        ("tail, few5", r["rows"], r["trained"], r["seed"]): r["test"]["few5"]
+        for r in runs
+        if "few5" in r["test"]
+    }
+
+    def gains(shots: str, rows: str, trained: str, *other: str) -> str:
+        seeds = dict.fromkeys(run["seed"] for run in runs)
+        pairs = [((shots, rows, trained, seed), (shots, *other, seed)) for seed in seeds]
+        if any(key not in scores for pair in pairs for key in pair):
+            return "-"
+        return ", ".join(f"{scores[one] - scores[two]:+.1f}" for one, two in pairs)
+
+    lines = []
+    for shots, rows, trained in dict.fromkeys(key[:3] for key in scores):
+        frozen = "-" if trained == "nothing" else gains(shots, rows, trained, rows, "nothing")
+        random = "-" if rows == "random" else gains(shots, rows, trained, "random", trained)
+        lines.append([shots, rows, trained, frozen, random])
+    headers = ["photographs", "rows", "trained", "over the frozen encoder", "over random rows"]
+    return tabulate(sorted(lines, key=lambda line: line[0]), headers=headers, tablefmt="github")
+
+
+def drift_table(runs: list[dict]) -> str:
+    """What training moved."""
+    lines = []
+    for key, same in grouped(runs, "shots", "rows", "trained").items():
+        found = {
+            name: [r["test"]["drift"][name] for r in same] for name in same[0]["test"]["drift"]
+        }
+        cells = [f"{np.mean(found[name]):.1f} %" for name in ("encoder", "layer")]
+        cells += [f"{np.mean(found[name]):.2f}" for name in ("rows", "own", "others", "likeness")]
+        lines.append([*key, *cells])
+    headers = [
+        "photographs",
+        "rows",
+        "trained",
+        "encoder moved",
+        "layer moved",
+        "row and its start",
     ]
-    headers = ["photographs", "rows", "seeds", "frozen", "last block trained"]
-    return tabulate(lines, headers=headers, tablefmt="github")
+    headers += ["feature and own row", "feature and others", "likeness"]
+    return tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
 
 
 def plot(runs: list[dict], path: Path) -> None:
@@ -96,7 +144,7 @@ def plot(runs: list[dict], path: Path) -> None:
         same = lines.get((loss, rows, place[0]), [])
         return np.array([run["test"][place[1]] for run in same] or [np.nan])
 
-    kinds = ("words", "MiniLM", "centred", "shuffled")
+    kinds = ("words", "MiniLM", "centred", "whitened", "shuffled")
     gains = [
         [values("LSE-Sign", kind, p) - values("LSE-Sign", "random", p) for p in places]
         for kind in kinds
@@ -127,15 +175,19 @@ def _bars(axis: plt.Axes, table: list[list[np.ndarray]], names: Any, places: lis
     axis.legend(fontsize=7, ncols=2)
 
 
+TABLES = {  # the part of the results, the name on the page
+    "rows": {"rows and losses": rows_table, "accuracy": accuracy_table, "chosen": chosen_table},
+    "masks": {"masks": masks_table},
+    "tuned": {"fine-tuned": tuned_table, "gains": gains_table, "drift": drift_table},
+    "maps": {"activation maps": maps_table},
+}
+
+
 def write_report(results: dict[str, Any], folder: Path) -> None:
     """Fills the tables of the folder's README.md, or makes one, and draws the plot."""
     tables = {
-        "rows and losses": rows_table(results["rows"]),
-        "accuracy": accuracy_table(results["rows"]),
-        "chosen": chosen_table(results["rows"]),
-        "masks": masks_table(results["masks"]),
-        "fine-tuned": tuned_table(results["tuned"]),
-        "activation maps": maps_table(results["maps"]),
+        name: table(runs) for part, runs in results.items() for name, table in TABLES[part].items()
     }
     fill_page(folder / "README.md", tables)
-    plot(results["rows"], folder / "rows.png")
+    if "rows" in results:
+        plot(results["rows"], folder / "rows.png")
