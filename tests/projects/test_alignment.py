@@ -171,6 +171,37 @@ def test_factor_of_a_schedule(project, schedule, expected):
     assert [variant.factor(step) for step in (0, 2, 3)] == expected
 
 
+class _TwoLosses(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.verb, self.text = (torch.nn.Parameter(torch.zeros(())) for _ in range(2))
+
+    def forward(self, batch):
+        return {"loss_verb": self.verb * 1.0, "loss_align_sentence_irm": self.text * 1.0}
+
+
+def test_the_schedule_is_of_the_alignment_alone(project, monkeypatch):
+    model, training = _TwoLosses(), project.training
+    sgd = torch.optim.SGD(model.parameters(), lr=1e-3)
+    monkeypatch.setattr(training, "build_optimizer", lambda cfg, model: sgd)
+    constant = torch.optim.lr_scheduler.LambdaLR(sgd, lambda step: 1.0)
+    monkeypatch.setattr(training, "build_lr_scheduler", lambda cfg, optimizer: constant)
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: None)
+    variant = project.variants.Variant(schedule="falling", steps=4)
+    losses = list(training._steps(model, variant, iter([[]] * 4)))
+    assert model.verb.item() == pytest.approx(-4e-3)
+    assert model.text.item() == pytest.approx(-1e-3 * (1 + 0.75 + 0.5 + 0.25))
+    assert losses[1]["loss_align_sentence_irm"].item() == pytest.approx(-1e-3)
+
+
+@pytest.mark.parametrize("images, share, expected", [(0, 1.0, 0), (10, 1.0, 10), (10, 0.3, 3)])
+def test_a_share_of_the_images_is_always_the_same(project, images, share, expected):
+    given = project.layouts.Layouts(list(range(images)), None)
+    found = given.part(share).inputs
+    assert len(set(found)) == expected and found == sorted(found)
+    assert found == given.part(share).inputs and set(found) <= set(given.inputs)
+
+
 def test_variants_start_from_the_weights_of_none(project):
     none = project.training.build(project.variants.NONE, 3).state_dict()
     found = project.training.build(project.variants.Variant(), 3).state_dict()
@@ -211,6 +242,24 @@ def test_text_logits_equal_a_loop(project):
         expected = torch.zeros(117)
         expected[verbs] = torch.tensor([sum(away) / len(away) - a for a in away])
         torch.testing.assert_close(found[pair], expected, atol=1e-5, rtol=0)
+
+
+def test_weight_of_the_text_in_testing(project, monkeypatch):
+    text, variant = project.text, project.variants.Variant("sentence")
+    model = project.training.build(variant, 1)
+    looked = SimpleNamespace(logits=torch.tensor([[1.0, 2.0]]))
+    monkeypatch.setattr(text, "look", lambda model, layouts, vectors: [looked, looked])
+    monkeypatch.setattr(text, "text_logits", lambda alignment, looked: torch.tensor([[0.5, 0]]))
+    monkeypatch.setattr(text, "results", lambda looked, hoi_of, logits: logits.tolist())
+    monkeypatch.setattr(text, "means", lambda found, layouts, unseen: {unseen: found})
+    found = text.score_with_text(model, None, "uv", (0.0, 4.0))
+    assert found == {0.0: {"uv": [[[1, 2]]] * 2}, 4.0: {"uv": [[[3, 2]]] * 2}}
+    assert not model.training
+
+
+def test_unseen_classes_choose_nothing(project):
+    Run, none = project.study.Run, project.variants.NONE
+    assert [Run(none, 1).chosen_by, Run(none, 1, "uv").chosen_by] == ["all", "seen"]
 
 
 def test_a_run_is_made_once_and_the_best_weight_is_chosen(project, tmp_path, monkeypatch):
