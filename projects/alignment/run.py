@@ -72,9 +72,11 @@ def unseen(study: Study, seeds: list[int]) -> list[dict]:
 
 def lengths(study: Study, seeds: list[int]) -> list[dict]:
     """Longer, and with a tenth of the images; weights of the closed set."""
+    none, both, sentence = study.tuned((NONE, BOTH, Variant("sentence")))
+    compared = (none, both, sentence, replace(sentence, text="factor"))
     variants = [
         replace(v, steps=steps, share=share)
-        for (steps, share), v in product(LENGTHS.values(), study.tuned((NONE, BOTH)))
+        for (steps, share), v in product(LENGTHS.values(), compared)
     ]
     return study.rows([Run(v, seed) for v, seed in product(variants, seeds)], test=True)
 
