@@ -37,6 +37,7 @@ CHOICES = (
     *(replace(Variant("sentence"), text=text) for text in ("factor", "centred")),
     replace(BOTH, place="input"),
 )
+CONTROL_SEEDS = range(1, 8)
 LENGTHS = {  # steps and share of the images
     "2 epochs": (2 * STEPS_AN_EPOCH, 1.0),
     "4 epochs": (4 * STEPS_AN_EPOCH, 1.0),
@@ -81,6 +82,15 @@ def lengths(study: Study, seeds: list[int]) -> list[dict]:
     return study.rows([Run(v, seed) for v, seed in product(variants, seeds)], test=True)
 
 
+def control(study: Study) -> list[dict]:
+    """Sentences against random vectors in their place: four epochs, more seeds."""
+    none, sentence = study.tuned((NONE, Variant("sentence")))
+    steps = LENGTHS["4 epochs"][0]
+    compared = (none, sentence, replace(sentence, text="factor"))
+    variants = [replace(v, steps=steps) for v in compared]
+    return study.rows([Run(v, s) for s, v in product(CONTROL_SEEDS, variants)], test=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("annotations", type=Path, help="folder of HICO-DET's annotation files")
@@ -97,6 +107,7 @@ def main() -> int:
     results["choices"] = choices(study, args.seeds)
     results["unseen"] = unseen(study, args.seeds)
     results["lengths"] = lengths(study, args.seeds)
+    results["control"] = control(study)
     (args.output / "results.json").write_text(json.dumps(results, indent=1))
     names = {length: name for name, length in LENGTHS.items()}
     target = Path(__file__).parent if args.write else args.output

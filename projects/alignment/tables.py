@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,20 @@ def lengths_table(rows: list[dict], names: dict[tuple[int, float], str]) -> str:
     return _table(lines, ["trained", "variant", *CLOSED, "all, more than none"])
 
 
+def control_table(rows: list[dict]) -> str:
+    """Differences between none, sentences and random vectors, seed by seed."""
+    scores = {label(same[0]): same for same in grouped(rows, *KEYS).values()}
+    lines = []
+    for name, base in combinations(reversed(scores), 2):
+        for column in ("all", "rare"):
+            of_seed = {row["seed"]: row["test"][column] for row in scores[base]}
+            more = [row["test"][column] - of_seed[row["seed"]] for row in scores[name]]
+            error = np.std(more, ddof=1) / len(more) ** 0.5
+            each = ", ".join(f"{m:+.2f}" for m in more)
+            lines.append([f"{name} - {base}", column, f"{np.mean(more):+.2f} ± {error:.2f}", each])
+    return _table(lines, ["difference", "classes", "mean and its standard error", "seeds"])
+
+
 def write_report(
     results: dict[str, Any], folder: Path, names: dict[tuple[int, float], str]
 ) -> None:
@@ -117,6 +132,7 @@ def write_report(
         "levels": closed_table(results["levels"], results["levels"]),
         "choices": closed_table(results["choices"], results["levels"]),
         "weights": weights_table(results["weights"]),
+        "control": control_table(results["control"]),
         "what is learnt": learnt_table([*results["levels"], *results["choices"]]),
         "unseen classes": unseen_table(results["unseen"]),
         "lengths": lengths_table(results["lengths"], names),

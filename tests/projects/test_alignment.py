@@ -311,7 +311,9 @@ def test_tables_and_plot(project, tmp_path):
     lengths = _cells(tables.lengths_table(runs, {(8, 1.0): "short"}))
     assert [row[0] for row in lengths[2:]] == ["short", "short"]
     assert lengths[3][-1] == "+0.00 ± 1.41"
-    parts = dict.fromkeys(("weights", "unseen", "lengths"), runs)
+    [*_, row] = _cells(tables.control_table(runs))[2:]
+    assert row == ["both - none", "rare", "+0.00 ± 1.00", "+1.00, -1.00"]
+    parts = dict.fromkeys(("weights", "unseen", "lengths", "control"), runs)
     results = {"levels": runs, "choices": [], **parts}
     tables.write_report(results, tmp_path, {(8, 1.0): "short"})
     page = (tmp_path / "README.md").read_text()
