@@ -74,20 +74,18 @@ def groups(unseen: str = "") -> dict[str, tuple[int, ...]]:
     return {"unseen": tuple(hidden), "seen": seen}
 
 
-def load(folder: Path, *, with_test: bool, unseen: str = "") -> dict[str, Layouts]:
+def load(folder: Path, *, unseen: str = "") -> dict[str, Layouts]:
     """`train`, `val` (a tenth of the training images, always the same) and `test`.
 
     Args:
         folder: of HICO-DET's annotation files, as PPDM and QPIC name them.
-        with_test: whether to read the test set.
         unseen: zero-shot split ("rf_uc", ...), whose unseen classes `train` lacks; "" = none.
     """
     train, held = hold_out(list(open_dataset(folder / _FILES["train"], split="train").records))
     if unseen:
         train = without_unseen(train, hico_det_unseen_hois(unseen))
-    parts = {"train": train, "val": held}
-    if with_test:
-        parts["test"] = list(open_dataset(folder / _FILES["test"], split="test").records)
+    test = list(open_dataset(folder / _FILES["test"], split="test").records)
+    parts = {"train": train, "val": held, "test": test}
     return {name: Layouts.of(records) for name, records in parts.items()}
 
 

@@ -57,7 +57,7 @@ class Study:
         missing = [run for run in runs if not self._is_complete(run, test)]
         for split in dict.fromkeys(run.split for run in missing):
             if split not in self.data:
-                self.data[split] = load(self.annotations, with_test=True, unseen=split)
+                self.data[split] = load(self.annotations, unseen=split)
             self._make([run for run in missing if run.split == split], test)
         found = [json.loads(self._file(run).read_text()) for run in runs]
         return [

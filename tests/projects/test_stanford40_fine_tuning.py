@@ -1,44 +1,23 @@
 """Fine-tuning on Stanford 40: blocks that are trained, mirrored photographs, choices, tables."""
 
-import json
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from hoi_d2.data.builtin import register_all
 from hoi_d2.modeling.image_encoder import build_image_encoder
 from tests.modeling.image_encoder.small_encoders import encoder_config
+from tests.projects.stanford40_modules import stanford40_modules
 
-_PROJECT = Path(__file__).parents[2] / "projects" / "stanford40"
-_MODULES = ("drift", "fine_tuning", "masks", "photographs", "recogniser", "tables")
+_MODULES = ("drift", "fine_tuning", "photographs", "recogniser", "tables", "trained_blocks")
 ACTIONS = tuple(f"act{i}" for i in range(40))
 
 
 @pytest.fixture
 def project(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(_PROJECT))
-    import drift
-    import fine_tuning
-    import photographs
-    import recogniser
-    import tables
-    import trained_blocks
-
-    (tmp_path / "stanford40").mkdir()
-    content = {"actions": ACTIONS, "images": []}
-    (tmp_path / "stanford40" / "stanford40.json").write_text(json.dumps(content))
-    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
-    register_all()
-    modules = (drift, fine_tuning, photographs, recogniser, tables, trained_blocks)
-    yield SimpleNamespace(**{module.__name__: module for module in modules})
-    register_all()
-    sys.path[:] = [path for path in sys.path if not path.endswith("evidence_rows")]
-    for name in (*_MODULES, "trained_blocks", "report"):
-        sys.modules.pop(name, None)
+    with stanford40_modules(monkeypatch, tmp_path, actions=ACTIONS, names=_MODULES) as modules:
+        yield SimpleNamespace(**modules)
 
 
 @pytest.fixture(scope="module")

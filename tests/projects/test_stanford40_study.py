@@ -1,41 +1,20 @@
 """The study on Stanford 40: which photographs, which rows, what a mask shows, what a map says."""
 
-import json
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
-from hoi_d2.data.builtin import register_all
 from hoi_d2.modeling.image_encoder import build_image_encoder
 from tests.modeling.image_encoder.small_encoders import encoder_config
+from tests.projects.stanford40_modules import stanford40_modules
 
-_PROJECT = Path(__file__).parents[2] / "projects" / "stanford40"
-_MODULES = ("figures", "masks", "photographs", "recogniser", "tables", "report")
+_MODULES = ("figures", "masks", "photographs", "recogniser", "tables")
 ACTIONS = ("riding_a_bike", "riding_a_horse", "feeding_a_horse", *(f"act{i}" for i in range(37)))
 
 
 @pytest.fixture
 def project(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(_PROJECT))
-    import figures
-    import masks
-    import photographs
-    import recogniser
-    import tables
-
-    (tmp_path / "stanford40").mkdir()
-    content = {"actions": ACTIONS, "images": []}
-    (tmp_path / "stanford40" / "stanford40.json").write_text(json.dumps(content))
-    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
-    register_all()
-    modules = (figures, masks, photographs, recogniser, tables)
-    yield {module.__name__: module for module in modules}
-    register_all()
-    sys.path[:] = [path for path in sys.path if not path.endswith("evidence_rows")]
-    for name in _MODULES:
-        sys.modules.pop(name, None)
+    with stanford40_modules(monkeypatch, tmp_path, actions=ACTIONS, names=_MODULES) as modules:
+        yield modules
 
 
 @pytest.fixture(scope="module")
